@@ -1,0 +1,1 @@
+"""Text-to-image search that runs anywhere a CPU does."""

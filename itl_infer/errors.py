@@ -1,0 +1,38 @@
+"""The errors this package raises on purpose; each message is one line that says what, where and how to mend.
+
+ItlError
+├── BundleError       a bundle that is missing, damaged, too new or inconsistent
+├── IndexStoreError   an index that cannot be opened, or was made with another bundle
+├── ImageError        a picture that cannot be embedded
+└── QueryError        a text without a single word to search for
+"""
+
+from __future__ import annotations
+
+
+class ItlError(Exception):
+    """Base of every error that this package raises on purpose."""
+
+
+class BundleError(ItlError):
+    """A bundle is missing, damaged, of a newer format, or does not agree with itself."""
+
+
+class IndexStoreError(ItlError):
+    """An index is missing, damaged, in use, or was made with another bundle."""
+
+
+class ImageError(ItlError):
+    """One picture cannot be embedded: `name` says which, `reason` says why."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(name, reason)  # both, so that the error survives pickling
+        self.name = name
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.reason}"
+
+
+class QueryError(ItlError):
+    """A text is empty, or has no word that the bundle knows."""

@@ -1,0 +1,249 @@
+"""Turn a picture, whatever its format, into the (side, side, 3) pixels that an image graph takes."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import stat
+import threading
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from itl_infer.errors import ImageError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    ImageSource: TypeAlias = str | os.PathLike[str] | Image.Image | npt.NDArray[np.uint8]
+
+IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+DEFAULT_MAX_MEGAPIXELS = 100.0
+
+_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP")
+_RESIZES = ("bilinear-antialias", "bilinear")
+_PIXEL_SCALINGS = ("inception", "unit")
+_EXIF_ORIENTATION = 0x0112
+
+# Damaged TIFFs are logged as errors on top of being raised; without a handler, logging prints them.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
+
+
+@dataclass(frozen=True)
+class ImageRules:
+    """How a picture becomes pixels; written into the bundle. ValueError for values that mean nothing.
+
+    `resize` is "bilinear-antialias" (Pillow's BILINEAR) or "bilinear" (tf.image.resize: half-pixel centres,
+    no antialiasing). `pixel_scaling` is on record only: the image graph does it.
+    """
+
+    side: int
+    resize: str = "bilinear-antialias"
+    pixel_scaling: str = "inception"
+
+    def __post_init__(self) -> None:
+        if type(self.side) is not int or self.side < 1:
+            raise ValueError(f"image side is {self.side!r}, expected a whole number above 0")
+        if self.resize not in _RESIZES:
+            raise ValueError(f"unknown resize method {self.resize!r}, expected one of {list(_RESIZES)}")
+        if self.pixel_scaling not in _PIXEL_SCALINGS:
+            raise ValueError(
+                f"unknown pixel scaling {self.pixel_scaling!r}, expected one of {list(_PIXEL_SCALINGS)}"
+            )
+
+
+def load_pixels(
+    source: ImageSource, rules: ImageRules, *, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS
+) -> npt.NDArray[np.uint8]:
+    """A picture as (side, side, 3) uint8 RGB: first frame, upright, over white, stretched to the square.
+
+    `source` is a path, a Pillow image, or a uint8 array (H, W), (H, W, 3) or (H, W, 4). Raises ImageError.
+    Safe to call from several threads.
+    """
+    from PIL import Image
+
+    if isinstance(source, np.ndarray):
+        return _image_pixels(_from_array(source), "array", rules, max_megapixels)
+    if isinstance(source, Image.Image):
+        return _image_pixels(source, getattr(source, "filename", "") or "picture", rules, max_megapixels)
+    return _file_pixels(os.fspath(source), rules, max_megapixels)
+
+
+def _file_pixels(path: str, rules: ImageRules, max_megapixels: float) -> npt.NDArray[np.uint8]:
+    from PIL import Image, UnidentifiedImageError
+
+    with _open_picture_file(path) as file, _quiet_pillow():
+        try:
+            image = Image.open(file, formats=_FORMATS)
+        except UnidentifiedImageError as error:
+            raise ImageError(path, "not a JPEG, PNG, WebP, GIF, TIFF or BMP picture") from error
+        except Image.DecompressionBombError as error:
+            limit = min(max_megapixels, 2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6)
+            raise ImageError(path, f"more than the limit of {limit:.4g} megapixels") from error
+        except Exception as error:  # decoders raise anything on damaged bytes
+            raise ImageError(path, _damage(error)) from error
+        with image:
+            return _image_pixels(image, path, rules, max_megapixels)
+
+
+def _open_picture_file(path: str) -> BinaryIO:
+    try:
+        status = Path(path).stat()
+        if stat.S_ISDIR(status.st_mode):
+            raise ImageError(path, "a directory, not a picture")
+        if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
+            raise ImageError(path, "not a regular file")
+        if status.st_size == 0:
+            raise ImageError(path, "empty file (0 bytes)")
+        return Path(path).open("rb")
+    except (OSError, ValueError) as error:  # ValueError: a null character in the name
+        raise ImageError(path, f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _image_pixels(
+    image: Image.Image, name: str, rules: ImageRules, max_megapixels: float
+) -> npt.NDArray[np.uint8]:
+    width, height = image.size
+    if width * height == 0:
+        raise ImageError(name, f"no pixels: {width} x {height}")
+    if width * height > max_megapixels * 1e6:
+        raise ImageError(
+            name,
+            f"{width} x {height} is {width * height / 1e6:.4g} megapixels, more than the limit of"
+            f" {max_megapixels:g}: raise --max-megapixels (max_megapixels) if it is meant",
+        )
+    with _quiet_pillow():
+        try:
+            if rules.resize == "bilinear-antialias" and image.format == "JPEG":
+                # Decodes at 1/2, 1/4 or 1/8 as long as both sides stay at twice what is needed: far faster.
+                image.draft(None, (2 * rules.side, 2 * rules.side))
+            image.load()
+            upright = _turn_upright(_to_rgb(image), image)
+            return _resize(upright, rules)
+        except Exception as error:  # decoders raise anything on damaged bytes
+            raise ImageError(name, _damage(error)) from error
+
+
+def _from_array(array: npt.NDArray[np.uint8]) -> Image.Image:
+    from PIL import Image
+
+    if array.dtype != np.uint8 or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))):
+        raise ImageError(
+            "array",
+            f"{array.dtype} {array.shape}, expected uint8 (H, W), (H, W, 3) or (H, W, 4), values 0 to 255",
+        )
+    if array.size == 0:
+        raise ImageError("array", f"no pixels: {array.shape}")
+    return Image.fromarray(np.ascontiguousarray(array))
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """8-bit RGB, transparency over white; 16-bit and float grey are scaled, where Pillow would clip them."""
+    from PIL import Image
+
+    if image.mode.startswith("I") or image.mode == "F":
+        return Image.fromarray(_scale_to_bytes(np.asarray(image))).convert("RGB")
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        white = Image.new("RGBA", rgba.size, "white")
+        white.alpha_composite(rgba)
+        return white.convert("RGB")
+    return image.convert("RGB")
+
+
+def _scale_to_bytes(grey: npt.NDArray[np.generic]) -> npt.NDArray[np.uint8]:
+    """(H, W) of any number type to uint8; white is 1 for fractions, else the top of 8, 16 or 32 bits."""
+    values = np.nan_to_num(grey.astype(np.float64))
+    whites = [1.0, 255.0, 65535.0, 2.0**32 - 1] if grey.dtype.kind == "f" else [65535.0, 2.0**32 - 1]
+    white = next((white for white in whites if values.max() <= white), values.max())
+    scaled: npt.NDArray[np.float64] = np.rint(np.clip(values / white, 0, 1) * 255)
+    return scaled.astype(np.uint8)
+
+
+def _turn_upright(rgb: Image.Image, source: Image.Image) -> Image.Image:
+    from PIL import Image
+
+    try:
+        orientation = source.getexif().get(_EXIF_ORIENTATION, 1)
+    except Exception:  # a picture whose notes are damaged is still a picture
+        return rgb
+    turn = {
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_270,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_90,
+    }.get(orientation)
+    return rgb if turn is None else rgb.transpose(turn)
+
+
+def _resize(rgb: Image.Image, rules: ImageRules) -> npt.NDArray[np.uint8]:
+    from PIL import Image
+
+    if rules.resize == "bilinear-antialias":
+        return np.array(rgb.resize((rules.side, rules.side), Image.Resampling.BILINEAR))
+    return resize_bilinear(np.asarray(rgb), rules.side)
+
+
+def resize_bilinear(pixels: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.uint8]:
+    """(H, W, C) uint8 to (side, side, C) as `tf.image.resize` does: half-pixel centres, no antialiasing.
+
+    Output centre i looks at input coordinate (i + 0.5) * size / side - 0.5, between its two neighbours.
+    """
+    top, bottom, down = _neighbours(pixels.shape[0], side)
+    left, right, across = _neighbours(pixels.shape[1], side)
+    across = across[None, :, None]
+    down = down[:, None, None]
+    upper = pixels[np.ix_(top, left)] * (1 - across) + pixels[np.ix_(top, right)] * across
+    lower = pixels[np.ix_(bottom, left)] * (1 - across) + pixels[np.ix_(bottom, right)] * across
+    return np.rint(upper * (1 - down) + lower * down).astype(np.uint8)
+
+
+def _neighbours(
+    size: int, side: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    """For each of `side` output centres: the two input indices around it, and the weight of the second."""
+    centres = (np.arange(side, dtype=np.float32) + np.float32(0.5)) * np.float32(size / side) - np.float32(
+        0.5
+    )
+    floors = np.floor(centres).astype(np.int64)
+    return np.maximum(floors, 0), np.minimum(floors + 1, size - 1), centres - floors.astype(np.float32)
+
+
+def _damage(error: Exception) -> str:
+    return f"truncated or damaged: {' '.join(str(error).split()) or type(error).__name__}"
+
+
+_quiet_lock = threading.Lock()
+_quiet_depth = 0
+_quiet_stack = contextlib.ExitStack()
+
+
+@contextlib.contextmanager
+def _quiet_pillow() -> Iterator[None]:
+    """Keep Pillow's warnings from the user while any thread decodes.
+
+    `warnings.catch_warnings` is global: threads that overlap would restore each other's filters in the wrong
+    order, so the first one in sets the filter and the last one out takes it away.
+    """
+    global _quiet_depth
+    with _quiet_lock:
+        if _quiet_depth == 0:
+            _quiet_stack.enter_context(warnings.catch_warnings())
+            warnings.filterwarnings("ignore", module=r"PIL\b|itl_infer\.image\b")
+        _quiet_depth += 1
+    try:
+        yield
+    finally:
+        with _quiet_lock:
+            _quiet_depth -= 1
+            if _quiet_depth == 0:
+                _quiet_stack.close()
