@@ -69,9 +69,11 @@ def load_pixels(
     from PIL import Image
 
     if isinstance(source, np.ndarray):
-        return _image_pixels(_from_array(source), "array", rules, max_megapixels)
+        return _decode(_from_array(source), "array", rules)
     if isinstance(source, Image.Image):
-        return _image_pixels(source, getattr(source, "filename", "") or "picture", rules, max_megapixels)
+        name = str(getattr(source, "filename", "")) or "picture"
+        _check_size(source, name, max_megapixels)
+        return _decode(source, name, rules)
     return _file_pixels(os.fspath(source), rules, max_megapixels)
 
 
@@ -89,7 +91,11 @@ def _file_pixels(path: str, rules: ImageRules, max_megapixels: float) -> npt.NDA
         except Exception as error:  # decoders raise anything on damaged bytes
             raise ImageError(path, _damage(error)) from error
         with image:
-            return _image_pixels(image, path, rules, max_megapixels)
+            _check_size(image, path, max_megapixels)
+            if rules.resize == "bilinear-antialias":
+                # JPEG: decode at 1/2, 1/4 or 1/8 while both sides stay twice what is needed. Far faster.
+                image.draft(None, (2 * rules.side, 2 * rules.side))
+            return _decode(image, path, rules)
 
 
 def _open_picture_file(path: str) -> BinaryIO:
@@ -106,9 +112,7 @@ def _open_picture_file(path: str) -> BinaryIO:
         raise ImageError(path, f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
 
-def _image_pixels(
-    image: Image.Image, name: str, rules: ImageRules, max_megapixels: float
-) -> npt.NDArray[np.uint8]:
+def _check_size(image: Image.Image, name: str, max_megapixels: float) -> None:
     width, height = image.size
     if width * height == 0:
         raise ImageError(name, f"no pixels: {width} x {height}")
@@ -118,14 +122,13 @@ def _image_pixels(
             f"{width} x {height} is {width * height / 1e6:.4g} megapixels, more than the limit of"
             f" {max_megapixels:g}: raise --max-megapixels (max_megapixels) if it is meant",
         )
+
+
+def _decode(image: Image.Image, name: str, rules: ImageRules) -> npt.NDArray[np.uint8]:
     with _quiet_pillow():
         try:
-            if rules.resize == "bilinear-antialias" and image.format == "JPEG":
-                # Decodes at 1/2, 1/4 or 1/8 as long as both sides stay at twice what is needed: far faster.
-                image.draft(None, (2 * rules.side, 2 * rules.side))
             image.load()
-            upright = _turn_upright(_to_rgb(image), image)
-            return _resize(upright, rules)
+            return _resize(_turn_upright(_to_rgb(image), image), rules)
         except Exception as error:  # decoders raise anything on damaged bytes
             raise ImageError(name, _damage(error)) from error
 

@@ -150,9 +150,18 @@ def _split_on_whitespace(text: str) -> list[str]:
 
 
 def _split_words(text: str) -> list[str]:
-    # Phones write a curly apostrophe where the tokenizer looks for a straight one.
-    words = _nltk_tokenize()(text.replace("\N{RIGHT SINGLE QUOTATION MARK}", "'"))
-    return [_without_full_stop(word) for word in words]
+    return [_without_full_stop(word) for word in _nltk_tokenize()(text.translate(_TYPEWRITTEN))]
+
+
+# What phones write, as the tokenizer knows it.
+_TYPEWRITTEN = str.maketrans(
+    {
+        "\N{RIGHT SINGLE QUOTATION MARK}": "'",
+        "\N{EN DASH}": " - ",
+        "\N{EM DASH}": " - ",
+        "\N{HORIZONTAL ELLIPSIS}": " ... ",
+    }
+)
 
 
 def _without_full_stop(word: str) -> str:
