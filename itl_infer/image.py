@@ -21,7 +21,7 @@ from itl_infer.errors import ImageError
 if TYPE_CHECKING:
     from PIL import Image
 
-    ImageSource: TypeAlias = str | os.PathLike[str] | Image.Image | npt.NDArray[np.uint8]
+    ImageSource: TypeAlias = str | os.PathLike[str] | BinaryIO | Image.Image | npt.NDArray[np.uint8]
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 DEFAULT_MAX_MEGAPIXELS = 100.0
@@ -63,8 +63,8 @@ def load_pixels(
 ) -> npt.NDArray[np.uint8]:
     """A picture as (side, side, 3) uint8 RGB: first frame, upright, over white, stretched to the square.
 
-    `source` is a path, a Pillow image, or a uint8 array (H, W), (H, W, 3) or (H, W, 4). Raises ImageError.
-    Safe to call from several threads.
+    `source` is a path, an open file (read from its start), a Pillow image, or a uint8 array (H, W), (H, W, 3)
+    or (H, W, 4). Raises ImageError. Safe to call from several threads.
     """
     from PIL import Image
 
@@ -74,13 +74,18 @@ def load_pixels(
         name = str(getattr(source, "filename", "")) or "picture"
         _check_size(source, name, max_megapixels)
         return _decode(source, name, rules)
-    return _file_pixels(os.fspath(source), rules, max_megapixels)
+    if isinstance(source, (str, os.PathLike)):
+        with open_picture_file(source) as file:
+            return _file_pixels(file, rules, max_megapixels)
+    source.seek(0)
+    return _file_pixels(source, rules, max_megapixels)
 
 
-def _file_pixels(path: str, rules: ImageRules, max_megapixels: float) -> npt.NDArray[np.uint8]:
+def _file_pixels(file: BinaryIO, rules: ImageRules, max_megapixels: float) -> npt.NDArray[np.uint8]:
     from PIL import Image, UnidentifiedImageError
 
-    with _open_picture_file(path) as file, _quiet_pillow():
+    path = str(getattr(file, "name", "picture"))
+    with _quiet_pillow():
         try:
             image = Image.open(file, formats=_FORMATS)
         except UnidentifiedImageError as error:
@@ -98,7 +103,9 @@ def _file_pixels(path: str, rules: ImageRules, max_megapixels: float) -> npt.NDA
             return _decode(image, path, rules)
 
 
-def _open_picture_file(path: str) -> BinaryIO:
+def open_picture_file(path: str | os.PathLike[str]) -> BinaryIO:
+    """The file, open to be read, with bytes in it. Raises ImageError, with the OSError, if any, as its cause."""
+    path = os.fspath(path)
     try:
         status = Path(path).stat()
         if stat.S_ISDIR(status.st_mode):
