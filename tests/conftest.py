@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.tiny_bundle import make_tiny_bundle
+
 settings.register_profile("itl-infer", deadline=None, print_blob=True)
 settings.load_profile("itl-infer")
 
@@ -18,3 +20,9 @@ def shared() -> Path:
     if not (folder / "seed").is_dir():
         pytest.skip("no ../shared/seed beside the checkout")
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A real bundle, small enough to work out by hand (see tiny_bundle.py). Not to be changed."""
+    return make_tiny_bundle(tmp_path_factory.mktemp("bundles") / "tiny")

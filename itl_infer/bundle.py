@@ -1,0 +1,339 @@
+"""A bundle: one folder that holds all that embedding needs, checked as it is opened."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from itl_infer.encoder import ImageEncoder, TextEncoder
+from itl_infer.errors import BundleError, ImageError, QueryError
+from itl_infer.image import DEFAULT_MAX_MEGAPIXELS, load_pixels
+from itl_infer.manifest import (
+    GALLERY,
+    GOLDEN,
+    IMAGE_GRAPH,
+    MANIFEST,
+    RESTORE,
+    TEXT_GRAPH,
+    VOCABULARY,
+    read_manifest,
+)
+from itl_infer.text import ParsedText, TextProcessor, pad_ids, parse_vocabulary
+
+if TYPE_CHECKING:
+    from itl_infer.image import ImageSource
+
+_GALLERY_INDEX = "index"
+_BATCH = 32  # pictures embedded at a time
+
+T = TypeVar("T")
+
+
+def load_bundle(path: str | os.PathLike[str] | None = None, *, threads: int | None = None) -> Bundle:
+    """Open a bundle (default: the one that comes with the package). Raises BundleError.
+
+    Cheap: the manifest is checked now, the vocabulary and each graph when they are first needed.
+    `threads` is how many a graph may use; default: as many as the CPUs this process may use.
+    """
+    return Bundle(_default_path() if path is None else Path(path), threads=threads)
+
+
+class Bundle:
+    """Embeds pictures and texts into one space. Safe to call from several threads.
+
+    Every file's hash is checked as it is opened: any method raises BundleError where it is not what it was.
+    """
+
+    def __init__(self, path: Path, *, threads: int | None = None) -> None:
+        if threads is not None and threads < 1:
+            raise ValueError(f"threads is {threads}, expected 1 or more")
+        self.path = path
+        self._threads = threads
+        manifest = read_manifest(path)
+        self.manifest = manifest.content
+        self.name = manifest.name
+        self.domain = manifest.domain
+        self.embed_dim = manifest.embed_dim
+        self.image_rules = manifest.image_rules
+        self.text_rules = manifest.text_rules
+        self.fingerprint = manifest.fingerprint
+        self._checked = manifest
+        self._image_encoder = _Once(self._open_image_encoder)
+        self._text_encoder = _Once(self._open_text_encoder)
+        self._text_processor = _Once(self._open_text_processor)
+
+    def __repr__(self) -> str:
+        return f"<Bundle {self.name!r} at {str(self.path)!r}>"
+
+    @property
+    def gallery_path(self) -> Path | None:
+        """The folder of pictures that comes with the bundle, if one does."""
+        return None if self._checked.gallery_files is None else self.path / GALLERY
+
+    @property
+    def gallery_index_path(self) -> Path | None:
+        """The index of these pictures, if there is one."""
+        path = self.path / _GALLERY_INDEX
+        return path if self.gallery_path and path.is_dir() else None
+
+    def embed_images(
+        self, images: Iterable[ImageSource], *, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS
+    ) -> npt.NDArray[np.float32]:
+        """(N, embed_dim) float32, unit rows, for paths, Pillow images or uint8 arrays.
+
+        No pictures give (0, embed_dim). Raises ImageError at the first that cannot be read, and names it.
+        """
+        if isinstance(images, (str, os.PathLike)):
+            raise TypeError("embed_images takes a list of pictures: embed_images([picture])")
+        pixels = self._load_all(images, max_megapixels)
+        embeddings = [np.empty((0, self.embed_dim), np.float32)]
+        while batch := list(islice(pixels, _BATCH)):
+            embeddings.append(self.embed_pixels(np.stack(batch)))
+        return np.concatenate(embeddings)
+
+    def embed_pixels(self, pixel_values: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """(N, embed_dim) float32, unit rows, for what `load_pixels` made: (N, side, side, 3) uint8."""
+        side = self.image_rules.side
+        if pixel_values.dtype != np.uint8 or pixel_values.shape[1:] != (side, side, 3):
+            raise ValueError(
+                f"pixel_values are {pixel_values.dtype} {pixel_values.shape},"
+                f" expected uint8 (N, {side}, {side}, 3)"
+            )
+        embeddings = [np.empty((0, self.embed_dim), np.float32)]
+        for start in range(0, len(pixel_values), _BATCH):
+            embeddings.append(self._image_encoder().embed(pixel_values[start : start + _BATCH]))
+        return np.concatenate(embeddings)
+
+    def embed_texts(self, texts: Iterable[str]) -> npt.NDArray[np.float32]:
+        """(N, embed_dim) float32, unit rows; no texts give (0, embed_dim). Raises QueryError."""
+        if isinstance(texts, str):
+            raise TypeError("embed_texts takes a list of texts: embed_texts([text])")
+        return self.embed_ids([self.parse_query(text).ids for text in texts])
+
+    def embed_ids(self, rows: Iterable[Sequence[int]]) -> npt.NDArray[np.float32]:
+        """(N, embed_dim) float32, unit rows, for the ids of N texts.
+
+        One row at a time and sorted, so that to the last bit an embedding depends neither on the texts beside
+        it nor on the order of the words. It costs some tens of microseconds a row.
+        """
+        embeddings = [np.empty((0, self.embed_dim), np.float32)]
+        embeddings += [self._text_encoder().embed(pad_ids([sorted(row)])) for row in rows]
+        return np.concatenate(embeddings)
+
+    def parse_query(self, text: str) -> ParsedText:
+        """What the bundle makes of the words of a query. Raises QueryError where it knows none of them."""
+        parsed = self._text_processor().parse(text)
+        if parsed.ids:
+            return parsed
+        if parsed.unknown_words:
+            raise QueryError(
+                f"bundle {self.name!r} knows no word of the query: {_listed(parsed.unknown_words)}"
+            )
+        if parsed.ignored_words:
+            raise QueryError(
+                f"the query has only words that are too common to search for: {_listed(parsed.ignored_words)}"
+            )
+        raise QueryError('the query is empty: write a few words, such as "surfer in a wave"')
+
+    def read_file(self, name: str) -> bytes:
+        """The content of a file that the manifest lists. Raises BundleError where it is not what it was."""
+        record = (self._checked.files | (self._checked.gallery_files or {}))[name]
+        path = self.path / name
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise BundleError(f"{path}: cannot be read: {error.strerror or error}; {RESTORE}") from error
+        sha256 = hashlib.sha256(content).hexdigest()
+        if (sha256, len(content)) != (record.sha256, record.bytes):
+            raise BundleError(
+                f"{path}: damaged or replaced: {len(content)} bytes, sha256 {sha256[:12]}...,"
+                f" expected {record.bytes} and {record.sha256[:12]}...; {RESTORE}"
+            )
+        return content
+
+    def _open_image_encoder(self) -> ImageEncoder:
+        return ImageEncoder(
+            self.read_file(IMAGE_GRAPH),
+            str(self.path / IMAGE_GRAPH),
+            side=self.image_rules.side,
+            embed_dim=self.embed_dim,
+            threads=self._threads,
+        )
+
+    def _open_text_encoder(self) -> TextEncoder:
+        return TextEncoder(
+            self.read_file(TEXT_GRAPH),
+            str(self.path / TEXT_GRAPH),
+            embed_dim=self.embed_dim,
+            threads=self._threads,
+        )
+
+    def _open_text_processor(self) -> TextProcessor:
+        try:
+            return TextProcessor(self.text_rules, parse_vocabulary(self.read_file(VOCABULARY)))
+        except ValueError as error:
+            raise BundleError(f"{self.path / VOCABULARY}: {error}; {RESTORE}") from error
+
+    def _load_all(
+        self, images: Iterable[ImageSource], max_megapixels: float
+    ) -> Iterator[npt.NDArray[np.uint8]]:
+        for number, image in enumerate(images):
+            try:
+                yield load_pixels(image, self.image_rules, max_megapixels=max_megapixels)
+            except ImageError as error:
+                if isinstance(image, (str, os.PathLike)):
+                    raise
+                raise ImageError(f"images[{number}]", error.reason) from error
+
+
+@dataclass(frozen=True)
+class VerifyReport:
+    """What `verify_bundle` found; `ok` where nothing differs."""
+
+    path: Path
+    files: int
+    gallery_pictures: int
+    image_min_cosine: float | None  # of the worst golden picture; None where it could not be embedded
+    text_min_cosine: float | None
+    problems: tuple[str, ...]
+
+    @property
+    def ok(self) -> bool:
+        return not self.problems
+
+
+def verify_bundle(path: str | os.PathLike[str] | None = None, *, threads: int | None = None) -> VerifyReport:
+    """Compare every file with its hash, and what the graphs compute here with the golden embeddings.
+
+    Raises BundleError only where the manifest itself cannot be used; all else is in the report.
+    """
+    bundle = load_bundle(path, threads=threads)
+    files, gallery_files = bundle._checked.files, bundle._checked.gallery_files or {}
+    problems: dict[str, None] = {}  # an ordered set: a damaged graph is met twice
+    for name in [*files, *gallery_files]:
+        with _noted(problems):
+            bundle.read_file(name)
+    image_cosine = text_cosine = None
+    with _noted(problems):
+        golden = _read_golden(bundle)
+        image_cosine = _min_cosine(bundle.embed_pixels(golden.pixel_values), golden.image_embeddings)
+        parsed = [bundle._text_processor().parse(caption).ids for caption in golden.captions]
+        for caption, ids, row in zip(golden.captions, parsed, golden.input_ids, strict=True):
+            if set(ids) != set(row.tolist()) - {0}:
+                raise BundleError(
+                    f"{bundle.path / VOCABULARY}: {caption!r} has other ids than in {GOLDEN}; {RESTORE}"
+                )
+        text_cosine = min(
+            _min_cosine(bundle._text_encoder().embed(golden.input_ids), golden.text_embeddings),
+            _min_cosine(bundle.embed_ids(parsed), golden.text_embeddings),
+        )
+    for graph, cosine, demanded in (
+        (IMAGE_GRAPH, image_cosine, bundle._checked.image_min_cosine),
+        (TEXT_GRAPH, text_cosine, bundle._checked.text_min_cosine),
+    ):
+        if cosine is not None and not cosine >= demanded:
+            problem = f"min cosine to the golden embeddings is {cosine:.6f}, expected {demanded} or more"
+            problems[f"{bundle.path / graph}: {problem}; {RESTORE}"] = None
+    return VerifyReport(
+        path=bundle.path,
+        files=len(files),
+        gallery_pictures=len(gallery_files),
+        image_min_cosine=image_cosine,
+        text_min_cosine=text_cosine,
+        problems=tuple(problems),
+    )
+
+
+@dataclass(frozen=True)
+class _Golden:
+    """Inputs, and the embeddings that the training side computed from them."""
+
+    pixel_values: npt.NDArray[np.uint8]  # (n, side, side, 3)
+    image_embeddings: npt.NDArray[np.float32]  # (n, embed_dim)
+    captions: list[str]  # m
+    input_ids: npt.NDArray[np.int64]  # (m, T)
+    text_embeddings: npt.NDArray[np.float32]  # (m, embed_dim)
+
+
+def _read_golden(bundle: Bundle) -> _Golden:
+    content = bundle.read_file(GOLDEN)
+    side, width = bundle.image_rules.side, bundle.embed_dim
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            golden = _Golden(
+                pixel_values=arrays["pixel_values"],
+                image_embeddings=arrays["image_embeddings"],
+                captions=[str(caption) for caption in arrays["captions"]],
+                input_ids=arrays["input_ids"],
+                text_embeddings=arrays["text_embeddings"],
+            )
+        pictures, texts = len(golden.image_embeddings), len(golden.captions)
+        if not pictures or not texts:
+            raise ValueError("no golden embeddings in it")
+        for name, found, dtype, shape in (
+            ("pixel_values", golden.pixel_values, np.uint8, (pictures, side, side, 3)),
+            ("image_embeddings", golden.image_embeddings, np.float32, (pictures, width)),
+            ("input_ids", golden.input_ids, np.int64, (texts, *golden.input_ids.shape[1:2])),
+            ("text_embeddings", golden.text_embeddings, np.float32, (texts, width)),
+        ):
+            if found.dtype != dtype or found.shape != shape:
+                raise ValueError(f"{name} is {found.dtype} {found.shape}, expected {np.dtype(dtype)} {shape}")
+    except Exception as error:  # zipfile, zlib and numpy each raise their own
+        raise BundleError(f"{bundle.path / GOLDEN}: {error}; {RESTORE}") from error
+    return golden
+
+
+def _min_cosine(embeddings: npt.NDArray[np.float32], golden: npt.NDArray[np.float32]) -> float:
+    """The worst cosine of unit rows, as 1 - |a - b|^2 / 2, which punishes rows of another length too."""
+    return float(1 - np.square(embeddings.astype(np.float64) - golden).sum(axis=1).max() / 2)
+
+
+@contextlib.contextmanager
+def _noted(problems: dict[str, None]) -> Iterator[None]:
+    try:
+        yield
+    except BundleError as error:
+        problems[str(error)] = None
+
+
+class _Once(Generic[T]):
+    """Makes something at the first call, whichever thread calls first, and keeps it."""
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        self._make = make
+        self._lock = threading.Lock()
+        self._made: list[T] = []
+
+    def __call__(self) -> T:
+        with self._lock:
+            if not self._made:
+                self._made.append(self._make())
+            return self._made[0]
+
+
+def _default_path() -> Path:
+    package = Path(__file__).parent
+    places = [package / "starter", package.parent / "artifacts" / "starter"]  # installed; a checkout
+    for place in places:
+        if (place / MANIFEST).is_file():
+            return place
+    raise BundleError(
+        f"no bundle comes with this itl_infer (looked for {places[0]} and {places[1]}): name one with"
+        " -m/--bundle or ITL_BUNDLE, or make it with `python -m export starter`"
+    )
+
+
+def _listed(words: Sequence[str]) -> str:
+    """Words for an error message: the first ten, none of them endless."""
+    return ", ".join(word[:40] for word in words[:10]) + (", ..." if len(words) > 10 else "")

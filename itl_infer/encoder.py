@@ -1,0 +1,129 @@
+"""Run the two graphs of a bundle on the CPU: pixels or ids in, unit embeddings out."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from itl_infer.errors import BundleError
+
+# How a graph names a file that holds its weights: key "location", as protobuf writes it. onnxruntime would
+# read that file unchecked, and from the current folder.
+_EXTERNAL_DATA = b"\x0a\x08location"
+
+
+def usable_cpus() -> int:
+    """How many CPUs this process may use; OMP_NUM_THREADS, where it is set, has the last word."""
+    wish = os.environ.get("OMP_NUM_THREADS", "")
+    if wish.isdecimal() and int(wish) > 0:
+        return int(wish)
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+class _Encoder:
+    """An onnxruntime session whose input and output are what the manifest promises; thread safe."""
+
+    def __init__(
+        self,
+        graph: bytes,
+        where: str,
+        input_name: str,
+        input_type: str,
+        input_shape: tuple[int | None, ...],  # None: any size
+        embed_dim: int,
+        threads: int | None,
+    ) -> None:
+        self._where = where
+        self._input_name = input_name
+        self._embed_dim = embed_dim
+        self._session = _open_session(graph, where, threads)
+        self._check("input", self._session.get_inputs(), input_name, input_type, input_shape)
+        self._check("output", self._session.get_outputs(), "embeddings", "tensor(float)", (None, embed_dim))
+
+    def _check(self, role: str, nodes: Any, name: str, kind: str, shape: tuple[int | None, ...]) -> None:
+        found = [
+            (node.name, node.type, [n if isinstance(n, int) else None for n in node.shape]) for node in nodes
+        ]
+        fits = len(found) == 1 and found[0][:2] == (name, kind) and _shape_fits(found[0][2], shape)
+        if not fits:
+            raise BundleError(
+                f"{self._where}: the graph's {role} is {', '.join(map(_describe, found)) or 'missing'},"
+                f" the manifest says {_describe((name, kind, list(shape)))}: export the bundle again"
+            )
+
+    def _run(self, inputs: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        try:
+            (embeddings,) = self._session.run(None, {self._input_name: inputs})
+        except Exception as error:  # onnxruntime's errors have no common base of their own
+            raise BundleError(f"{self._where}: the graph failed: {_one_line(error)}") from error
+        if embeddings.shape != (len(inputs), self._embed_dim):
+            raise BundleError(
+                f"{self._where}: the graph gave {embeddings.shape}, the manifest says"
+                f" {(len(inputs), self._embed_dim)}: export the bundle again"
+            )
+        result: npt.NDArray[np.float32] = embeddings
+        return result
+
+
+class ImageEncoder(_Encoder):
+    """pixel_values (N, side, side, 3) uint8 to embeddings (N, embed_dim) float32, unit rows."""
+
+    def __init__(
+        self, graph: bytes, where: str, *, side: int, embed_dim: int, threads: int | None = None
+    ) -> None:
+        shape = (None, side, side, 3)
+        super().__init__(graph, where, "pixel_values", "tensor(uint8)", shape, embed_dim, threads)
+
+    def embed(self, pixel_values: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        return self._run(pixel_values)
+
+
+class TextEncoder(_Encoder):
+    """input_ids (N, T) int64, padded with 0, to embeddings (N, embed_dim) float32, unit rows."""
+
+    def __init__(self, graph: bytes, where: str, *, embed_dim: int, threads: int | None = None) -> None:
+        super().__init__(graph, where, "input_ids", "tensor(int64)", (None, None), embed_dim, threads)
+
+    def embed(self, input_ids: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        return self._run(input_ids)
+
+
+def _open_session(graph: bytes, where: str, threads: int | None) -> Any:
+    if _EXTERNAL_DATA in graph:
+        raise BundleError(
+            f"{where}: the graph keeps weights in another file (external data), which no hash covers:"
+            " export it with its weights inside"
+        )
+    import onnxruntime  # a quarter of a second, which only embedding should cost
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors only
+    options.intra_op_num_threads = threads or usable_cpus()
+    options.inter_op_num_threads = 1
+    try:
+        return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's errors have no common base of their own
+        raise BundleError(
+            f"{where}: not a graph that onnxruntime {onnxruntime.__version__} can open: {_one_line(error)}"
+        ) from error
+
+
+def _shape_fits(found: list[int | None], expected: tuple[int | None, ...]) -> bool:
+    """A size that the graph leaves open fits anything; where any size is expected, it must be left open."""
+    return len(found) == len(expected) and all(
+        size is None or size == promised for size, promised in zip(found, expected, strict=True)
+    )
+
+
+def _describe(node: tuple[str, str, list[int | None]]) -> str:
+    name, kind, shape = node
+    return f"{name} {kind} [{', '.join('any' if size is None else str(size) for size in shape)}]"
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,198 @@
+"""bundle.json: what a bundle's manifest must say, how it is read and checked, and how it is written."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, TypeVar
+
+from itl_infer.errors import BundleError
+from itl_infer.image import ImageRules
+from itl_infer.text import TextRules
+
+FORMAT_VERSION = 1
+MANIFEST = "bundle.json"
+IMAGE_GRAPH = "image_encoder.onnx"
+TEXT_GRAPH = "text_encoder.onnx"
+VOCABULARY = "vocabulary.txt"
+GOLDEN = "golden.npz"
+GALLERY = "gallery"
+
+RESTORE = "fetch or export the bundle again"
+
+_FILES = (IMAGE_GRAPH, TEXT_GRAPH, VOCABULARY, GOLDEN)
+_IN_WORDS = {str: "a text", int: "a whole number", float: "a number", dict: "an object", list: "a list"}
+
+T = TypeVar("T", str, int, float, dict[str, Any], list[Any])
+
+
+@dataclass(frozen=True)
+class FileRecord:
+    """What a manifest says about one file."""
+
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The part of a manifest that decides how to embed, checked; `content` is all that it says."""
+
+    content: dict[str, Any]
+    name: str
+    domain: str
+    embed_dim: int
+    image_rules: ImageRules
+    text_rules: TextRules
+    image_min_cosine: float  # to the golden embeddings, demanded by `bundle verify`
+    text_min_cosine: float
+    files: dict[str, FileRecord]  # by name relative to the folder, with "/"
+    gallery_files: dict[str, FileRecord] | None  # None: there is no gallery
+    fingerprint: str
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read and check the manifest of a bundle. Raises BundleError."""
+    path = folder / MANIFEST
+    try:
+        content = json.loads(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise BundleError(
+            f"{folder}: no bundle there (no {MANIFEST}): name the folder of one, or make it with"
+            " `python -m export starter`"
+        ) from error
+    except OSError as error:
+        raise BundleError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
+        raise BundleError(f"{path}: not JSON ({error}); {RESTORE}") from error
+    return _check(content, str(path))
+
+
+def write_manifest(folder: str | os.PathLike[str], content: Mapping[str, Any]) -> Manifest:
+    """Write the manifest of the files in `folder`, all at once; a `gallery/` in it is listed too.
+
+    `content` is everything but the format version and the hashes, which are added here. Raises BundleError,
+    and writes nothing, where the result could not be read back.
+    """
+    folder = Path(folder)
+    path = folder / MANIFEST
+    complete = {
+        **content,
+        "format_version": FORMAT_VERSION,
+        "files": {name: _record_of(folder / name) for name in _FILES},
+    }
+    if (folder / GALLERY).is_dir():
+        names = sorted(f"{GALLERY}/{picture.name}" for picture in (folder / GALLERY).iterdir())
+        complete["gallery"] = {
+            **content.get("gallery", {}),
+            "pictures": len(names),
+            "files": {name: _record_of(folder / name) for name in names},
+        }
+    text = json.dumps(complete, indent=1, ensure_ascii=False) + "\n"
+    manifest = _check(json.loads(text), str(path))
+    unfinished = path.with_suffix(".json.new")
+    unfinished.write_text(text, encoding="utf-8")
+    unfinished.replace(path)
+    return manifest
+
+
+def compute_fingerprint(content: Mapping[str, Any]) -> str:
+    """sha256 over all that decides embeddings: the width, the rules, and the hashes of the files."""
+    decisive = {
+        "embed_dim": content["embed_dim"],
+        "files": {name: record["sha256"] for name, record in content["files"].items()},
+        "image": content["image"],
+        "text": content["text"],
+    }
+    return hashlib.sha256(json.dumps(decisive, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _check(content: Any, where: str) -> Manifest:
+    if type(content) is not dict:
+        raise BundleError(f"{where}: not a JSON object; {RESTORE}")
+    version = _field(content, "format_version", int, where)
+    if version > FORMAT_VERSION:
+        raise BundleError(
+            f"{where}: format {version}, this itl-infer reads up to {FORMAT_VERSION}:"
+            " update it with `pip install --upgrade itl-infer`"
+        )
+    if version < 1:
+        raise BundleError(f"{where}: format {version}, expected 1 to {FORMAT_VERSION}; {RESTORE}")
+    image = _field(content, "image", dict, where)
+    text = _field(content, "text", dict, where)
+    golden = _field(content, "golden", dict, where)
+    try:
+        image_rules = ImageRules(
+            side=_field(image, "side", int, where),
+            resize=_field(image, "resize", str, where),
+            pixel_scaling=_field(image, "pixel_scaling", str, where),
+        )
+        text_rules = TextRules(
+            tokenizer=_field(text, "tokenizer", str, where),
+            stop_words=tuple(map(str, _field(text, "stop_words", list, where))),
+            stemmer=_field(text, "stemmer", str, where),
+        )
+    except ValueError as error:
+        raise BundleError(f"{where}: {error}; update itl-infer, or {RESTORE}") from error
+    files = _file_records(content, where)
+    for name in _FILES:
+        if name not in files:
+            raise BundleError(f"{where}: 'files' does not list {name}; {RESTORE}")
+    has_gallery = "gallery" in content
+    return Manifest(
+        content=content,
+        name=_field(content, "name", str, where),
+        domain=_field(content, "domain", str, where),
+        embed_dim=_field(content, "embed_dim", int, where),
+        image_rules=image_rules,
+        text_rules=text_rules,
+        image_min_cosine=_field(golden, "image_min_cosine", float, where),
+        text_min_cosine=_field(golden, "text_min_cosine", float, where),
+        files=files,
+        gallery_files=_file_records(_field(content, "gallery", dict, where), where) if has_gallery else None,
+        fingerprint=compute_fingerprint(content),
+    )
+
+
+def _field(table: Mapping[str, Any], name: str, kind: type[T], where: str) -> T:
+    value = table.get(name)
+    if kind is float and type(value) is int:
+        value = float(value)
+    if type(value) is not kind:
+        found = "missing" if name not in table else f"{json.dumps(value)[:40]}"
+        raise BundleError(f"{where}: {name!r} is {found}, expected {_IN_WORDS[kind]}; {RESTORE}")
+    return value
+
+
+def _file_records(table: Mapping[str, Any], where: str) -> dict[str, FileRecord]:
+    records = {}
+    for name in _field(table, "files", dict, where):
+        if _leaves_folder(name):
+            raise BundleError(f"{where}: the file name {name!r} leaves the bundle's folder: refused")
+        record = _field(table["files"], name, dict, where)
+        sha256 = _field(record, "sha256", str, where)
+        if not re.fullmatch("[0-9a-f]{64}", sha256):
+            raise BundleError(
+                f"{where}: 'sha256' of {name} is {sha256[:70]!r}, expected 64 digits; {RESTORE}"
+            )
+        records[name] = FileRecord(sha256, _field(record, "bytes", int, where))
+    return records
+
+
+def _leaves_folder(name: str) -> bool:
+    """Whether a name is anything but a plain way down from the folder, on any system."""
+    path = PurePosixPath(name)
+    return path.is_absolute() or not path.parts or ".." in path.parts or bool(re.search(r"[\\:\0]", name))
+
+
+def _record_of(path: Path) -> dict[str, Any]:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise BundleError(f"{path}: cannot be read: {error.strerror or error}") from error
+    return {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
