@@ -3,6 +3,7 @@
 ItlError
 ├── BundleError       a bundle that is missing, damaged, too new or inconsistent
 ├── IndexStoreError   an index that cannot be opened, or was made with another bundle
+├── FolderError       a folder of pictures that is missing or has none
 ├── ImageError        a picture that cannot be embedded
 └── QueryError        a text without a single word to search for
 """
@@ -20,6 +21,10 @@ class BundleError(ItlError):
 
 class IndexStoreError(ItlError):
     """An index is missing, damaged, in use, or was made with another bundle."""
+
+
+class FolderError(ItlError):
+    """A folder of pictures is missing, or has none to embed."""
 
 
 class ImageError(ItlError):

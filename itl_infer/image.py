@@ -104,7 +104,7 @@ def _file_pixels(file: BinaryIO, rules: ImageRules, max_megapixels: float) -> np
 
 
 def open_picture_file(path: str | os.PathLike[str]) -> BinaryIO:
-    """The file, open to be read, with bytes in it. Raises ImageError, with the OSError, if any, as its cause."""
+    """The file, open to be read, with bytes in it. Raises ImageError, its cause the OSError if there was one."""
     path = os.fspath(path)
     try:
         status = Path(path).stat()

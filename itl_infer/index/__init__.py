@@ -1,0 +1,6 @@
+"""The index: embeddings and paths on disk, durable, with one writer and many readers at a time."""
+
+from itl_infer.index.index import Index, SearchResult
+from itl_infer.index.writer import UNIT_TOLERANCE, FailedFile, Picture, Writer
+
+__all__ = ["UNIT_TOLERANCE", "FailedFile", "Index", "Picture", "SearchResult", "Writer"]

@@ -1,0 +1,135 @@
+"""What a durable index asks of the system: writes that have reached the disk, one writer at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+import sqlite3
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from itl_infer.errors import IndexStoreError
+
+if sys.platform == "win32":
+    import msvcrt
+
+    _LOCKED_BYTE = 1 << 30  # far behind the text in the file, which others may then still read
+
+    def _try_lock(file: IO[bytes]) -> bool:
+        file.seek(_LOCKED_BYTE)
+        try:
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        return True
+else:
+    import fcntl
+
+    def _try_lock(file: IO[bytes]) -> bool:
+        # flock, not lockf: it also keeps two writers of one process apart.
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+
+@contextlib.contextmanager
+def writer_lock(path: Path, *, wait: bool) -> Iterator[None]:
+    """Hold the lock file at `path`; the system frees it when the process ends, however it ends.
+
+    Raises IndexStoreError where another writer holds it, unless told to `wait`.
+    """
+    path.touch()
+    with path.open("r+b", buffering=0) as file:
+        while not _try_lock(file):
+            if not wait:
+                file.seek(0)
+                writer = file.read(20).decode("ascii", "replace").strip() or "unknown"
+                raise IndexStoreError(
+                    f"{path.parent}: being written to by process {writer}: wait for it to end (--wait does)"
+                )
+            time.sleep(0.1)
+        file.seek(0)
+        file.truncate()
+        file.write(b"%d\n" % os.getpid())
+        try:
+            yield
+        finally:
+            file.truncate(0)
+
+
+def write_at(path: Path, offset: int, data: bytes | memoryview) -> None:
+    """Write at a place of an existing file, cut off what was behind it, and wait until the disk has it."""
+    with path.open("r+b", buffering=0) as file:
+        with contextlib.suppress(OSError):  # Windows will not shorten a file that a reader has mapped
+            file.truncate(offset)
+        file.seek(offset)
+        rest = memoryview(data)
+        while rest:
+            rest = rest[file.write(rest) :]
+        sync(file)
+
+
+def sync(file: IO[bytes]) -> None:
+    """Wait until what was written to `file` is on the disk, and not in a cache on the way."""
+    file.flush()
+    if sys.platform == "darwin":
+        fcntl.fcntl(file, fcntl.F_FULLFSYNC)  # fsync leaves it in the drive's own cache there
+    else:
+        os.fsync(file.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until files made, renamed or removed in `folder` are so on the disk."""
+    if sys.platform == "win32":
+        return  # folders cannot be opened there; NTFS keeps its own journal of them
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def map_file(path: Path, length: int, *, private: bool = False) -> mmap.mmap | bytearray:
+    """The first `length` bytes of a file, read when used; `private` ones may be changed, in memory only."""
+    if length == 0:
+        return bytearray()  # nothing cannot be mapped
+    with path.open("rb") as file:
+        found = os.fstat(file.fileno()).st_size
+        if found < length:
+            raise IndexStoreError(
+                f"{path}: {found} bytes where {length} were written: itl-infer check --repair keeps the rest"
+            )
+        access = mmap.ACCESS_COPY if private else mmap.ACCESS_READ
+        return mmap.mmap(file.fileno(), length, access=access)
+
+
+@contextlib.contextmanager
+def store_errors(folder: Path) -> Iterator[None]:
+    """Turn what the system or SQLite says about the files of an index into an IndexStoreError."""
+    try:
+        yield
+    except OSError as error:
+        raise IndexStoreError(_explain(folder, error.strerror or str(error))) from error
+    except sqlite3.Error as error:
+        raise IndexStoreError(_explain(folder, str(error))) from error
+
+
+def _explain(folder: Path, reason: str) -> str:
+    mends = {
+        "full": "free some space and run again, all that was committed is kept",
+        "No space": "free some space and run again, all that was committed is kept",
+        "locked": "another program holds it; run again when it is done",
+        "readonly": "use an index that you may write to",
+        "Read-only": "use an index that you may write to",
+        "Permission": "use an index that you may read and write",
+        "malformed": "itl-infer check --repair drops what is damaged and keeps the rest",
+        "not a database": "itl-infer check --repair drops what is damaged and keeps the rest",
+    }
+    mend = next((mend for sign, mend in mends.items() if sign in reason), "check the disk and run again")
+    return f"{folder}: {reason}: {mend}"

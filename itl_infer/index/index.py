@@ -1,0 +1,140 @@
+"""Index: the embeddings and paths of a person's pictures, to search and to keep in step with folders."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from itl_infer import ranking
+from itl_infer.errors import IndexStoreError
+from itl_infer.index import schema
+from itl_infer.index.snapshot import Paths, Snapshot, empty_snapshot, take_snapshot
+from itl_infer.index.writer import Writer, open_writer
+
+if TYPE_CHECKING:
+    from itl_infer.bundle import Bundle
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """One picture found."""
+
+    rank: int  # from 1, best first
+    score: float  # cosine with the query
+    path: str  # absolute
+
+
+class Index:
+    """An index as it was when opened, or at the last `refresh` or `writing`. Open it with `Index.open`.
+
+    Safe to use from several threads, and while other processes read and write the same index.
+    """
+
+    def __init__(self, path: Path, bundle: Bundle | None, writable: bool, snapshot: Snapshot) -> None:
+        self.path = path
+        self.bundle = bundle
+        self._writable = writable
+        self._snapshot = snapshot
+
+    @classmethod
+    def open(
+        cls, path: str | os.PathLike[str], bundle: Bundle | None = None, *, mode: Literal["r", "w"] = "w"
+    ) -> Index:
+        """Open the index folder at `path`; reading never writes to it, nor waits for a writer.
+
+        With mode "w" it may be a new one, which the first writing makes, and that needs a bundle; with "r" it
+        must exist. A bundle is needed to embed, and to search by text. Raises IndexStoreError for an index
+        that is missing, damaged, of a newer format, or made with another bundle than the one given.
+        """
+        path = Path(path)
+        return cls(path, bundle, mode == "w", _take_snapshot(path, bundle, may_be_new=mode == "w"))
+
+    def __len__(self) -> int:
+        return len(self.embeddings)
+
+    @property
+    def embeddings(self) -> npt.NDArray[np.float32]:
+        """(N, D) unit rows, read-only; mapped from the disk, not loaded."""
+        return self._snapshot.embeddings
+
+    @property
+    def paths(self) -> Paths:
+        """The absolute path of each row; looked up when asked for."""
+        return self._snapshot.paths
+
+    def search(self, query: str | npt.NDArray[np.float32], k: int = 10) -> list[SearchResult]:
+        """The k pictures nearest to a text, or to a unit embedding (D,), best first.
+
+        Raises QueryError for a text without a single known word, ValueError for k < 1.
+        """
+        if isinstance(query, str):
+            query = self._embed_query(query)
+        return self.search_many(np.asarray(query)[None], k)[0]
+
+    def search_many(self, queries: npt.NDArray[np.float32], k: int = 10) -> list[list[SearchResult]]:
+        """`search` for each row of `queries` (Q, D): the same results, far faster than one by one."""
+        snapshot = self._snapshot
+        indices, scores = ranking.rank(queries, snapshot.embeddings, k)
+        return [
+            [
+                SearchResult(place, score, snapshot.paths[row])
+                for place, (row, score) in enumerate(zip(rows, cosines, strict=True), start=1)
+            ]
+            for rows, cosines in zip(indices.tolist(), scores.tolist(), strict=True)
+        ]
+
+    def _embed_query(self, text: str) -> npt.NDArray[np.float32]:
+        embedding: npt.NDArray[np.float32] = self.require_bundle().embed_texts([text])[0]
+        return embedding
+
+    def require_bundle(self) -> Bundle:
+        """The bundle; IndexStoreError where the index was opened without one."""
+        if self.bundle is None:
+            raise IndexStoreError(f"{self.path}: opened without a bundle: Index.open(path, load_bundle())")
+        return self.bundle
+
+    def refresh(self) -> None:
+        """Turn to what is committed now."""
+        self._snapshot = _take_snapshot(self.path, self.bundle, may_be_new=self._writable)
+
+    @contextlib.contextmanager
+    def writing(self, *, wait: bool = False) -> Iterator[Writer]:
+        """Be the index's one writer. Raises IndexStoreError where another is, unless told to `wait`."""
+        if not self._writable:
+            raise IndexStoreError(f'{self.path}: opened to read only: Index.open(path, bundle, mode="w")')
+        with open_writer(self.path, self.bundle, wait=wait) as writer:
+            _require_same_bundle(self.path, writer.state, self.bundle)
+            try:
+                yield writer
+            finally:
+                self.refresh()
+
+
+def _take_snapshot(path: Path, bundle: Bundle | None, *, may_be_new: bool) -> Snapshot:
+    snapshot = take_snapshot(path) if (path / schema.DATABASE).exists() else None
+    if snapshot is None:
+        if not may_be_new:
+            raise IndexStoreError(
+                f"{path}: no index here: itl-infer embed-images PICTURES -d {path} makes one"
+            )
+        if bundle is None:
+            raise IndexStoreError(f"{path}: no index here, and a new one needs a bundle: load_bundle()")
+        return empty_snapshot(bundle.embed_dim, bundle.name, bundle.fingerprint)
+    _require_same_bundle(path, snapshot.state, bundle)
+    return snapshot
+
+
+def _require_same_bundle(path: Path, state: schema.State, bundle: Bundle | None) -> None:
+    if bundle is not None and bundle.fingerprint != state.bundle_fingerprint:
+        raise IndexStoreError(
+            f"{path}: made with bundle {state.bundle_name!r} ({state.bundle_fingerprint[:12]}), not with"
+            f" {bundle.name!r} ({bundle.fingerprint[:12]}): give that one with --bundle, or embed all again"
+            " with embed-images --rebuild"
+        )

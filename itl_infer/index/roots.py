@@ -1,0 +1,44 @@
+"""Folders that an index remembers, written down so that an index travels together with its pictures."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Root:
+    """A remembered folder: its number in the index, and where it is for this reader."""
+
+    id: int
+    folder: Path  # absolute
+
+    @property
+    def is_missing(self) -> bool:
+        return not self.folder.is_dir()
+
+    def locate(self, path: bytes) -> str:
+        """The absolute path, in the system's own manner, of a picture stored with this root."""
+        return os.path.join(self.folder, *os.fsdecode(path).split("/"))  # noqa: PTH118 (names are not always UTF-8)
+
+
+def store_location(folder: Path, index_folder: Path) -> bytes:
+    """How an index writes down a root: from the index on where they travel together, else absolute.
+
+    They do where the root lies in the folder that holds the index, or the index in the root.
+    """
+    folder, index_folder = real_path(folder), real_path(index_folder)
+    if folder.is_relative_to(index_folder.parent) or index_folder.is_relative_to(folder):
+        return os.fsencode(os.path.relpath(folder, index_folder).replace(os.sep, "/"))
+    return os.fsencode(folder.as_posix())
+
+
+def resolve_location(location: bytes, index_folder: Path) -> Path:
+    """Where a stored root is for this reader, absolute, whether it exists or not."""
+    return Path(os.path.normpath(real_path(index_folder) / os.fsdecode(location)))
+
+
+def real_path(path: Path) -> Path:
+    """One name for one folder: absolute, links followed, whether it exists or not."""
+    return Path(os.path.realpath(path))

@@ -1,0 +1,178 @@
+"""The SQLite side of an index, which alone says what exists: tables, format version, connections."""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import os
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from dataclasses import astuple, dataclass, replace
+from pathlib import Path
+
+from itl_infer.errors import IndexStoreError
+
+FORMAT_VERSION = 1
+DATABASE = "index.sqlite"
+LOCK = "writer.lock"
+
+# What turns version i + 1 into i + 2: statements that the first writer to find the older one runs.
+MIGRATIONS: tuple[str, ...] = ()
+
+_BUSY_SECONDS = 30  # a reader needs milliseconds, a commit a few syncs
+
+
+class RowState(enum.IntEnum):
+    """What a row is to a reader."""
+
+    LIVE = 0
+    ASIDE = 1  # its picture is there but excluded: not shown, embedding kept
+    GONE = 2  # its picture is gone, changed or renamed: not shown, dropped by the next compaction
+
+
+SCHEMA = """
+CREATE TABLE state (                        -- exactly one row
+    generation         INTEGER NOT NULL,    -- number in the names of the vectors and paths files
+    rows               INTEGER NOT NULL,    -- rows of both files that count; what is behind them does not
+    paths_bytes        INTEGER NOT NULL,    -- bytes of the paths file that count
+    embed_dim          INTEGER NOT NULL,
+    bundle_name        TEXT NOT NULL,
+    bundle_fingerprint TEXT NOT NULL
+);
+CREATE TABLE roots (
+    id       INTEGER PRIMARY KEY,
+    location BLOB NOT NULL UNIQUE           -- absolute; or from the index folder on, for what travels with it
+);
+CREATE TABLE pictures (
+    row      INTEGER PRIMARY KEY,           -- row of the vectors file, from 0
+    root     INTEGER NOT NULL REFERENCES roots,
+    path     BLOB NOT NULL,                 -- from the root on, with "/", in the bytes of the file system
+    size     INTEGER NOT NULL,              -- bytes
+    mtime_ns INTEGER NOT NULL,              -- or -1: modified while it was read, to be read again
+    digest   BLOB NOT NULL,                 -- BLAKE2b of the file, 16 bytes
+    crc      INTEGER NOT NULL,              -- CRC-32 of the row's bytes in the vectors file
+    state    INTEGER NOT NULL DEFAULT 0     -- 0 live, 1 set aside, 2 gone
+);
+CREATE UNIQUE INDEX picture_at ON pictures(root, path) WHERE state <> 2;
+CREATE INDEX picture_with ON pictures(digest);
+CREATE INDEX picture_hidden ON pictures(row) WHERE state <> 0;
+CREATE TABLE failures (                     -- files that could not be embedded, as they were then
+    root     INTEGER NOT NULL REFERENCES roots,
+    path     BLOB NOT NULL,
+    size     INTEGER NOT NULL,
+    mtime_ns INTEGER NOT NULL,
+    digest   BLOB,                          -- NULL where it could not be read
+    error    TEXT NOT NULL,
+    max_megapixels REAL NOT NULL,           -- the limit of that run; a higher one tries again
+    PRIMARY KEY (root, path)
+) WITHOUT ROWID;
+"""
+
+
+@dataclass(frozen=True)
+class State:
+    """The one row of table `state`."""
+
+    generation: int
+    rows: int
+    paths_bytes: int
+    embed_dim: int
+    bundle_name: str
+    bundle_fingerprint: str
+
+    @property
+    def vectors_bytes(self) -> int:
+        return self.rows * self.embed_dim * 4
+
+    def grown(self, rows: int, paths_bytes: int) -> State:
+        return replace(self, rows=self.rows + rows, paths_bytes=self.paths_bytes + paths_bytes)
+
+    def vectors_file(self, folder: Path) -> Path:
+        return folder / f"vectors-{self.generation:06}.f32"
+
+    def paths_file(self, folder: Path) -> Path:
+        return folder / f"paths-{self.generation:06}.nul"
+
+
+def read_state(connection: sqlite3.Connection) -> State:
+    return State(*connection.execute("SELECT * FROM state").fetchone())
+
+
+def write_state(connection: sqlite3.Connection, state: State) -> None:
+    connection.execute("DELETE FROM state")
+    connection.execute("INSERT INTO state VALUES (?, ?, ?, ?, ?, ?)", astuple(state))
+
+
+def create(connection: sqlite3.Connection, state: State) -> None:
+    """Make the tables, inside a transaction of the caller's."""
+    _run(connection, SCHEMA, FORMAT_VERSION)
+    write_state(connection, state)
+
+
+def migrate(connection: sqlite3.Connection, version: int) -> None:
+    """Bring an older index up to this format, all the way or not at all."""
+    with transaction(connection):
+        for step in range(version, FORMAT_VERSION):
+            _run(connection, MIGRATIONS[step - 1], step + 1)
+
+
+def _run(connection: sqlite3.Connection, script: str, version: int) -> None:
+    for statement in script.split(";\n"):  # executescript would commit what is open
+        connection.execute(statement)
+    connection.execute(f"PRAGMA user_version = {version}")
+
+
+def connect(folder: Path) -> sqlite3.Connection:
+    """A connection that writes only when told to; threads may share it under a lock of their own."""
+    # mode=rw: never made by accident, and SQLite itself falls back to reading where it may not write.
+    return sqlite3.connect(
+        f"{(folder.absolute() / DATABASE).as_uri()}?mode=rw",
+        uri=True,
+        timeout=_BUSY_SECONDS,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+
+
+@contextlib.contextmanager
+def transaction(connection: sqlite3.Connection, begin: str = "BEGIN IMMEDIATE") -> Iterator[None]:
+    """All of the block's changes or none."""
+    connection.execute(begin)
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+@contextlib.contextmanager
+def reading(folder: Path) -> Iterator[sqlite3.Connection]:
+    """A connection inside one read transaction, of an index that may lie where nothing can be written.
+
+    A writer that was killed leaves a journal, which the next to open plays back. Where it may not, as on a
+    read-only disk, that is done to a copy.
+    """
+    with contextlib.ExitStack() as stack:
+        if (folder / f"{DATABASE}-journal").exists() and not os.access(folder, os.W_OK):
+            copy = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="itl-index-")))
+            for name in (DATABASE, f"{DATABASE}-journal"):
+                shutil.copyfile(folder / name, copy / name)
+            folder = copy
+        connection = stack.enter_context(contextlib.closing(connect(folder)))
+        connection.execute("BEGIN")
+        yield connection
+
+
+def require_version(connection: sqlite3.Connection, folder: Path) -> int:
+    """The format version of an index, 0 where its making was cut short; IndexStoreError for a newer one."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version > FORMAT_VERSION:
+        raise IndexStoreError(
+            f"{folder}: index format {version}, this version of itl-infer reads up to {FORMAT_VERSION}:"
+            " upgrade itl-infer"
+        )
+    return int(version)

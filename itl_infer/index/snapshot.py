@@ -1,0 +1,167 @@
+"""One consistent view of an index: its matrix, mapped from the disk, and the names of its rows.
+
+A row that counts is never written again, so a view stays whole and true however long it is kept, whatever a
+writer does meanwhile; a compaction leaves it the files that it has open.
+"""
+
+from __future__ import annotations
+
+import mmap
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import overload
+
+import numpy as np
+import numpy.typing as npt
+
+from itl_infer.errors import IndexStoreError
+from itl_infer.index import schema
+from itl_infer.index.disk import map_file, store_errors
+from itl_infer.index.roots import Root, resolve_location
+from itl_infer.index.schema import State
+
+_ATTEMPTS = 5  # at opening files that a compaction may have replaced since the database was read
+_SCANNED_BYTES = 2**22
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which row of the files stands at each position of a view of `live` rows without gaps.
+
+    Positions are rows, except for `holes`: hidden rows before the end of the view, where live rows from
+    behind the end (`fillers`) stand instead. So a view without hidden rows is the file itself.
+    """
+
+    live: int
+    holes: npt.NDArray[np.int64]  # ascending
+    fillers: npt.NDArray[np.int64]  # one for each hole
+
+    @classmethod
+    def around(cls, hidden: npt.NDArray[np.int64], rows: int) -> Layout:
+        """The layout of `rows` rows of which the `hidden` ones, ascending, are not shown."""
+        live = rows - len(hidden)
+        fillers = np.setdiff1d(np.arange(live, rows), hidden, assume_unique=True)
+        return cls(live, hidden[hidden < live], fillers)
+
+    def row_at(self, position: int) -> int:
+        hole = int(np.searchsorted(self.holes, position))
+        if hole < len(self.holes) and self.holes[hole] == position:
+            return int(self.fillers[hole])
+        return position
+
+    def rows(self) -> npt.NDArray[np.int64]:
+        """The row at every position, (live,)."""
+        rows = np.arange(self.live)
+        rows[self.holes] = self.fillers
+        return rows
+
+
+class Paths(Sequence[str]):
+    """The path of each position of a view, as this machine can open it; looked up when asked for."""
+
+    def __init__(self, names: mmap.mmap | bytearray, layout: Layout, roots: Mapping[int, Root]) -> None:
+        self._names, self._layout, self._roots = names, layout, roots
+
+    def __len__(self) -> int:
+        return self._layout.live
+
+    @overload
+    def __getitem__(self, position: int) -> str: ...
+    @overload
+    def __getitem__(self, position: slice) -> list[str]: ...
+    def __getitem__(self, position: int | slice) -> str | list[str]:
+        if isinstance(position, slice):
+            return [self[i] for i in range(*position.indices(len(self)))]
+        position = range(len(self))[position]  # negative ones count from the end, IndexError beyond
+        root, path = parse_name(self._name_of_row(self._layout.row_at(position)))
+        return self._roots[root].locate(path)
+
+    def _name_of_row(self, row: int) -> bytes:
+        start = int(self._ends[row - 1]) + 1 if row else 0
+        return bytes(self._names[start : int(self._ends[row])])
+
+    @cached_property
+    def _ends(self) -> npt.NDArray[np.int64]:
+        return name_ends(self._names)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What an index held at one moment."""
+
+    state: State
+    roots: Mapping[int, Root]
+    embeddings: npt.NDArray[np.float32]  # (N, D), unit rows, read-only
+    paths: Paths
+
+
+def empty_snapshot(embed_dim: int, bundle_name: str, bundle_fingerprint: str) -> Snapshot:
+    """The view of an index that is not there yet."""
+    layout = Layout.around(np.empty(0, np.int64), 0)
+    state = State(0, 0, 0, embed_dim, bundle_name, bundle_fingerprint)
+    return Snapshot(state, {}, np.empty((0, embed_dim), np.float32), Paths(bytearray(), layout, {}))
+
+
+def take_snapshot(folder: Path) -> Snapshot | None:
+    """The last committed state of the index in `folder`; None where none has been committed yet."""
+    for _ in range(_ATTEMPTS):
+        with store_errors(folder), schema.reading(folder) as connection:
+            if schema.require_version(connection, folder) == 0:
+                return None
+            state = schema.read_state(connection)
+            roots = read_roots(connection, folder)
+            hidden = [
+                row for (row,) in connection.execute("SELECT row FROM pictures WHERE state <> 0 ORDER BY row")
+            ]
+        try:
+            return _map(folder, state, roots, Layout.around(np.array(hidden, np.int64), state.rows))
+        except FileNotFoundError:
+            continue
+    raise IndexStoreError(
+        f"{state.vectors_file(folder)}: missing: copy it back beside {schema.DATABASE}, or embed again"
+        " (itl-infer embed-images --rebuild)"
+    )
+
+
+def _map(folder: Path, state: State, roots: Mapping[int, Root], layout: Layout) -> Snapshot:
+    names = map_file(state.paths_file(folder), state.paths_bytes)
+    return Snapshot(state, roots, _map_matrix(folder, state, layout), Paths(names, layout, roots))
+
+
+def _map_matrix(folder: Path, state: State, layout: Layout) -> npt.NDArray[np.float32]:
+    """The live rows as one matrix; filling the holes copies the pages they lie on, the rest stays on disk."""
+    length = state.rows * state.embed_dim * 4
+    mapped = map_file(state.vectors_file(folder), length, private=len(layout.holes) > 0)
+    matrix = np.frombuffer(mapped, dtype="<f4").reshape(state.rows, state.embed_dim)
+    if len(layout.holes):
+        matrix[layout.holes] = matrix[layout.fillers]
+    matrix.flags.writeable = False
+    return matrix[: layout.live]
+
+
+def read_roots(connection: sqlite3.Connection, folder: Path) -> dict[int, Root]:
+    return {
+        root: Root(root, resolve_location(location, folder))
+        for root, location in connection.execute("SELECT id, location FROM roots")
+    }
+
+
+def make_name(root: int, path: bytes) -> bytes:
+    """What the paths file holds for a row, without the null byte that ends it."""
+    return b"%d/%b" % (root, path)
+
+
+def parse_name(name: bytes) -> tuple[int, bytes]:
+    root, _, path = name.partition(b"/")
+    return int(root), path
+
+
+def name_ends(names: mmap.mmap | bytearray) -> npt.NDArray[np.int64]:
+    """Where the names of a paths file end: the places of its null bytes."""
+    buffer = np.frombuffer(names, np.uint8)
+    blocks = range(0, len(buffer), _SCANNED_BYTES)  # a mask of the whole would be as large as the file
+    ends = [np.flatnonzero(buffer[start : start + _SCANNED_BYTES] == 0) + start for start in blocks]
+    return np.concatenate(ends) if ends else np.empty(0, np.int64)

@@ -1,0 +1,338 @@
+"""The one writer of an index: bytes are put on the disk first, and count from the SQLite commit on.
+
+Whatever happens to the machine, the database therefore only ever speaks of bytes that the disk has; what a
+writer that was cut off left behind the last row that counts is written over by the next.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sqlite3
+import threading
+import zlib
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from itl_infer.errors import IndexStoreError
+from itl_infer.index import schema
+from itl_infer.index.disk import map_file, store_errors, sync, sync_folder, write_at, writer_lock
+from itl_infer.index.roots import Root, resolve_location, store_location
+from itl_infer.index.schema import RowState, State, transaction
+from itl_infer.index.snapshot import Layout, make_name, read_roots
+
+if TYPE_CHECKING:
+    from itl_infer.bundle import Bundle
+
+UNIT_TOLERANCE = 1e-3  # how far from 1 the length of a stored embedding may be
+
+_GONE_SHARE = 1 / 4  # of all rows, from which on a compaction is worth its while
+_SPARE_BYTES = 2**24  # what a compaction that nobody asked for leaves free on the disk
+_BLOCK_ROWS = 2**14  # rows copied at a time by a compaction: 8 MiB at 128 columns
+
+_INSERT_PICTURE = """
+    INSERT INTO pictures (row, root, path, size, mtime_ns, digest, crc) VALUES (?, ?, ?, ?, ?, ?, ?)
+"""
+
+
+class Picture(NamedTuple):
+    """A file as it was when it was read."""
+
+    root: int
+    path: bytes
+    size: int
+    mtime_ns: int
+    digest: bytes
+
+
+class FailedFile(NamedTuple):
+    """A file that could not be embedded, as it was then."""
+
+    root: int
+    path: bytes
+    size: int
+    mtime_ns: int
+    digest: bytes | None  # None: it could not be read
+    error: str
+    max_megapixels: float  # the limit of that run
+
+
+class _Addition(NamedTuple):
+    """A row to be added; one object, so that an interrupt never parts its vector from its name."""
+
+    picture: Picture
+    vector: bytes
+
+
+class _Statement(NamedTuple):
+    """Any other change."""
+
+    sql: str
+    parameters: tuple[object, ...]
+
+
+class Writer:
+    """Changes an index: all that is called between two commits is on the disk after the second, or nothing.
+
+    `connection` is for questions, and for temporary tables; `lock` guards it where several threads ask.
+    """
+
+    def __init__(self, folder: Path, connection: sqlite3.Connection) -> None:
+        self.folder = folder
+        self.connection = connection
+        self.lock = threading.Lock()
+        self.state = schema.read_state(connection)
+        self._last_root = max(self.roots(), default=0)
+        self._forget_pending()
+
+    def _forget_pending(self) -> None:
+        self._changes: list[_Addition | _Statement] = []
+        self.pending = 0  # rows added since the last commit
+
+    def _change(self, sql: str, *parameters: object) -> None:
+        self._changes.append(_Statement(sql, parameters))
+
+    def roots(self) -> dict[int, Root]:
+        return read_roots(self.connection, self.folder)
+
+    def add_root(self, folder: Path) -> Root:
+        """Remember a folder, so that pictures can be added to it."""
+        self._last_root += 1
+        location = store_location(folder, self.folder)
+        self._change("INSERT INTO roots VALUES (?, ?)", self._last_root, location)
+        return Root(self._last_root, resolve_location(location, self.folder))
+
+    def forget_empty_roots(self) -> None:
+        """Forget folders of which nothing is known any more."""
+        self._change(
+            "DELETE FROM roots WHERE id NOT IN (SELECT root FROM pictures WHERE state <> 2)"
+            " AND id NOT IN (SELECT root FROM failures)"
+        )
+
+    def add(self, picture: Picture, embedding: npt.NDArray[np.float32]) -> None:
+        """A picture and its unit embedding (D,), in place of what was known of its path, good or bad."""
+        self.drop(picture.root, picture.path)
+        self._changes.append(_Addition(picture, np.ascontiguousarray(embedding, "<f4").tobytes()))
+        self.pending += 1
+
+    def drop(self, root: int, path: bytes) -> None:
+        """Forget what is known of a path, good or bad."""
+        self._change("UPDATE pictures SET state = 2 WHERE root = ? AND path = ? AND state <> 2", root, path)
+        self._change("DELETE FROM failures WHERE root = ? AND path = ?", root, path)
+
+    def fail(self, file: FailedFile) -> None:
+        """Enter a file in the ledger of failures, in place of what was known of its path."""
+        self.drop(file.root, file.path)
+        self._change("INSERT INTO failures VALUES (?, ?, ?, ?, ?, ?, ?)", *file)
+
+    def touch(self, picture: Picture) -> None:
+        """The file at a known path, good or bad, has a new size or time, but the content that it had."""
+        to = (picture.size, picture.mtime_ns, picture.root, picture.path)
+        self._change(
+            "UPDATE pictures SET size = ?, mtime_ns = ? WHERE root = ? AND path = ? AND state <> 2", *to
+        )
+        self._change("UPDATE failures SET size = ?, mtime_ns = ? WHERE root = ? AND path = ?", *to)
+
+    def set_state(self, row: int, state: RowState) -> None:
+        self._change("UPDATE pictures SET state = ? WHERE row = ?", int(state), row)
+
+    def embedding(self, row: int) -> npt.NDArray[np.float32]:
+        """The stored embedding (D,) of a committed row, whatever its state."""
+        width = self.state.embed_dim * 4
+        with store_errors(self.folder), self.state.vectors_file(self.folder).open("rb") as file:
+            file.seek(row * width)
+            vector = file.read(width)
+            (crc,) = self.connection.execute("SELECT crc FROM pictures WHERE row = ?", (row,)).fetchone()
+        if zlib.crc32(vector) != crc:
+            raise IndexStoreError(
+                f"{self.folder}: row {row} is damaged: itl-infer check --repair drops it and keeps the rest"
+            )
+        return np.frombuffer(vector, "<f4")
+
+    def commit(self) -> None:
+        """Make everything since the last commit durable, at once."""
+        if not self._changes:
+            return
+        added = [change for change in self._changes if isinstance(change, _Addition)]
+        vectors = b"".join(vector for _, vector in added)
+        names = b"".join(make_name(picture.root, picture.path) + b"\0" for picture, _ in added)
+        old, new = self.state, self.state.grown(len(added), len(names))
+        with store_errors(self.folder), self.lock:
+            if added:
+                write_at(old.vectors_file(self.folder), old.vectors_bytes, vectors)
+                write_at(old.paths_file(self.folder), old.paths_bytes, names)
+            try:
+                with transaction(self.connection):
+                    self._apply_changes()
+                    schema.write_state(self.connection, new)
+            finally:
+                # Ask, rather than assume: an interrupt may come between SQLite's commit and the next line.
+                if schema.read_state(self.connection) == new:
+                    self.state = new
+                    self._forget_pending()
+
+    def _apply_changes(self) -> None:
+        row = self.state.rows
+        for change in self._changes:
+            if isinstance(change, _Statement):
+                self.connection.execute(*change)
+            else:
+                self.connection.execute(_INSERT_PICTURE, (row, *change.picture, zlib.crc32(change.vector)))
+                row += 1
+
+    def compact_if_due(self) -> None:
+        """Compact once a quarter of the rows are gone, if the disk has room for the copy that it takes."""
+        (gone,) = self.connection.execute("SELECT count(*) FROM pictures WHERE state = 2").fetchone()
+        if 0 < gone >= self.state.rows * _GONE_SHARE:
+            needed = self.state.vectors_bytes + self.state.paths_bytes + _SPARE_BYTES
+            if shutil.disk_usage(self.folder).free > needed:
+                self.compact()
+
+    def compact(self) -> None:
+        """Rewrite the files without the rows that are gone; in one step, and in the order that readers saw.
+
+        The new files are whole on the disk before the database turns to them; until then they are nothing.
+        """
+        assert not self._changes, "commit first"
+        with store_errors(self.folder):
+            order = self._kept_rows()
+            try:
+                new = self._write_generation(order)
+                with transaction(self.connection):
+                    self._renumber(order)
+                    schema.write_state(self.connection, new)
+            finally:
+                self.state = schema.read_state(self.connection)
+                remove_other_generations(self.folder, self.state)
+
+    def _kept_rows(self) -> npt.NDArray[np.int64]:
+        """The rows to keep: the live ones in the order of a reader's view, then those set aside."""
+        hidden = self._rows("state <> 0")
+        return np.concatenate([Layout.around(hidden, self.state.rows).rows(), self._rows("state = 1")])
+
+    def _rows(self, where: str) -> npt.NDArray[np.int64]:
+        found = self.connection.execute(f"SELECT row FROM pictures WHERE {where} ORDER BY row")
+        return np.array([row for (row,) in found], np.int64)
+
+    def _write_generation(self, order: npt.NDArray[np.int64]) -> State:
+        old = self.state
+        new = replace(old, generation=old.generation + 1, rows=len(order))
+        mapped = map_file(old.vectors_file(self.folder), old.vectors_bytes)
+        vectors = np.frombuffer(mapped, "<f4").reshape(old.rows, old.embed_dim)
+        with new.vectors_file(self.folder).open("wb") as file:
+            for start in range(0, len(order), _BLOCK_ROWS):
+                file.write(vectors[order[start : start + _BLOCK_ROWS]].tobytes())
+            sync(file)
+        with new.paths_file(self.folder).open("wb") as file:
+            for row in order.tolist():
+                found = self.connection.execute("SELECT root, path FROM pictures WHERE row = ?", (row,))
+                file.write(make_name(*found.fetchone()) + b"\0")
+            sync(file)
+            paths_bytes = file.tell()
+        sync_folder(self.folder)
+        return replace(new, paths_bytes=paths_bytes)
+
+    def _renumber(self, order: npt.NDArray[np.int64]) -> None:
+        """Give the kept rows the numbers of their new places; most have them already."""
+        self.connection.execute("DELETE FROM pictures WHERE state = 2")
+        moved = np.flatnonzero(order != np.arange(len(order)))
+        # By way of negative numbers, as a new place may not be free yet.
+        self.connection.executemany(
+            "UPDATE pictures SET row = ? WHERE row = ?",
+            zip((-1 - moved).tolist(), order[moved].tolist(), strict=True),
+        )
+        self.connection.execute("UPDATE pictures SET row = -1 - row WHERE row < 0")
+
+    def start_over(self, bundle: Bundle) -> None:
+        """Empty the index and bind it to another bundle, in one step; its roots stay."""
+        self._forget_pending()
+        new = State(self.state.generation + 1, 0, 0, bundle.embed_dim, bundle.name, bundle.fingerprint)
+        with store_errors(self.folder):
+            _make_files(self.folder, new)
+            with transaction(self.connection):
+                self.connection.execute("DELETE FROM pictures")
+                self.connection.execute("DELETE FROM failures")
+                schema.write_state(self.connection, new)
+            self.state = new
+            remove_other_generations(self.folder, new)
+
+
+@contextlib.contextmanager
+def open_writer(folder: Path, bundle: Bundle | None, *, wait: bool = False) -> Iterator[Writer]:
+    """The writer of an index, which is made first where there is none and a bundle is given.
+
+    Raises IndexStoreError where another writer is at work (unless told to `wait`), or nothing may be written.
+    """
+    with contextlib.ExitStack() as stack:
+        with store_errors(folder):
+            if bundle is not None:
+                _make_folder(folder)
+            stack.enter_context(writer_lock(folder / schema.LOCK, wait=wait))
+            connection = stack.enter_context(contextlib.closing(_open_database(folder, bundle)))
+            writer = Writer(folder, connection)
+            remove_other_generations(folder, writer.state)
+        yield writer
+
+
+def _make_folder(folder: Path) -> None:
+    if folder.is_dir():
+        names = set(os.listdir(folder))  # noqa: PTH208 (only names are needed)
+        if names and not names & {schema.LOCK, schema.DATABASE}:
+            raise IndexStoreError(f"{folder}: a folder, but no index: name one that does not exist yet")
+    elif folder.exists():
+        raise IndexStoreError(f"{folder}: a file, not an index: name a folder that does not exist yet")
+    else:
+        folder.mkdir(parents=True)
+        sync_folder(folder.parent)
+
+
+def _open_database(folder: Path, bundle: Bundle | None) -> sqlite3.Connection:
+    if bundle is not None:
+        (folder / schema.DATABASE).touch()
+    connection = schema.connect(folder)
+    try:
+        # EXTRA also syncs the folder after a commit: without it, power loss may bring an old journal back.
+        connection.execute("PRAGMA synchronous = EXTRA")
+        connection.execute("PRAGMA fullfsync = ON")
+        version = schema.require_version(connection, folder)
+        if version == 0:
+            if bundle is None:
+                raise IndexStoreError(f"{folder}: holds no index yet: itl-infer embed-images makes one")
+            _make_database(folder, connection, bundle)
+        elif version < schema.FORMAT_VERSION:
+            schema.migrate(connection, version)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _make_database(folder: Path, connection: sqlite3.Connection, bundle: Bundle) -> None:
+    state = State(1, 0, 0, bundle.embed_dim, bundle.name, bundle.fingerprint)
+    _make_files(folder, state)
+    connection.execute("PRAGMA auto_vacuum = FULL")  # what a compaction frees goes back to the disk
+    with transaction(connection):
+        schema.create(connection, state)
+
+
+def _make_files(folder: Path, state: State) -> None:
+    for path in (state.vectors_file(folder), state.paths_file(folder)):
+        path.touch()
+    sync_folder(folder)
+
+
+def remove_other_generations(folder: Path, state: State) -> None:
+    """Remove what a compaction replaced, or one that was cut off left behind."""
+    current = {state.vectors_file(folder), state.paths_file(folder)}
+    for path in [*folder.glob("vectors-*.f32"), *folder.glob("paths-*.nul")]:
+        if path not in current:
+            with contextlib.suppress(
+                PermissionError
+            ):  # Windows: a reader has it; the next writer tries again
+                path.unlink()

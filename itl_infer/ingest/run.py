@@ -1,0 +1,348 @@
+"""Embed what a survey found: files decoded in threads, embedded in batches, committed in small steps."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from itl_infer.encoder import usable_cpus
+from itl_infer.errors import FolderError, ImageError, IndexStoreError
+from itl_infer.image import DEFAULT_MAX_MEGAPIXELS, load_pixels, open_picture_file
+from itl_infer.index import UNIT_TOLERANCE, FailedFile, Index, Picture, Writer
+from itl_infer.index.disk import store_errors
+from itl_infer.index.schema import RowState
+from itl_infer.ingest.survey import Item, Survey, Target
+from itl_infer.ingest.walk import UNKNOWN
+
+if TYPE_CHECKING:
+    from itl_infer.bundle import Bundle
+
+DEFAULT_BATCH_SIZE = 32
+
+# What a power cut can cost at most: so many pictures, or so much time.
+COMMIT_ROWS = 512
+COMMIT_SECONDS = 5.0
+
+# File systems tell time in steps of up to 2 s (FAT): a file that was modified less than that ago may be so
+# again without its time showing it.
+_SETTLED_NS = 2 * 10**9
+
+_HASHED_BYTES = 2**20  # at a time
+
+
+class Failure(NamedTuple):
+    """A picture that could not be embedded, or a folder that could not be listed."""
+
+    path: str
+    error: str
+
+
+@dataclass
+class Report:
+    """What a run did. A picture that was found counts once, `removed` are those no longer found."""
+
+    embedded: int = 0
+    unchanged: int = 0
+    renamed: int = 0  # known content under a new name, the old one gone: not embedded again
+    reused: int = 0  # known content, copied, restored or excluded until now: not embedded again
+    removed: int = 0  # gone from where it was
+    set_aside: int = 0  # there but left out now: no longer found, its embedding kept
+    known_failures: int = 0  # failed in an earlier run and the same since: not tried again
+    failed: list[Failure] = field(default_factory=list)
+    seconds: float = 0.0
+    images_per_second: float = 0.0  # of those embedded
+
+    def to_json(self) -> dict[str, Any]:
+        """The report as an object for `json`."""
+        return {**asdict(self), "failed": [failure._asdict() for failure in self.failed]}
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is with the pictures that are new or changed."""
+
+    done: int
+    total: int
+    seconds: float
+
+    @property
+    def rate(self) -> float:
+        """Pictures a second."""
+        return self.done / self.seconds if self.seconds > 0 else 0.0
+
+    @property
+    def eta_seconds(self) -> float | None:
+        """Seconds left at this rate; None before the first picture."""
+        return (self.total - self.done) / self.rate if self.rate else None
+
+
+def embed_directory(
+    paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    index: Index,
+    *,
+    workers: int | None = None,
+    batch_size: int | None = None,
+    exclude: Sequence[str] = (),
+    include_hidden: bool = False,
+    max_megapixels: float = DEFAULT_MAX_MEGAPIXELS,
+    retry_failed: bool = False,
+    prune: bool = False,
+    wait: bool = False,
+    progress: Callable[[Progress], None] | None = None,
+) -> Report:
+    """Embed the pictures under folders, or single ones, into `index`; drop those that are gone from there.
+
+    Unchanged files (same size and time, or same content) are not embedded again, nor is content that the
+    index has under another name. Files that cannot be embedded are listed in the report, and not tried again
+    until they change (or with `retry_failed`, or a higher `max_megapixels`). `exclude` holds globs of names,
+    or of paths from the given folder on. Files are read in `workers` threads, in bounded memory, while others
+    are embedded. An interrupt keeps all that was embedded.
+
+    Raises FolderError where a path is missing, or nothing is found at all: nothing is removed then, unless
+    `prune` says that it is gone for good. Raises IndexStoreError where another process is writing the index,
+    unless told to `wait`.
+    """
+    started = time.monotonic()
+    given = [paths] if isinstance(paths, (str, os.PathLike)) else paths
+    targets = [Target(Path(path), exclude, include_hidden) for path in given]
+    for target in targets:
+        if not (target.exists() or prune):
+            raise FolderError(
+                f"{target.path}: no such file or folder, nothing was removed: check the name, plug the drive"
+                " in or, where it is gone for good, --prune"
+            )
+    if len(index) == 0 and not any(True for target in targets for _ in target.files()):
+        raise _nothing_found(targets)  # before a new index is made for nothing
+    bundle = index.require_bundle()
+    report = Report()
+    with index.writing(wait=wait) as writer:
+        with store_errors(index.path):
+            survey = Survey(writer, max_megapixels=max_megapixels, retry_failed=retry_failed)
+            survey.look(targets, prune=prune)
+            if not (survey.seen or survey.excluded_rows or survey.gone_rows()):
+                raise _nothing_found(targets)
+        run = _Run(bundle, writer, survey, report, max_megapixels, batch_size or DEFAULT_BATCH_SIZE, progress)
+        run.settle_known()
+        run.embed(workers or usable_cpus())
+        run.remove_gone()
+        writer.compact_if_due()
+    report.seconds = time.monotonic() - started
+    report.images_per_second = report.embedded / report.seconds
+    return report
+
+
+def _nothing_found(targets: Sequence[Target]) -> FolderError:
+    places = ", ".join(str(target.path) for target in targets)
+    return FolderError(
+        f"{places}: no pictures in there (JPEG, PNG, WebP, GIF, TIFF or BMP; hidden and excluded ones do not"
+        " count): name a folder that has some"
+    )
+
+
+class _Reading(NamedTuple):
+    """What came of reading one file."""
+
+    item: Item
+    size: int = UNKNOWN
+    mtime_ns: int = UNKNOWN
+    digest: bytes | None = None  # None: could not be read
+    pixels: npt.NDArray[np.uint8] | None = None  # None: not needed, or not to be had
+    error: str | None = None
+    vanished: bool = False
+
+    def picture(self) -> Picture:
+        assert self.digest is not None
+        return Picture(self.item.root, self.item.path, self.size, self.mtime_ns, self.digest)
+
+
+class _Run:
+    """One run over what a survey found."""
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        writer: Writer,
+        survey: Survey,
+        report: Report,
+        max_megapixels: float,
+        batch_size: int,
+        progress: Callable[[Progress], None] | None,
+    ) -> None:
+        self._bundle, self._writer, self._survey, self._report = bundle, writer, survey, report
+        self._max_megapixels = max_megapixels
+        self._batch_size = batch_size
+        self._progress = progress
+        self._batch: list[_Reading] = []
+        self._done = 0
+        self._total = survey.todo
+        self._started = time.monotonic()
+        self._committed = self._started
+
+    def settle_known(self) -> None:
+        """What needs no file to be read."""
+        survey, report = self._survey, self._report
+        report.unchanged += survey.unchanged
+        report.known_failures += survey.known_failures
+        report.failed += [Failure(*problem) for problem in survey.problems]
+        for row in survey.excluded_rows:
+            self._writer.set_state(row, RowState.ASIDE)
+            report.set_aside += 1
+        for row in survey.rows_wanted_again():
+            self._writer.set_state(row, RowState.LIVE)
+            report.reused += 1
+        for root, path in survey.vanished_failures:
+            self._writer.drop(root, path)
+
+    def embed(self, workers: int) -> None:
+        """Read, embed and commit what is new or changed."""
+        try:
+            with closing(self._read_ahead(workers)) as readings:
+                for future in readings:
+                    while not wait_for([future], timeout=self._seconds_to_commit()).done:
+                        self._commit()
+                    self._take(future.result())
+            self._commit()
+        except IndexStoreError:
+            raise
+        except BaseException:
+            self._writer.commit()  # an interrupt, above all: what was embedded stays
+            raise
+
+    def remove_gone(self) -> None:
+        """Drop the rows whose pictures are gone and did not turn up under another name."""
+        gone = self._survey.gone_rows()
+        for row in gone:
+            self._writer.set_state(row, RowState.GONE)
+        self._report.removed += len(gone)
+        self._writer.commit()
+
+    def _read_ahead(self, workers: int) -> Generator[Future[_Reading], None, None]:
+        """The items being read, in order; enough of them that a batch is read while another is embedded."""
+        window: deque[Future[_Reading]] = deque()
+        with ThreadPoolExecutor(workers, thread_name_prefix="itl-read") as pool:
+            try:
+                for item in self._survey.items():
+                    window.append(pool.submit(self._read, item))
+                    if len(window) == 2 * self._batch_size + workers:
+                        yield window.popleft()
+                while window:
+                    yield window.popleft()
+            finally:
+                for future in window:
+                    future.cancel()
+
+    def _read(self, item: Item) -> _Reading:
+        """Read one file, in a thread of the pool."""
+        try:
+            with open_picture_file(item.location) as file:
+                return self._read_open(item, file)
+        except (ImageError, OSError) as error:
+            cause = error.__cause__ if isinstance(error, ImageError) else error
+            if isinstance(cause, FileNotFoundError) and not Path(item.location).is_symlink():
+                return _Reading(item, vanished=True)
+            reason = error.reason if isinstance(error, ImageError) else f"cannot be read: {error.strerror}"
+            # What the system refuses now it may grant later, without the file changing: tried each time.
+            mtime_ns = UNKNOWN if isinstance(cause, OSError) else item.mtime_ns
+            return _Reading(item, item.size, mtime_ns, error=reason)
+
+    def _read_open(self, item: Item, file: BinaryIO) -> _Reading:
+        status = os.fstat(file.fileno())
+        is_settled = time.time_ns() - status.st_mtime_ns > _SETTLED_NS
+        digest = _digest(file)
+        reading = _Reading(item, status.st_size, status.st_mtime_ns if is_settled else UNKNOWN, digest)
+        if digest in (item.picture_digest, item.failure_digest) or self._survey.knows(digest):
+            return reading
+        try:
+            pixels = load_pixels(file, self._bundle.image_rules, max_megapixels=self._max_megapixels)
+        except ImageError as error:
+            return reading._replace(error=error.reason)
+        after = os.fstat(file.fileno())
+        if (after.st_size, after.st_mtime_ns) != (status.st_size, status.st_mtime_ns):
+            return _Reading(
+                item, after.st_size, error="changed while it was read: run again when it is complete"
+            )
+        return reading._replace(pixels=pixels)
+
+    def _take(self, reading: _Reading) -> None:
+        """Enter one file that was read into the index, or into the next batch."""
+        item, report, writer = reading.item, self._report, self._writer
+        if reading.vanished:
+            writer.drop(item.root, item.path)
+            report.removed += item.picture_digest is not None
+        elif reading.error is not None:
+            self._fail(reading, reading.error)
+        elif reading.digest == item.picture_digest:
+            writer.touch(reading.picture())
+            report.unchanged += 1
+        elif reading.digest == item.failure_digest:
+            writer.touch(reading.picture())
+            report.known_failures += 1
+        elif reading.pixels is None:
+            picture = reading.picture()
+            row, has_moved = self._survey.take(picture.digest)
+            if has_moved:
+                writer.set_state(row, RowState.GONE)
+            writer.add(picture, writer.embedding(row))
+            report.renamed += has_moved
+            report.reused += not has_moved
+        else:
+            self._batch.append(reading)
+            if len(self._batch) == self._batch_size:
+                self._embed_batch()
+            return
+        self._advance(1)
+
+    def _embed_batch(self) -> None:
+        if not self._batch:
+            return
+        batch, self._batch = self._batch, []
+        pixels = [reading.pixels for reading in batch if reading.pixels is not None]
+        embeddings = self._bundle.embed_pixels(np.stack(pixels))
+        for reading, embedding in zip(batch, embeddings, strict=True):
+            if not abs(float(np.linalg.norm(embedding)) - 1) < UNIT_TOLERANCE:  # so written, NaN fails too
+                self._fail(reading, "the bundle gave it no unit vector: itl-infer bundle verify")
+                continue
+            self._writer.add(reading.picture(), embedding)
+            self._report.embedded += 1
+        self._advance(len(batch))
+
+    def _fail(self, reading: _Reading, error: str) -> None:
+        item = reading.item
+        as_read = (reading.size, reading.mtime_ns, reading.digest)
+        self._writer.fail(FailedFile(item.root, item.path, *as_read, error, self._max_megapixels))
+        self._report.failed.append(Failure(item.location, error))
+
+    def _advance(self, files: int) -> None:
+        self._done += files
+        if self._progress is not None:
+            self._progress(Progress(self._done, self._total, time.monotonic() - self._started))
+        if self._writer.pending >= COMMIT_ROWS or self._seconds_to_commit() == 0:
+            self._commit()
+
+    def _seconds_to_commit(self) -> float:
+        return max(0.0, self._committed + COMMIT_SECONDS - time.monotonic())
+
+    def _commit(self) -> None:
+        self._embed_batch()
+        self._writer.commit()
+        self._committed = time.monotonic()
+
+
+def _digest(file: BinaryIO) -> bytes:
+    """The content hash that the index keeps."""
+    digest = hashlib.blake2b(digest_size=16)
+    while block := file.read(_HASHED_BYTES):
+        digest.update(block)
+    return digest.digest()

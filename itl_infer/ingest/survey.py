@@ -1,0 +1,274 @@
+"""Compare folders with an index: which files are new or changed, which are known, which rows lost theirs."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from itl_infer.errors import FolderError
+from itl_infer.index import Writer
+from itl_infer.index.roots import Root, real_path
+from itl_infer.index.schema import RowState, transaction
+from itl_infer.ingest.walk import FoundFile, Walk, describe
+
+_PAGE = 1000  # items read from the database at a time
+
+# What was found and what is to be done live in temporary tables: SQLite compares a million files in seconds,
+# and keeps on disk what does not fit in memory.
+_TABLES = (
+    "CREATE TEMP TABLE seen (root, path, size, mtime_ns, PRIMARY KEY (root, path)) WITHOUT ROWID",
+    "CREATE TEMP TABLE gone (row INTEGER PRIMARY KEY)",
+    "CREATE TEMP TABLE todo"
+    " (id INTEGER PRIMARY KEY, root, path, size, mtime_ns, picture_digest, failure_digest)",
+)
+
+_SAME_FILE = "temp.seen JOIN {} USING (root, path, size, mtime_ns)"
+
+_FILL_TODO = """
+    INSERT INTO temp.todo (root, path, size, mtime_ns, picture_digest, failure_digest)
+    SELECT s.root, s.path, s.size, s.mtime_ns, CASE p.state WHEN 0 THEN p.digest END, f.digest
+    FROM temp.seen s
+    LEFT JOIN pictures p ON p.root = s.root AND p.path = s.path AND p.state <> 2
+    LEFT JOIN failures f ON f.root = s.root AND f.path = s.path AND f.max_megapixels >= :max_megapixels
+                        AND NOT :retry_failed
+    WHERE (s.size, s.mtime_ns) IS NOT (p.size, p.mtime_ns)
+      AND (s.size, s.mtime_ns) IS NOT (f.size, f.mtime_ns)
+    ORDER BY s.root, s.path
+"""
+
+
+class Target:
+    """A folder, or a single file, that was asked for."""
+
+    def __init__(self, path: Path, exclude: Sequence[str] = (), include_hidden: bool = False) -> None:
+        self.path = path  # as given, for messages
+        is_folder = path.is_dir()
+        # A file keeps its own name, whatever file that may be a link to.
+        self.real = real_path(path) if is_folder else real_path(path.parent) / path.name
+        self.walk = Walk(self.real, exclude, include_hidden) if is_folder else None
+        self._identity = self._identify()
+
+    @property
+    def folder(self) -> Path:
+        """The folder to remember as a root, where no root covers it yet."""
+        return self.real.parent if self.walk is None else self.real
+
+    def exists(self) -> bool:
+        return self._identity is not None
+
+    def went_away(self) -> bool:
+        """Whether another folder, or none, has taken its place, as when a drive is pulled out."""
+        return self._identify() != self._identity
+
+    def files(self) -> Iterable[FoundFile]:
+        """What there is to embed; a single file whatever its name."""
+        if self.walk is not None:
+            return self.walk
+        return describe(self.real, str(self.real)) if self.exists() else ()
+
+    def _identify(self) -> tuple[int, int] | None:
+        try:
+            status = self.real.lstat()
+        except OSError:
+            return None
+        return status.st_dev, status.st_ino
+
+
+class Item(NamedTuple):
+    """A file that must be read."""
+
+    root: int
+    path: bytes  # from the root on
+    location: str  # as this machine can open it
+    size: int
+    mtime_ns: int
+    picture_digest: bytes | None  # of what is embedded under this name
+    failure_digest: bytes | None  # of what could not be embedded, and need not be tried again
+
+
+class _Scope(NamedTuple):
+    """Stored paths that a target covers: those of one root with low <= path < high (None: no end)."""
+
+    root: int
+    low: bytes = b""
+    high: bytes | None = None
+
+
+class Survey:
+    """What `look` finds. It changes nothing of the index but its list of roots, from the next commit on."""
+
+    def __init__(self, writer: Writer, *, max_megapixels: float, retry_failed: bool) -> None:
+        self._writer = writer
+        self._connection = writer.connection
+        self._options = {"max_megapixels": max_megapixels, "retry_failed": retry_failed}
+        self._roots = writer.roots()
+        self._first_new_row = writer.state.rows
+        self._places: dict[str, tuple[int, bytes]] = {}
+        for table in _TABLES:
+            self._connection.execute(table)
+        self.excluded_rows: set[int] = set()  # their picture is there, but left out now
+        self.vanished_failures: set[tuple[int, bytes]] = set()
+        self.problems: list[tuple[str, str]] = []  # folders that could not be listed, and why
+
+    def look(self, targets: Sequence[Target], *, prune: bool) -> None:
+        """Walk the targets and compare. Raises FolderError for one that lost all pictures, unless `prune`."""
+        found = [self._see(target) for target in targets]
+        for target, files in zip(targets, found, strict=True):
+            lost = self._compare(target)
+            if lost and not files and not prune:
+                raise FolderError(
+                    f"{target.path}: no pictures in there, but {lost} in the index, nothing was removed: plug"
+                    " the drive in or, where they are gone for good, --prune"
+                )
+            if target.went_away():
+                raise FolderError(
+                    f"{target.path}: went away while it was read: nothing was removed; run again"
+                )
+        self._connection.execute(_FILL_TODO, self._options)
+
+    def _see(self, target: Target) -> int:
+        """Note the files of a target; how many there are."""
+        if target.exists() and self._root_of(target.folder) is None:
+            root = self._writer.add_root(target.folder)
+            self._roots[root.id] = root
+            self._places.clear()
+        before = self._connection.total_changes
+        with transaction(self._connection, "BEGIN"):
+            self._connection.executemany(
+                "INSERT OR REPLACE INTO temp.seen VALUES (?, ?, ?, ?)",
+                ((*self._place(file.path), file.size, file.mtime_ns) for file in target.files()),
+            )
+        if target.walk is not None:
+            self.problems += target.walk.problems
+        return self._connection.total_changes - before
+
+    def _root_of(self, folder: Path) -> Root | None:
+        """The innermost root that covers a folder."""
+        covering = [root for root in self._roots.values() if folder.is_relative_to(root.folder)]
+        return max(covering, key=lambda root: len(root.folder.parts), default=None)
+
+    def _place(self, path: str) -> tuple[int, bytes]:
+        """The root of a file, and its path from there on."""
+        folder, name = os.path.split(path)
+        if folder not in self._places:
+            root = self._root_of(Path(folder))
+            assert root is not None
+            self._places[folder] = (root.id, _stored_path(Path(folder), root))
+        root_id, prefix = self._places[folder]
+        return root_id, prefix + b"/" * bool(prefix) + os.fsencode(name)
+
+    def _compare(self, target: Target) -> int:
+        """Sort out what a target covers and was not seen; how many of its pictures are gone."""
+        lost = 0
+        for scope in self._scopes(target):
+            for row, root, path, state in self._unseen("row, root, path, state", "pictures", scope):
+                is_there = _is_file(self._roots[root].locate(path))
+                if is_there is False:
+                    self._connection.execute("INSERT OR IGNORE INTO temp.gone VALUES (?)", (row,))
+                    lost += state == RowState.LIVE
+                elif is_there and state == RowState.LIVE:
+                    self.excluded_rows.add(row)
+            self.vanished_failures.update(self._unseen("root, path", "failures", scope))
+        return lost
+
+    def _scopes(self, target: Target) -> Iterator[_Scope]:
+        for root in self._roots.values():
+            if root.folder.is_relative_to(target.real):
+                yield _Scope(root.id)
+            elif target.real.is_relative_to(root.folder):
+                path = _stored_path(target.real, root)
+                yield _Scope(root.id, path, path + b"\0")  # itself: a file
+                yield _Scope(root.id, path + b"/", path + b"0")  # what is in it: "0" comes after "/"
+
+    def _unseen(self, columns: str, table: str, scope: _Scope) -> list[tuple[Any, ...]]:
+        return self._connection.execute(
+            f"SELECT {columns} FROM {table} t WHERE root = :root AND path >= :low"
+            " AND (:high IS NULL OR path < :high)"
+            + (" AND state <> 2" if table == "pictures" else "")
+            + " AND NOT EXISTS (SELECT 1 FROM temp.seen s WHERE s.root = t.root AND s.path = t.path)",
+            scope._asdict(),
+        ).fetchall()
+
+    @property
+    def seen(self) -> int:
+        return self._count("temp.seen")
+
+    @property
+    def unchanged(self) -> int:
+        return self._count(_SAME_FILE.format("pictures") + " WHERE state = 0")
+
+    @property
+    def known_failures(self) -> int:
+        """Failures that are as they were, and so not tried again."""
+        return self._count(
+            _SAME_FILE.format("failures") + " WHERE max_megapixels >= :max_megapixels AND NOT :retry_failed"
+        )
+
+    @property
+    def todo(self) -> int:
+        return self._count("temp.todo")
+
+    def _count(self, source: str) -> int:
+        (count,) = self._connection.execute(f"SELECT count(*) FROM {source}", self._options).fetchone()
+        return int(count)
+
+    def rows_wanted_again(self) -> list[int]:
+        """Rows set aside whose picture is no longer left out."""
+        return self._rows(_SAME_FILE.format("pictures") + " WHERE state = 1")
+
+    def gone_rows(self) -> list[int]:
+        """Rows whose picture is gone, and was not found under another name."""
+        return self._rows("temp.gone")
+
+    def _rows(self, source: str) -> list[int]:
+        return [row for (row,) in self._connection.execute(f"SELECT row FROM {source}")]
+
+    def items(self) -> Iterator[Item]:
+        """The files to be read, in order."""
+        last = 0
+        while page := self._connection.execute(
+            "SELECT * FROM temp.todo WHERE id > ? ORDER BY id LIMIT ?", (last, _PAGE)
+        ).fetchall():
+            for _, root, path, *rest in page:
+                yield Item(root, path, self._roots[root].locate(path), *rest)
+            last = page[-1][0]
+
+    def knows(self, digest: bytes) -> bool:
+        """Whether the index had such content before this run. Safe to ask from any thread."""
+        with self._writer.lock:
+            return self._row_with(digest) is not None
+
+    def take(self, digest: bytes) -> tuple[int, bool]:
+        """A row with such content, and whether its own picture is gone: it has moved, and is taken once."""
+        found = self._row_with(digest)
+        assert found is not None, "ask `knows` first"
+        row, is_gone = found
+        if is_gone:
+            self._connection.execute("DELETE FROM temp.gone WHERE row = ?", (row,))
+        return row, is_gone
+
+    def _row_with(self, digest: bytes) -> tuple[int, bool] | None:
+        row = self._connection.execute(
+            "SELECT p.row, g.row IS NOT NULL FROM pictures p LEFT JOIN temp.gone g USING (row)"
+            " WHERE digest = ? AND p.row < ? ORDER BY 2 DESC, state, p.row LIMIT 1",
+            (digest, self._first_new_row),
+        ).fetchone()
+        return None if row is None else (row[0], bool(row[1]))
+
+
+def _stored_path(path: Path, root: Root) -> bytes:
+    """The path from a root on as the index writes it; empty for the root itself."""
+    return os.fsencode(path.relative_to(root.folder).as_posix()) if path != root.folder else b""
+
+
+def _is_file(location: str) -> bool | None:
+    """Whether a picture is still there; None where that cannot be found out now."""
+    try:
+        return not stat.S_ISDIR(os.stat(location).st_mode)  # noqa: PTH116 (a plain string, for speed)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return None
