@@ -15,6 +15,8 @@ import numpy.typing as npt
 from itl_infer import ranking
 from itl_infer.errors import IndexStoreError
 from itl_infer.index import schema
+from itl_infer.index.roots import Root
+from itl_infer.index.schema import State
 from itl_infer.index.snapshot import Paths, Snapshot, empty_snapshot, take_snapshot
 from itl_infer.index.writer import Writer, open_writer
 
@@ -49,12 +51,35 @@ class Index:
     ) -> Index:
         """Open the index folder at `path`; reading never writes to it, nor waits for a writer.
 
-        With mode "w" it may be a new one, which the first writing makes, and that needs a bundle; with "r" it
+        With mode "w" it may be a new one, which the first writing makes, if there is a bundle; with "r" it
         must exist. A bundle is needed to embed, and to search by text. Raises IndexStoreError for an index
         that is missing, damaged, of a newer format, or made with another bundle than the one given.
         """
         path = Path(path)
         return cls(path, bundle, mode == "w", _take_snapshot(path, bundle, may_be_new=mode == "w"))
+
+    @classmethod
+    def rebuild(
+        cls, path: str | os.PathLike[str], bundle: Bundle, *, prune: bool = False, wait: bool = False
+    ) -> Index:
+        """Empty the index at `path` and bind it to another bundle; `embed_directory(index.roots)` fills it.
+
+        Raises IndexStoreError where a folder that it remembers is missing, unless `prune` says that it is
+        gone for good: what is embedded of it would be lost.
+        """
+        path = Path(path)
+        with open_writer(path, bundle, wait=wait) as writer:
+            missing = [root for root in writer.roots().values() if root.is_missing()]
+            if missing and not prune:
+                raise IndexStoreError(
+                    f"{path}: {missing[0].folder} is missing and could not be embedded again, nothing was"
+                    " changed: plug the drive in or, where it is gone for good, --prune"
+                )
+            writer.start_over(bundle)
+            for root in missing:
+                writer.forget_root(root.id)
+            writer.commit()
+        return cls.open(path, bundle)
 
     def __len__(self) -> int:
         return len(self.embeddings)
@@ -100,6 +125,16 @@ class Index:
             raise IndexStoreError(f"{self.path}: opened without a bundle: Index.open(path, load_bundle())")
         return self.bundle
 
+    @property
+    def roots(self) -> list[Root]:
+        """The folders whose pictures the index has."""
+        return list(self._snapshot.roots.values())
+
+    @property
+    def state(self) -> State:
+        """What the index is made of: generation, rows, bundle."""
+        return self._snapshot.state
+
     def refresh(self) -> None:
         """Turn to what is committed now."""
         self._snapshot = _take_snapshot(self.path, self.bundle, may_be_new=self._writable)
@@ -118,20 +153,17 @@ class Index:
 
 
 def _take_snapshot(path: Path, bundle: Bundle | None, *, may_be_new: bool) -> Snapshot:
-    snapshot = take_snapshot(path) if (path / schema.DATABASE).exists() else None
-    if snapshot is None:
-        if not may_be_new:
-            raise IndexStoreError(
-                f"{path}: no index here: itl-infer embed-images PICTURES -d {path} makes one"
-            )
-        if bundle is None:
-            raise IndexStoreError(f"{path}: no index here, and a new one needs a bundle: load_bundle()")
+    try:
+        snapshot = take_snapshot(path)
+    except schema.NoIndexError:
+        if bundle is None or not may_be_new:
+            raise
         return empty_snapshot(bundle.embed_dim, bundle.name, bundle.fingerprint)
     _require_same_bundle(path, snapshot.state, bundle)
     return snapshot
 
 
-def _require_same_bundle(path: Path, state: schema.State, bundle: Bundle | None) -> None:
+def _require_same_bundle(path: Path, state: State, bundle: Bundle | None) -> None:
     if bundle is not None and bundle.fingerprint != state.bundle_fingerprint:
         raise IndexStoreError(
             f"{path}: made with bundle {state.bundle_name!r} ({state.bundle_fingerprint[:12]}), not with"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,13 +15,25 @@ class Root:
     id: int
     folder: Path  # absolute
 
-    @property
     def is_missing(self) -> bool:
-        return not self.folder.is_dir()
+        """Whether the folder is not there, or empty, as where a drive is not plugged in."""
+        try:
+            return next(self.folder.iterdir(), None) is None
+        except OSError:
+            return True
 
     def locate(self, path: bytes) -> str:
         """The absolute path, in the system's own manner, of a picture stored with this root."""
         return os.path.join(self.folder, *os.fsdecode(path).split("/"))  # noqa: PTH118 (names are not always UTF-8)
+
+    def has_file(self, path: bytes) -> bool | None:
+        """Whether a picture stored with this root is there; None where that cannot be found out now."""
+        try:
+            return not stat.S_ISDIR(os.stat(self.locate(path)).st_mode)  # noqa: PTH116 (for speed)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError:
+            return None
 
 
 def store_location(folder: Path, index_folder: Path) -> bytes:

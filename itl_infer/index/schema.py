@@ -18,7 +18,7 @@ FORMAT_VERSION = 1
 DATABASE = "index.sqlite"
 LOCK = "writer.lock"
 
-# What turns version i + 1 into i + 2: statements that the first writer to find the older one runs.
+# Statements that turn version i + 1 into i + 2; the first writer to find the older one runs them.
 MIGRATIONS: tuple[str, ...] = ()
 
 _BUSY_SECONDS = 30  # a reader needs milliseconds, a commit a few syncs
@@ -52,7 +52,7 @@ CREATE TABLE pictures (
     size     INTEGER NOT NULL,              -- bytes
     mtime_ns INTEGER NOT NULL,              -- or -1: modified while it was read, to be read again
     digest   BLOB NOT NULL,                 -- BLAKE2b of the file, 16 bytes
-    crc      INTEGER NOT NULL,              -- CRC-32 of the row's bytes in the vectors file
+    crc      INTEGER NOT NULL,              -- CRC-32 of its vector, its name in the paths file, its digest
     state    INTEGER NOT NULL DEFAULT 0     -- 0 live, 1 set aside, 2 gone
 );
 CREATE UNIQUE INDEX picture_at ON pictures(root, path) WHERE state <> 2;
@@ -69,6 +69,19 @@ CREATE TABLE failures (                     -- files that could not be embedded,
     PRIMARY KEY (root, path)
 ) WITHOUT ROWID;
 """
+
+
+class NoIndexError(IndexStoreError):
+    """There is no index where one is needed, or its making was cut short."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(f"{folder}: no index here: itl-infer embed-images PICTURES -d {folder} makes one")
+
+
+def require_index(folder: Path) -> None:
+    """Raise NoIndexError where there is none in `folder`."""
+    if not (folder / DATABASE).exists():
+        raise NoIndexError(folder)
 
 
 @dataclass(frozen=True)
@@ -124,11 +137,11 @@ def _run(connection: sqlite3.Connection, script: str, version: int) -> None:
     connection.execute(f"PRAGMA user_version = {version}")
 
 
-def connect(folder: Path) -> sqlite3.Connection:
+def connect(folder: Path, name: str = DATABASE) -> sqlite3.Connection:
     """A connection that writes only when told to; threads may share it under a lock of their own."""
     # mode=rw: never made by accident, and SQLite itself falls back to reading where it may not write.
     return sqlite3.connect(
-        f"{(folder.absolute() / DATABASE).as_uri()}?mode=rw",
+        f"{(folder.absolute() / name).as_uri()}?mode=rw",
         uri=True,
         timeout=_BUSY_SECONDS,
         isolation_level=None,
@@ -154,8 +167,9 @@ def reading(folder: Path) -> Iterator[sqlite3.Connection]:
     """A connection inside one read transaction, of an index that may lie where nothing can be written.
 
     A writer that was killed leaves a journal, which the next to open plays back. Where it may not, as on a
-    read-only disk, that is done to a copy.
+    read-only disk, that is done to a copy. Raises NoIndexError, or IndexStoreError for a newer format.
     """
+    require_index(folder)
     with contextlib.ExitStack() as stack:
         if (folder / f"{DATABASE}-journal").exists() and not os.access(folder, os.W_OK):
             copy = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="itl-index-")))
@@ -164,6 +178,8 @@ def reading(folder: Path) -> Iterator[sqlite3.Connection]:
             folder = copy
         connection = stack.enter_context(contextlib.closing(connect(folder)))
         connection.execute("BEGIN")
+        if require_version(connection, folder) == 0:
+            raise NoIndexError(folder)
         yield connection
 
 

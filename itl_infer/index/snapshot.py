@@ -105,12 +105,10 @@ def empty_snapshot(embed_dim: int, bundle_name: str, bundle_fingerprint: str) ->
     return Snapshot(state, {}, np.empty((0, embed_dim), np.float32), Paths(bytearray(), layout, {}))
 
 
-def take_snapshot(folder: Path) -> Snapshot | None:
-    """The last committed state of the index in `folder`; None where none has been committed yet."""
+def take_snapshot(folder: Path) -> Snapshot:
+    """The last committed state of the index in `folder`. Raises NoIndexError where there is none yet."""
     for _ in range(_ATTEMPTS):
         with store_errors(folder), schema.reading(folder) as connection:
-            if schema.require_version(connection, folder) == 0:
-                return None
             state = schema.read_state(connection)
             roots = read_roots(connection, folder)
             hidden = [

@@ -51,6 +51,11 @@ class Picture(NamedTuple):
     digest: bytes
 
 
+def checksum(picture: Picture, vector: bytes) -> int:
+    """CRC-32 over what must never change while a row counts: its vector, its name and its digest."""
+    return zlib.crc32(vector + make_name(picture.root, picture.path) + picture.digest)
+
+
 class FailedFile(NamedTuple):
     """A file that could not be embedded, as it was then."""
 
@@ -108,12 +113,11 @@ class Writer:
         self._change("INSERT INTO roots VALUES (?, ?)", self._last_root, location)
         return Root(self._last_root, resolve_location(location, self.folder))
 
-    def forget_empty_roots(self) -> None:
-        """Forget folders of which nothing is known any more."""
-        self._change(
-            "DELETE FROM roots WHERE id NOT IN (SELECT root FROM pictures WHERE state <> 2)"
-            " AND id NOT IN (SELECT root FROM failures)"
-        )
+    def forget_root(self, root: int) -> None:
+        """Forget a folder, and all that is known of it."""
+        self._change("UPDATE pictures SET state = 2 WHERE root = ?", root)
+        self._change("DELETE FROM failures WHERE root = ?", root)
+        self._change("DELETE FROM roots WHERE id = ?", root)
 
     def add(self, picture: Picture, embedding: npt.NDArray[np.float32]) -> None:
         """A picture and its unit embedding (D,), in place of what was known of its path, good or bad."""
@@ -148,8 +152,10 @@ class Writer:
         with store_errors(self.folder), self.state.vectors_file(self.folder).open("rb") as file:
             file.seek(row * width)
             vector = file.read(width)
-            (crc,) = self.connection.execute("SELECT crc FROM pictures WHERE row = ?", (row,)).fetchone()
-        if zlib.crc32(vector) != crc:
+            columns = "crc, root, path, size, mtime_ns, digest"
+            found = self.connection.execute(f"SELECT {columns} FROM pictures WHERE row = ?", (row,))
+            crc, *picture = found.fetchone()
+        if checksum(Picture(*picture), vector) != crc:
             raise IndexStoreError(
                 f"{self.folder}: row {row} is damaged: itl-infer check --repair drops it and keeps the rest"
             )
@@ -183,7 +189,7 @@ class Writer:
             if isinstance(change, _Statement):
                 self.connection.execute(*change)
             else:
-                self.connection.execute(_INSERT_PICTURE, (row, *change.picture, zlib.crc32(change.vector)))
+                self.connection.execute(_INSERT_PICTURE, (row, *change.picture, checksum(*change)))
                 row += 1
 
     def compact_if_due(self) -> None:
@@ -213,7 +219,7 @@ class Writer:
 
     def _kept_rows(self) -> npt.NDArray[np.int64]:
         """The rows to keep: the live ones in the order of a reader's view, then those set aside."""
-        hidden = self._rows("state <> 0")
+        hidden = np.setdiff1d(np.arange(self.state.rows), self._rows("state = 0"), assume_unique=True)
         return np.concatenate([Layout.around(hidden, self.state.rows).rows(), self._rows("state = 1")])
 
     def _rows(self, where: str) -> npt.NDArray[np.int64]:
@@ -223,8 +229,9 @@ class Writer:
     def _write_generation(self, order: npt.NDArray[np.int64]) -> State:
         old = self.state
         new = replace(old, generation=old.generation + 1, rows=len(order))
-        mapped = map_file(old.vectors_file(self.folder), old.vectors_bytes)
-        vectors = np.frombuffer(mapped, "<f4").reshape(old.rows, old.embed_dim)
+        needed = int(order.max(initial=-1)) + 1  # after a repair, the end of the file may be missing
+        mapped = map_file(old.vectors_file(self.folder), needed * old.embed_dim * 4)
+        vectors = np.frombuffer(mapped, "<f4").reshape(needed, old.embed_dim)
         with new.vectors_file(self.folder).open("wb") as file:
             for start in range(0, len(order), _BLOCK_ROWS):
                 file.write(vectors[order[start : start + _BLOCK_ROWS]].tobytes())
@@ -271,12 +278,33 @@ def open_writer(folder: Path, bundle: Bundle | None, *, wait: bool = False) -> I
     """
     with contextlib.ExitStack() as stack:
         with store_errors(folder):
-            if bundle is not None:
+            if bundle is None:
+                schema.require_index(folder)
+            else:
                 _make_folder(folder)
             stack.enter_context(writer_lock(folder / schema.LOCK, wait=wait))
-            connection = stack.enter_context(contextlib.closing(_open_database(folder, bundle)))
-            writer = Writer(folder, connection)
-            remove_other_generations(folder, writer.state)
+            writer = stack.enter_context(locked_writer(folder, bundle))
+        yield writer
+
+
+@contextlib.contextmanager
+def locked_writer(folder: Path, bundle: Bundle | None) -> Iterator[Writer]:
+    """`open_writer` for one who holds the lock."""
+    if bundle is not None:
+        (folder / schema.DATABASE).touch()
+    with contextlib.closing(schema.connect(folder)) as connection:
+        # EXTRA also syncs the folder after a commit: without it, power loss may bring an old journal back.
+        connection.execute("PRAGMA synchronous = EXTRA")
+        connection.execute("PRAGMA fullfsync = ON")
+        version = schema.require_version(connection, folder)
+        if version == 0:
+            if bundle is None:
+                raise schema.NoIndexError(folder)
+            _make_database(folder, connection, bundle)
+        elif version < schema.FORMAT_VERSION:
+            schema.migrate(connection, version)
+        writer = Writer(folder, connection)
+        remove_other_generations(folder, writer.state)
         yield writer
 
 
@@ -290,27 +318,6 @@ def _make_folder(folder: Path) -> None:
     else:
         folder.mkdir(parents=True)
         sync_folder(folder.parent)
-
-
-def _open_database(folder: Path, bundle: Bundle | None) -> sqlite3.Connection:
-    if bundle is not None:
-        (folder / schema.DATABASE).touch()
-    connection = schema.connect(folder)
-    try:
-        # EXTRA also syncs the folder after a commit: without it, power loss may bring an old journal back.
-        connection.execute("PRAGMA synchronous = EXTRA")
-        connection.execute("PRAGMA fullfsync = ON")
-        version = schema.require_version(connection, folder)
-        if version == 0:
-            if bundle is None:
-                raise IndexStoreError(f"{folder}: holds no index yet: itl-infer embed-images makes one")
-            _make_database(folder, connection, bundle)
-        elif version < schema.FORMAT_VERSION:
-            schema.migrate(connection, version)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
 
 
 def _make_database(folder: Path, connection: sqlite3.Connection, bundle: Bundle) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -165,7 +164,7 @@ class Survey:
         lost = 0
         for scope in self._scopes(target):
             for row, root, path, state in self._unseen("row, root, path, state", "pictures", scope):
-                is_there = _is_file(self._roots[root].locate(path))
+                is_there = self._roots[root].has_file(path)
                 if is_there is False:
                     self._connection.execute("INSERT OR IGNORE INTO temp.gone VALUES (?)", (row,))
                     lost += state == RowState.LIVE
@@ -262,13 +261,3 @@ class Survey:
 def _stored_path(path: Path, root: Root) -> bytes:
     """The path from a root on as the index writes it; empty for the root itself."""
     return os.fsencode(path.relative_to(root.folder).as_posix()) if path != root.folder else b""
-
-
-def _is_file(location: str) -> bool | None:
-    """Whether a picture is still there; None where that cannot be found out now."""
-    try:
-        return not stat.S_ISDIR(os.stat(location).st_mode)  # noqa: PTH116 (a plain string, for speed)
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    except OSError:
-        return None

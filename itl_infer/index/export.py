@@ -1,0 +1,95 @@
+"""Write an index in formats that other tools read: npy, parquet, jsonl."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from itl_infer.errors import IndexStoreError
+from itl_infer.index.index import Index
+
+_BLOCK_ROWS = 2**13
+
+
+def export_index(index: Index, output: str | os.PathLike[str], format: str) -> list[Path]:
+    """Write paths and embeddings to `output`, whole or not at all; the files that were written.
+
+    "npy" is one (N, D) float32 array, and beside it a JSON list of paths; "jsonl" one object a line with
+    "path" and "embedding"; "parquet" a table of these two columns, and needs pyarrow. Bytes of a path that
+    are not UTF-8 are written as \\xNN. Raises IndexStoreError.
+    """
+    path = Path(output)
+    try:
+        return _WRITERS[format](index, path)
+    except OSError as error:
+        raise IndexStoreError(f"{path}: {error.strerror}: name a file that can be written") from error
+
+
+def _write_npy(index: Index, path: Path) -> list[Path]:
+    beside = path.with_suffix(".paths.json")
+    with _replacing(beside) as file:
+        file.write(json.dumps(_texts(index.paths[:]), ensure_ascii=False, indent=0).encode())
+    with _replacing(path) as file:
+        np.save(file, index.embeddings)
+    return [path, beside]
+
+
+def _write_jsonl(index: Index, path: Path) -> list[Path]:
+    with _replacing(path) as file:
+        for location, embedding in zip(index.paths, index.embeddings, strict=True):
+            line = {"path": _text(location), "embedding": embedding.tolist()}
+            file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+    return [path]
+
+
+def _write_parquet(index: Index, path: Path) -> list[Path]:
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError as error:
+        raise IndexStoreError("parquet needs pyarrow: pip install 'itl-infer[parquet]'") from error
+    width = index.embeddings.shape[1]
+    schema = pyarrow.schema(
+        [("path", pyarrow.string()), ("embedding", pyarrow.list_(pyarrow.float32(), width))]
+    )
+    with _replacing(path) as file, parquet.ParquetWriter(file, schema) as writer:
+        for start in range(0, len(index), _BLOCK_ROWS):
+            block = slice(start, start + _BLOCK_ROWS)
+            values = pyarrow.array(index.embeddings[block].reshape(-1))
+            embeddings = pyarrow.FixedSizeListArray.from_arrays(values, width)
+            writer.write_table(pyarrow.table([_texts(index.paths[block]), embeddings], schema=schema))
+    return [path]
+
+
+_WRITERS: dict[str, Callable[[Index, Path], list[Path]]] = {
+    "npy": _write_npy,
+    "parquet": _write_parquet,
+    "jsonl": _write_jsonl,
+}
+EXPORT_FORMATS = tuple(_WRITERS)
+
+
+def _text(path: str) -> str:
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def _texts(paths: list[str]) -> list[str]:
+    return [_text(path) for path in paths]
+
+
+@contextlib.contextmanager
+def _replacing(path: Path) -> Iterator[IO[bytes]]:
+    """A file that takes the place of `path` when the block is done, and leaves it alone when that fails."""
+    partial = path.with_name(path.name + ".part")
+    try:
+        with partial.open("wb") as file:
+            yield file
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

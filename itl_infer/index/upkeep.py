@@ -1,0 +1,103 @@
+"""What a person asks about an index, or does to it now and then: its status, pruning it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from itl_infer.index import schema
+from itl_infer.index.disk import store_errors
+from itl_infer.index.schema import RowState, State
+from itl_infer.index.snapshot import read_roots
+from itl_infer.index.writer import open_writer
+
+_KNOWN_FILES = """
+    SELECT path, state FROM pictures WHERE root = :root AND state <> 2
+    UNION ALL SELECT path, NULL FROM failures WHERE root = :root
+"""
+
+
+class RootStatus(NamedTuple):
+    """A remembered folder."""
+
+    folder: str
+    pictures: int
+    is_missing: bool
+
+
+class KnownFailure(NamedTuple):
+    """A file in the ledger of failures."""
+
+    path: str
+    error: str
+
+
+@dataclass(frozen=True)
+class Status:
+    """What an index holds."""
+
+    state: State
+    pictures: int  # that a search looks at
+    set_aside: int  # excluded, embeddings kept
+    gone: int  # rows that the next compaction drops
+    roots: tuple[RootStatus, ...]
+    failures: tuple[KnownFailure, ...]
+    bytes_on_disk: int
+
+
+def read_status(path: str | os.PathLike[str]) -> Status:
+    """The status of the index at `path`. Raises IndexStoreError where there is none."""
+    folder = Path(path)
+    with store_errors(folder), schema.reading(folder) as connection:
+        roots = read_roots(connection, folder)
+        rows = dict(connection.execute("SELECT state, count(*) FROM pictures GROUP BY state"))
+        pictures = dict(
+            connection.execute("SELECT root, count(*) FROM pictures WHERE state = 0 GROUP BY root")
+        )
+        return Status(
+            state=schema.read_state(connection),
+            pictures=rows.get(RowState.LIVE, 0),
+            set_aside=rows.get(RowState.ASIDE, 0),
+            gone=rows.get(RowState.GONE, 0),
+            roots=tuple(
+                RootStatus(str(root.folder), pictures.get(root.id, 0), root.is_missing())
+                for root in roots.values()
+            ),
+            failures=tuple(
+                KnownFailure(roots[root].locate(name), error)
+                for root, name, error in connection.execute("SELECT root, path, error FROM failures")
+            ),
+            bytes_on_disk=sum(file.stat().st_size for file in folder.iterdir()),
+        )
+
+
+class Pruned(NamedTuple):
+    """What `prune` dropped."""
+
+    pictures: int
+    roots: tuple[str, ...]  # folders that have nothing left
+
+
+def prune(path: str | os.PathLike[str], *, wait: bool = False) -> Pruned:
+    """Drop every picture whose file is gone, folders that are missing among them, and give back the space.
+
+    Raises IndexStoreError where there is no index, or another process is writing it, unless told to `wait`.
+    """
+    folder = Path(path)
+    with open_writer(folder, None, wait=wait) as writer:
+        pictures, forgotten = 0, []
+        for root in writer.roots().values():
+            with store_errors(folder):
+                known = writer.connection.execute(_KNOWN_FILES, {"root": root.id}).fetchall()
+            gone = [(name, state) for name, state in known if root.has_file(name) is False]
+            for name, state in gone:
+                writer.drop(root.id, name)
+                pictures += state == RowState.LIVE
+            if len(gone) == len(known):
+                writer.forget_root(root.id)
+                forgotten.append(str(root.folder))
+        writer.commit()
+        writer.compact()
+    return Pruned(pictures, tuple(forgotten))
