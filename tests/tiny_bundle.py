@@ -1,56 +1,131 @@
-"""A bundle small enough to work out by hand, for tests of what the index does with embeddings."""
+"""A real bundle that can be worked out by hand: pictures are their mean colour, words are colours.
+
+The first three of 128 dimensions are red, green and blue. A picture's embedding is its mean colour, a text's
+the sum of its words' colours, both over a constant 0.01 in the fourth dimension and of unit length.
+"""
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
 
-from itl_infer.errors import QueryError
-from itl_infer.image import ImageRules
+from itl_infer.manifest import write_manifest
+from itl_infer.text import DEFAULT_TEXT_RULES, format_vocabulary
 
-EMBED_DIM = 8
-WORDS = ("red", "green", "blue")
-
-
-class TinyBundle:
-    """Embeds a picture as the unit vector of its mean colour and a hash of its pixels, a text as a colour."""
-
-    embed_dim = EMBED_DIM
-    image_rules = ImageRules(side=4)
-
-    def __init__(self, name: str = "tiny") -> None:
-        self.name = name
-        self.fingerprint = hashlib.sha256(name.encode()).hexdigest()
-        self.embedded = 0  # pictures, since it was made
-
-    def embed_pixels(self, pixel_values: np.ndarray) -> np.ndarray:
-        self.embedded += len(pixel_values)
-        return np.array([embed(pixels) for pixels in pixel_values], np.float32).reshape(-1, EMBED_DIM)
-
-    def embed_texts(self, texts: list[str]) -> np.ndarray:
-        vectors = np.zeros((len(texts), EMBED_DIM), np.float32)
-        for vector, text in zip(vectors, texts, strict=True):
-            if text not in WORDS:
-                raise QueryError(f"unknown: {text}")
-            vector[WORDS.index(text)] = 1
-        return vectors
+SIDE = 16
+EMBED_DIM = 128
+COLOURS = {  # stem -> red, green, blue
+    "red": (1, 0, 0),
+    "green": (0, 1, 0),
+    "blue": (0, 0, 1),
+    "bright": (1, 1, 1),
+    "surfer": (0, 0, 1),
+    "wave": (0, 0.5, 1),
+}
 
 
-def embed(pixels: np.ndarray) -> np.ndarray:
-    """(side, side, 3) uint8 to (EMBED_DIM,): three columns of colour, five that tell pictures apart."""
-    colour = pixels.reshape(-1, 3).mean(axis=0) / 255
-    marks = np.frombuffer(hashlib.sha256(pixels.tobytes()).digest()[:5], np.uint8) / 2560
-    vector = np.concatenate([colour, marks])
-    return (vector / np.linalg.norm(vector)).astype(np.float32)
+def make_tiny_bundle(
+    folder: Path, *, name: str = "tiny", embed_dim: int = EMBED_DIM, gallery: bool = False, **changes: Any
+) -> Path:
+    """Write a bundle to `folder`; `changes` are laid over its manifest before it is hashed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    onnx.save(image_graph(embed_dim), folder / "image_encoder.onnx")
+    onnx.save(text_graph(embed_dim), folder / "text_encoder.onnx")
+    (folder / "vocabulary.txt").write_bytes(format_vocabulary(COLOURS))
+    pixels = np.random.default_rng(1).integers(0, 256, (5, SIDE, SIDE, 3), dtype=np.uint8)
+    captions = ["Red surfers", "a bright green wave", "blue"]
+    ids = np.array([[1, 5, 0], [4, 2, 6], [3, 0, 0]])
+    np.savez(
+        folder / "golden.npz",
+        pixel_values=pixels,
+        image_embeddings=unit_rows(pixels.mean(axis=(1, 2)) / 255, embed_dim),
+        captions=np.array(captions),
+        input_ids=ids,
+        text_embeddings=unit_rows(word_table()[ids].sum(axis=1), embed_dim),
+    )
+    if gallery:
+        save_colours(folder / "gallery", ["red", "green", "blue"])
+    manifest = {
+        "name": name,
+        "domain": "plain colours",
+        "embed_dim": embed_dim,
+        "image": {"side": SIDE, "resize": "bilinear-antialias", "pixel_scaling": "unit"},
+        "text": {
+            "tokenizer": "nltk-word",
+            "stop_words": DEFAULT_TEXT_RULES.stop_words,
+            "stemmer": "snowball-english",
+        },
+        "precision": {"image_encoder": "float32", "text_encoder": "float32"},
+        "golden": {"image_min_cosine": 0.9999, "text_min_cosine": 0.9999},
+        **changes,
+    }
+    write_manifest(folder, manifest)
+    return folder
 
 
-def write_picture(path: Path, seed: int) -> None:
-    """A 4 x 4 BMP file (102 bytes) of colours that the seed decides."""
-    pixels = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), np.uint8)
-    header = b"BM" + (102).to_bytes(4, "little") + bytes(4) + (54).to_bytes(4, "little")
-    header += (40).to_bytes(4, "little") + (4).to_bytes(4, "little") * 2 + (1).to_bytes(2, "little")
-    header += (24).to_bytes(2, "little") + bytes(4) + (48).to_bytes(4, "little") + bytes(16)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(header + pixels.tobytes())
+def save_colours(folder: Path, names: list[str]) -> list[Path]:
+    """One plain picture for each colour, `<name>.png`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{name}.png" for name in names]
+    for name, path in zip(names, paths, strict=True):
+        Image.new("RGB", (20, 10), name if name != "green" else "lime").save(path)
+    return paths
+
+
+def word_table() -> npt.NDArray[np.float64]:
+    """(1 + stems, 3): the colour of each id; id 0 is padding."""
+    return np.array([(0, 0, 0), *COLOURS.values()], np.float64)
+
+
+def unit_rows(colours: npt.NDArray[np.float64], embed_dim: int = EMBED_DIM) -> npt.NDArray[np.float32]:
+    """(N, 3) to (N, embed_dim): what the graphs below compute."""
+    rows = np.zeros((len(colours), embed_dim))
+    rows[:, :3] = colours
+    rows[:, 3] = 0.01
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+def image_graph(embed_dim: int = EMBED_DIM) -> onnx.ModelProto:
+    nodes = [
+        helper.make_node("Cast", ["pixel_values"], ["floats"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["floats"], ["mean"], axes=[1, 2], keepdims=0),
+        helper.make_node("Div", ["mean", "white"], ["colours"]),
+    ]
+    pixels = helper.make_tensor_value_info("pixel_values", TensorProto.UINT8, ["N", SIDE, SIDE, 3])
+    return _model(pixels, nodes, {"white": np.float32(255)}, embed_dim)
+
+
+def text_graph(embed_dim: int = EMBED_DIM) -> onnx.ModelProto:
+    nodes = [
+        helper.make_node("Gather", ["table", "input_ids"], ["words"]),
+        helper.make_node("ReduceSum", ["words", "axis"], ["colours"], keepdims=0),
+    ]
+    ids = helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["N", "T"])
+    constants = {"table": word_table().astype(np.float32), "axis": np.array([1], np.int64)}
+    return _model(ids, nodes, constants, embed_dim)
+
+
+def _model(
+    source: onnx.ValueInfoProto, nodes: list[onnx.NodeProto], constants: dict[str, Any], embed_dim: int
+) -> onnx.ModelProto:
+    """A graph that makes "colours" (N, 3) of its input, and unit embeddings of these."""
+    base = np.zeros(embed_dim, np.float32)
+    base[3] = 0.01
+    constants = {**constants, "widen": np.eye(3, embed_dim, dtype=np.float32), "base": base}
+    nodes = [
+        *nodes,
+        helper.make_node("MatMul", ["colours", "widen"], ["wide"]),
+        helper.make_node("Add", ["wide", "base"], ["rows"]),
+        helper.make_node("ReduceL2", ["rows"], ["lengths"], axes=[1], keepdims=1),
+        helper.make_node("Div", ["rows", "lengths"], ["embeddings"]),
+    ]
+    output = helper.make_tensor_value_info("embeddings", TensorProto.FLOAT, ["N", embed_dim])
+    initializers = [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()]
+    graph = helper.make_graph(nodes, "tiny", [source], [output], initializers)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
