@@ -1,1 +1,48 @@
-"""Text-to-image search that runs anywhere a CPU does."""
+"""Text-to-image search that runs anywhere a CPU does: embed folders of pictures, ask in words.
+
+Importing this costs nothing: each name below brings in what it needs when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from itl_infer.bundle import Bundle as Bundle
+    from itl_infer.bundle import load_bundle as load_bundle
+    from itl_infer.bundle import verify_bundle as verify_bundle
+    from itl_infer.errors import BundleError as BundleError
+    from itl_infer.errors import FolderError as FolderError
+    from itl_infer.errors import ImageError as ImageError
+    from itl_infer.errors import IndexStoreError as IndexStoreError
+    from itl_infer.errors import ItlError as ItlError
+    from itl_infer.errors import QueryError as QueryError
+    from itl_infer.index import Index as Index
+    from itl_infer.index import SearchResult as SearchResult
+    from itl_infer.ingest import Report as Report
+    from itl_infer.ingest import embed_directory as embed_directory
+    from itl_infer.ranking import rank as rank
+
+__version__ = "0.1.0"
+
+_MODULES = {
+    "bundle": ("Bundle", "load_bundle", "verify_bundle"),
+    "errors": ("BundleError", "FolderError", "ImageError", "IndexStoreError", "ItlError", "QueryError"),
+    "index": ("Index", "SearchResult"),
+    "ingest": ("Report", "embed_directory"),
+    "ranking": ("rank",),
+}
+_HOMES = {name: module for module, names in _MODULES.items() for name in names}
+
+__all__ = ["__version__", *sorted(_HOMES)]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,5 @@
+"""`python -m itl_infer` is `itl-infer`."""
+
+from itl_infer.cli import main
+
+main(prog_name="itl-infer")

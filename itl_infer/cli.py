@@ -1,0 +1,513 @@
+"""The commands of itl-infer: the only module that prints or exits."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+import os
+import re
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import click
+
+from itl_infer import __version__
+from itl_infer.errors import ItlError, QueryError
+
+if TYPE_CHECKING:
+    from itl_infer.bundle import Bundle
+    from itl_infer.index import Index, SearchResult
+    from itl_infer.ingest import Progress, Report
+    from itl_infer.text import ParsedText
+
+_INTERRUPTED = 130
+_CHUNK = 2**16  # bytes of queries read at a time
+_LONGEST_LINE = 2**20  # bytes of one query
+_BLOCK = 256  # queries answered at a time
+_REDRAW_SECONDS = 0.1
+_LONG = 12  # what `bundle show` does not spell out
+
+
+class _Commands(click.Group):
+    """Whatever goes wrong inside a command becomes one line on stderr and the exit code of its kind."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            super().invoke(ctx)
+            sys.stdout.flush()  # here, where a closed pipe is no surprise
+        except BrokenPipeError:
+            # The reader has seen enough. Python would complain when it flushes at exit: give it another end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except KeyboardInterrupt:
+            click.echo("\nInterrupted.", err=True)
+            ctx.exit(_INTERRUPTED)
+        except click.exceptions.NoArgsIsHelpError:
+            raise
+        except click.UsageError as error:
+            command = error.ctx.command_path if error.ctx else "itl-infer"
+            message = f"{error.format_message()} See {command} --help."
+            raise click.UsageError(_on_one_line(message)) from error  # without a context: no usage above it
+        except ItlError as error:
+            raise _failure(str(error)) from error
+        except OSError as error:
+            raise _failure(f"{error.filename or 'output'}: {error.strerror or error}") from error
+
+
+def _failure(message: str) -> click.ClickException:
+    return click.ClickException(_on_one_line(message))
+
+
+_index_option = click.option(
+    "-d",
+    "--index",
+    "index_path",
+    metavar="PATH",
+    type=click.Path(path_type=Path),
+    envvar="ITL_INDEX",
+    show_envvar=True,
+    help="Folder of the index.",
+)
+_bundle_option = click.option(
+    "-m",
+    "--bundle",
+    "bundle_path",
+    metavar="PATH",
+    type=click.Path(path_type=Path),
+    envvar="ITL_BUNDLE",
+    show_envvar=True,
+    help="Folder of the bundle to embed with. Default: the one that comes with itl-infer.",
+)
+_top_option = click.option(
+    "-k",
+    "--top",
+    metavar="N",
+    type=click.IntRange(min=1),
+    default=10,
+    show_default=True,
+    help="How many pictures to show.",
+)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="itl-infer")
+def main() -> None:
+    """Search pictures by words, on any CPU.
+
+    \b
+    itl-infer query "surfer in a wave"                 the pictures that come with it
+    itl-infer embed-images ~/Pictures -d photos.itl    your own, once and after changes
+    itl-infer query "dogs playing" -d photos.itl
+
+    Results go to stdout, notes and errors to stderr. Exit codes: 0 done, 1 error, 2 wrong usage,
+    130 interrupted.
+    """
+
+
+@main.command()
+@click.argument("text")
+@_top_option
+@_index_option
+@_bundle_option
+@click.option(
+    "--format",
+    "format_name",
+    type=click.Choice(["table", "json", "jsonl", "csv", "tsv", "paths"]),
+    help="How to print the results.  [default: table]",
+)
+@click.option("-0", "--null", is_flag=True, help="Print paths, each ended by a null character, for xargs -0.")
+def query(
+    text: str,
+    top: int,
+    index_path: Path | None,
+    bundle_path: Path | None,
+    format_name: str | None,
+    null: bool,
+) -> None:
+    """Show the pictures that fit TEXT best.
+
+    Without an index of your own it searches the pictures that come with the bundle.
+
+    \b
+    itl-infer query "surfer in a wave"
+    itl-infer query "dogs playing" -d photos.itl -k 3 --format json
+    itl-infer query "red car" -d photos.itl -0 | xargs -0 open
+
+    json is one object; jsonl, csv and tsv have one picture a line (tsv writes a tab in a name as \\t).
+    In JSON a byte of a name that is not valid UTF-8, such as FF, is written \\udcff.
+    """
+    if null and format_name not in (None, "paths"):
+        raise click.UsageError(f"--null prints paths, not {format_name}.")
+    bundle = _load_bundle(bundle_path)
+    parsed = bundle.parse_query(text)
+    index = _open_index(index_path, bundle)
+    [results] = _search(index, [parsed], top)
+    if parsed.unknown_words:
+        _note(f"The bundle does not know: {', '.join(parsed.unknown_words)}.")
+    _write(_as_bytes(text, parsed, results, "null" if null else format_name or "table"))
+
+
+@main.command("embed-images")
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@_index_option
+@_bundle_option
+@click.option("-j", "--workers", metavar="N", type=click.IntRange(min=1), help="Threads that read pictures.")
+@click.option("--batch-size", metavar="N", type=click.IntRange(min=1), help="Pictures embedded at a time.")
+@click.option(
+    "--exclude", metavar="GLOB", multiple=True, help="Leave out names or paths like this; repeatable."
+)
+@click.option("--include-hidden", is_flag=True, help="Take hidden files and folders too.")
+@click.option(
+    "--max-megapixels",
+    metavar="N",
+    type=click.FloatRange(min=0, min_open=True),
+    default=100.0,
+    show_default=True,
+    help="Leave out larger pictures, which take much memory.",
+)
+@click.option("--retry-failed", is_flag=True, help="Try pictures again that failed before and are unchanged.")
+@click.option("--prune", is_flag=True, help="Drop the pictures of a PATH that is gone for good.")
+@click.option("--wait", is_flag=True, help="Wait while another run writes to the index.")
+@click.option(
+    "--format",
+    "format_name",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="How to print what was done.",
+)
+def embed_images(
+    paths: tuple[Path, ...],
+    index_path: Path | None,
+    bundle_path: Path | None,
+    format_name: str,
+    max_megapixels: float,
+    **options: Any,
+) -> None:
+    """Bring an index in step with the pictures under each PATH.
+
+    New and changed pictures are embedded, unchanged ones left alone, those that are gone dropped. Pictures
+    that cannot be read are listed with the reason, and do not stop the run; it may be interrupted and
+    started again at any time. The index must be named, with -d or ITL_INDEX; it is made if it is not there.
+
+    \b
+    itl-infer embed-images ~/Pictures -d photos.itl
+    itl-infer embed-images ~/Pictures ~/scans -d photos.itl --exclude "*.tif" --format json
+    """
+    if index_path is None:
+        raise click.UsageError("Name the index to make or to update: -d photos.itl, or set ITL_INDEX.")
+    from PIL import Image
+
+    from itl_infer.index import Index
+    from itl_infer.ingest import embed_directory
+
+    Image.MAX_IMAGE_PIXELS = None  # --max-megapixels takes its place
+    index = Index.open(index_path, _load_bundle(bundle_path))
+    with _ProgressLine() as line:
+        report = embed_directory(
+            paths, index, max_megapixels=max_megapixels, progress=line.show if line.shown else None, **options
+        )
+    if format_name == "json":
+        _write(_json(report.to_json(), indent=2))
+    else:
+        for failure in report.failed:
+            _note(f"{failure.path}: {failure.error}")
+        _write(f"{_describe_report(report)}\n".encode())
+    if report.failed and len(index) == 0:
+        raise _failure(f"none of the {len(report.failed)} pictures could be embedded")
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
+@_top_option
+@_index_option
+@_bundle_option
+def batch(file: Path, top: int, index_path: Path | None, bundle_path: Path | None) -> None:
+    """Answer each line of FILE with a line of JSON.
+
+    FILE may be - for stdin. The objects are those of query --format json, in the order of the lines. A line
+    that cannot be answered gives {"query": ..., "error": ...} in its place, and the rest goes on.
+
+    \b
+    itl-infer batch queries.txt -d photos.itl > answers.jsonl
+    echo "surfer in a wave" | itl-infer batch -
+    """
+    bundle = _load_bundle(bundle_path)
+    index = _open_index(index_path, bundle)
+    from_stdin = str(file) == "-"
+    name = "stdin" if from_stdin else file
+    lines = undecodable = 0
+    with contextlib.nullcontext(sys.stdin.buffer) if from_stdin else file.open("rb") as stream:
+        for queries in _blocks_of_queries(cast("io.BufferedReader", stream)):
+            _write(b"".join(_json(answer) for answer in _answer_each(index, queries, top)))
+            lines += len(queries)
+            undecodable += sum(not _is_utf8(text) for text in queries)
+    if lines == 0:
+        raise _failure(f"{name}: no queries in it: write one on each line")
+    if undecodable:
+        raise _failure(f"{name}: {undecodable} of {lines} lines are not UTF-8: save the file as UTF-8")
+
+
+@main.group("bundle")
+def bundle_group() -> None:
+    """Look at a bundle, or check that it is whole.
+
+    \b
+    itl-infer bundle show artifacts/starter
+    itl-infer bundle verify artifacts/starter
+    """
+
+
+_bundle_argument = click.argument(
+    "path", required=False, type=click.Path(path_type=Path), envvar="ITL_BUNDLE"
+)
+
+
+@bundle_group.command()
+@_bundle_argument
+def show(path: Path | None) -> None:
+    """Print what a bundle says of itself.
+
+    PATH is its folder. Without: ITL_BUNDLE, or else the bundle that comes with itl-infer.
+
+    \b
+    itl-infer bundle show artifacts/starter
+    """
+    bundle = _load_bundle(path)
+    facts = {"path": str(bundle.path), "fingerprint": bundle.fingerprint, **bundle.manifest}
+    _write("".join(f"{line}\n" for line in _outline(facts)).encode(errors="backslashreplace"))
+
+
+@bundle_group.command()
+@_bundle_argument
+def verify(path: Path | None) -> None:
+    """Check the files and embeddings of a bundle.
+
+    Every file of the bundle at PATH is compared with its hash, and what the graphs compute here with the
+    golden embeddings in it. Prints ok, or what differs. Without PATH: ITL_BUNDLE, or else the bundle that
+    comes with itl-infer.
+
+    \b
+    itl-infer bundle verify artifacts/starter
+    """
+    from itl_infer.bundle import verify_bundle
+    from itl_infer.index import Index
+
+    report = verify_bundle(path)
+    bundle = _load_bundle(report.path)
+    problems = list(report.problems)
+    if bundle.gallery_index_path:
+        try:
+            rows = len(Index.open(bundle.gallery_index_path, bundle, mode="r"))
+        except ItlError as error:
+            problems.append(str(error))
+        else:
+            if rows != report.gallery_pictures:
+                problems.append(
+                    f"{bundle.gallery_index_path}: {rows} pictures, the gallery has {report.gallery_pictures}"
+                )
+    if problems:
+        for problem in problems[:-1]:
+            _note(f"Error: {problem}")
+        raise _failure(problems[-1])
+    _write(
+        f"{report.path}: ok\n"
+        f"files             {report.files} as the manifest says\n"
+        f"gallery           {report.gallery_pictures} pictures as the manifest says\n"
+        f"golden pictures   min cosine {report.image_min_cosine:.6f}\n"
+        f"golden texts      min cosine {report.text_min_cosine:.6f}\n".encode(errors="surrogateescape")
+    )
+
+
+def _load_bundle(path: Path | None) -> Bundle:
+    from itl_infer.bundle import load_bundle
+
+    return load_bundle(path)
+
+
+def _open_index(path: Path | None, bundle: Bundle) -> Index:
+    from itl_infer.index import Index
+
+    if path is not None:
+        return Index.open(path, bundle, mode="r")
+    if bundle.gallery_index_path is None:
+        raise _failure(
+            f"no index named, and the bundle {bundle.name} has no pictures of its own: make an index with"
+            " `itl-infer embed-images PICTURES -d photos.itl`, and name it with -d or ITL_INDEX"
+        )
+    index = Index.open(bundle.gallery_index_path, bundle, mode="r")
+    _note(
+        f"Searching the {len(index)} pictures that come with the bundle {bundle.name}."
+        " Your own: itl-infer embed-images PICTURES -d photos.itl, then query -d photos.itl."
+    )
+    return index
+
+
+def _search(index: Index, queries: Sequence[ParsedText], top: int) -> list[list[SearchResult]]:
+    return index.search_many(index.require_bundle().embed_ids([parsed.ids for parsed in queries]), top)
+
+
+def _answer(parsed: ParsedText, results: Iterable[SearchResult]) -> dict[str, Any]:
+    return {
+        "ignored_words": parsed.ignored_words,
+        "unknown_words": parsed.unknown_words,
+        "results": [_row(result) for result in results],
+    }
+
+
+def _answer_each(index: Index, queries: Sequence[str], top: int) -> list[dict[str, Any]]:
+    """For each query, in their order, what `query --format json` prints, or else its error."""
+    answers: list[dict[str, Any]] = [{"query": text} for text in queries]
+    searches: list[tuple[dict[str, Any], ParsedText]] = []
+    for answer in answers:
+        try:
+            if not _is_utf8(answer["query"]):
+                raise QueryError("the line is not UTF-8")
+            searches.append((answer, index.require_bundle().parse_query(answer["query"])))
+        except QueryError as error:
+            answer["error"] = str(error)
+    found = _search(index, [parsed for _, parsed in searches], top)
+    for (answer, parsed), results in zip(searches, found, strict=True):
+        answer |= _answer(parsed, results)
+    return answers
+
+
+def _row(result: SearchResult) -> dict[str, Any]:
+    return {"rank": result.rank, "score": round(result.score, 6), "path": result.path}
+
+
+def _as_bytes(text: str, parsed: ParsedText, results: Sequence[SearchResult], format_name: str) -> bytes:
+    match format_name:
+        case "json":
+            return _json({"query": text, **_answer(parsed, results)}, indent=2)
+        case "jsonl":
+            return b"".join(_json(_row(result)) for result in results)
+        case "csv":
+            lines = io.StringIO()
+            writer = csv.DictWriter(lines, ["rank", "score", "path"], lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(map(_row, results))
+            return os.fsencode(lines.getvalue())
+        case "tsv":
+            rows = (
+                f"{row['rank']}\t{row['score']}\t{row['path'].translate(_TSV_ESCAPES)}"
+                for row in map(_row, results)
+            )
+            return os.fsencode("".join(f"{line}\n" for line in ["rank\tscore\tpath", *rows]))
+        case "paths":
+            return b"".join(os.fsencode(result.path) + b"\n" for result in results)
+        case "null":
+            return b"".join(os.fsencode(result.path) + b"\0" for result in results)
+        case _:
+            table = (
+                f"{result.rank:>4}  {result.score:>6.4f}  {_on_one_line(result.path)}" for result in results
+            )
+            return os.fsencode("".join(f"{line}\n" for line in ["rank   score  path", *table]))
+
+
+_CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_TSV_ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
+
+
+def _json(value: Any, indent: int | None = None) -> bytes:
+    """One line of UTF-8, or several with an indent; bytes that are not UTF-8 become \\udc80 to \\udcff."""
+    return (json.dumps(value, ensure_ascii=False, indent=indent) + "\n").encode(errors="backslashreplace")
+
+
+def _blocks_of_queries(stream: io.BufferedReader) -> Iterator[list[str]]:
+    """Lines without their ends, as soon as they are there, so that whoever waits for an answer gets it."""
+    rest = b""
+    while chunk := stream.read1(_CHUNK):
+        *lines, rest = (rest + chunk).split(b"\n")
+        for start in range(0, len(lines), _BLOCK):
+            yield [_decode(line) for line in lines[start : start + _BLOCK]]
+        if len(rest) > _LONGEST_LINE:
+            raise QueryError(f"a line is longer than {_LONGEST_LINE} bytes: is this a file of queries?")
+    if rest:
+        yield [_decode(rest)]
+
+
+def _decode(line: bytes) -> str:
+    return line.removesuffix(b"\r").decode("utf-8-sig", errors="surrogateescape")
+
+
+def _is_utf8(text: str) -> bool:
+    """Whether there was UTF-8 behind a decoded text."""
+    return not any("\ud800" <= char <= "\udfff" for char in text)
+
+
+class _ProgressLine:
+    """How far a run is, on one line of stderr that is drawn over, and only on a terminal."""
+
+    def __init__(self) -> None:
+        self.shown = sys.stderr.isatty()
+        self._width = 0
+        self._redraw_at = 0.0
+
+    def __enter__(self) -> _ProgressLine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._draw("")
+
+    def show(self, progress: Progress) -> None:
+        if time.monotonic() < self._redraw_at:
+            return
+        self._redraw_at = time.monotonic() + _REDRAW_SECONDS
+        left = "" if progress.eta_seconds is None else f"  {_clock(progress.eta_seconds)} left"
+        self._draw(f"{progress.done}/{progress.total} pictures  {progress.rate:.1f}/s{left}")
+
+    def _draw(self, text: str) -> None:
+        if self._width or text:
+            click.echo(f"\r{text:{self._width}}", err=True, nl=False)
+            if not text:
+                click.echo("\r", err=True, nl=False)
+        self._width = len(text)
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+def _describe_report(report: Report) -> str:
+    """The counts that always matter, and those of the others that are not 0."""
+    counts = {name: value for name, value in report.to_json().items() if type(value) is int}
+    shown = [
+        f"{name.replace('_', ' ')} {count}"
+        for name, count in {**counts, "failed": len(report.failed)}.items()
+        if count or name in ("embedded", "unchanged", "removed", "failed")
+    ]
+    return f"{', '.join(shown)} ({report.seconds:.1f} s, {report.images_per_second:.1f} pictures/s)"
+
+
+def _outline(facts: Mapping[str, Any], indent: str = "") -> Iterator[str]:
+    """Facts as indented lines; long lists only counted."""
+    for name, value in facts.items():
+        if isinstance(value, (dict, list)) and len(value) > _LONG:
+            yield f"{indent}{name}: {len(value)} entries"
+        elif isinstance(value, dict):
+            yield f"{indent}{name}:"
+            yield from _outline(value, indent + "  ")
+        else:
+            yield f"{indent}{name}: {_on_one_line(str(value))}"
+
+
+def _on_one_line(text: str) -> str:
+    """Text without control characters, which would break lines or upset a terminal."""
+    return _CONTROL_CHARACTER.sub(lambda found: str(found[0].encode("unicode_escape"), "ascii"), text)
+
+
+def _note(message: str) -> None:
+    click.echo(_on_one_line(message), err=True)
+
+
+def _write(content: bytes) -> None:
+    """To stdout, at once: names of files need not be text, and a reader may be waiting."""
+    sys.stdout.buffer.write(content)
+    sys.stdout.buffer.flush()
