@@ -44,7 +44,7 @@ class _Commands(click.Group):
             # The reader has seen enough. Python would complain when it flushes at exit: give it another end.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         except KeyboardInterrupt:
-            click.echo("\nInterrupted.", err=True)
+            click.echo("\nInterrupted; what was done is kept.", err=True)
             ctx.exit(_INTERRUPTED)
         except click.exceptions.NoArgsIsHelpError:
             raise

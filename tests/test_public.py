@@ -1,0 +1,98 @@
+"""What the package promises to those who import it: its names, its version, and that importing is cheap."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import itl_infer
+
+ROOT = Path(__file__).parents[1]
+HEAVY = ["numpy", "onnxruntime", "nltk", "PIL", "sqlite3", "click"]
+
+
+def test_public_names() -> None:
+    assert itl_infer.__all__ == [
+        "__version__",
+        "Bundle",
+        "BundleError",
+        "FolderError",
+        "ImageError",
+        "Index",
+        "IndexStoreError",
+        "ItlError",
+        "QueryError",
+        "Report",
+        "SearchResult",
+        "embed_directory",
+        "load_bundle",
+        "rank",
+        "verify_bundle",
+    ]
+    assert dir(itl_infer) == sorted(itl_infer.__all__)
+    for name in itl_infer.__all__:
+        assert getattr(itl_infer, name) is not None
+    with pytest.raises(AttributeError, match="has no attribute 'nonsense'"):
+        _ = itl_infer.nonsense
+
+
+def test_version_is_the_projects() -> None:
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    assert re.findall(r'^version = "(.+)"$', project, re.MULTILINE) == [itl_infer.__version__]
+
+
+@pytest.mark.parametrize(
+    ("code", "kept_out"),
+    [
+        ("import itl_infer", HEAVY),
+        ("import itl_infer.cli", [name for name in HEAVY if name != "click"]),
+        (
+            "from itl_infer.cli import main\nmain(['query', '--help'], standalone_mode=False)",
+            [name for name in HEAVY if name != "click"],
+        ),
+        ("from itl_infer import load_bundle, rank, Index, embed_directory", ["onnxruntime", "nltk", "PIL"]),
+    ],
+)
+def test_importing_is_cheap(code: str, kept_out: list[str]) -> None:
+    check = f"{code}\nimport sys\nprint([name for name in {kept_out} if name in sys.modules])"
+    result = subprocess.run(
+        [sys.executable, "-c", check], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert result.stdout.splitlines()[-1] == "[]"
+
+
+def test_imports_point_to_earlier_modules() -> None:
+    """The order of the design; what is imported for type checkers only does not count."""
+    order = ["errors", "text", "image", "encoder", "manifest", "bundle", "ranking", "index", "ingest", "cli"]
+    for place, name in enumerate(order):
+        check = (
+            f"import itl_infer.{name}, sys\n"
+            f"print([name for name in {order[place + 1 :]} if 'itl_infer.' + name in sys.modules])"
+        )
+        result = subprocess.run(
+            [sys.executable, "-c", check], cwd=ROOT, capture_output=True, text=True, check=True
+        )
+        assert result.stdout == "[]\n", name
+
+
+def test_no_module_of_the_package_knows_the_training_side() -> None:
+    for path in (ROOT / "itl_infer").rglob("*.py"):
+        assert not re.search(
+            r"^\s*(import|from) (torch|torchvision|onnx|export)\b",
+            path.read_text(encoding="utf-8"),
+            re.MULTILINE,
+        )
+
+
+def test_every_module_says_what_it_does() -> None:
+    for path in (ROOT / "itl_infer").rglob("*.py"):
+        if path.name == "__main__.py":
+            continue  # runs when imported
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        module = importlib.import_module(".".join(part for part in parts if part != "__init__"))
+        assert module.__doc__, path
