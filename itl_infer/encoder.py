@@ -17,7 +17,7 @@ _EXTERNAL_DATA = b"\x0a\x08location"
 
 def usable_cpus() -> int:
     """How many CPUs this process may use; OMP_NUM_THREADS, where it is set, has the last word."""
-    wish = os.environ.get("OMP_NUM_THREADS", "")
+    wish = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]  # the rest is for nested loops
     if wish.isdecimal() and int(wish) > 0:
         return int(wish)
     if hasattr(os, "sched_getaffinity"):

@@ -448,6 +448,6 @@ def test_threads_follow_the_cpus_of_this_process(monkeypatch: pytest.MonkeyPatch
     if hasattr(os, "sched_getaffinity"):
         monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: {0, 3, 5})
         assert usable_cpus() == 3
-    for wish, cpus in (("2", 2), ("0", usable_cpus()), ("many", usable_cpus())):
+    for wish, cpus in (("2", 2), ("4,2", 4), ("0", usable_cpus()), ("many", usable_cpus())):
         monkeypatch.setenv("OMP_NUM_THREADS", wish)
         assert usable_cpus() == cpus

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, ImageOps
 
 from itl_infer.errors import ImageError
 from itl_infer.image import IMAGE_SUFFIXES, ImageRules, load_pixels, resize_bilinear
@@ -219,6 +219,17 @@ def test_large_jpeg_is_decoded_at_a_fraction_for_antialiasing_only(
     with Image.open(path) as mine:
         load_pixels(mine, RULES)
         assert mine.size == (SIDE * 16, SIDE * 16 - 1)  # a caller's picture stays what it was
+
+
+def test_photographs_look_as_they_do_when_decoded_in_full(shared: Path) -> None:
+    rules = ImageRules(64)
+    photographs = sorted((shared / "photos").glob("*.jpg"))[::8]
+    assert photographs
+    for path in photographs:
+        with Image.open(path) as image:
+            full = ImageOps.exif_transpose(image).convert("RGB").resize((64, 64), Image.Resampling.BILINEAR)
+        difference = np.abs(load_pixels(path, rules).astype(int) - np.asarray(full))
+        assert difference.mean() < 2, path.name
 
 
 def slow_bilinear(pixels: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.float64]:
