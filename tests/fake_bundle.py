@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 import numpy as np
 
 from itl_infer.errors import QueryError
-from itl_infer.image import ImageRules
+from itl_infer.image import ImageRules, load_pixels
+from itl_infer.index import Index
 
 EMBED_DIM = 8
 WORDS = ("red", "green", "blue")
+LONG_AGO_NS = 10**18  # a time that files have when no test has changed them
 
 
 class FakeBundle:
-    """Embeds a picture as the unit vector of its mean colour and a hash of its pixels, a text as a colour."""
+    """Embeds a picture as its mean colour and some marks of its own, a text as a colour."""
 
     embed_dim = EMBED_DIM
     image_rules = ImageRules(side=4)
@@ -46,11 +49,30 @@ def embed(pixels: np.ndarray) -> np.ndarray:
     return (vector / np.linalg.norm(vector)).astype(np.float32)
 
 
-def write_picture(path: Path, seed: int) -> None:
-    """A 4 x 4 BMP file (102 bytes) of colours that the seed decides."""
-    pixels = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), np.uint8)
-    header = b"BM" + (102).to_bytes(4, "little") + bytes(4) + (54).to_bytes(4, "little")
-    header += (40).to_bytes(4, "little") + (4).to_bytes(4, "little") * 2 + (1).to_bytes(2, "little")
-    header += (24).to_bytes(2, "little") + bytes(4) + (48).to_bytes(4, "little") + bytes(16)
+def write_picture(path: Path | str, seed: int, mtime_ns: int = LONG_AGO_NS) -> None:
+    """A 4 x 4 BMP file (102 bytes) of pixels that the seed decides."""
+    pixels = np.random.default_rng(seed).integers(0, 256, 48, np.uint8)
+    header = b"BM" + np.array([102, 0, 54, 40, 4, 4], "<u4").tobytes() + np.array([1, 24], "<u2").tobytes()
+    header += np.array([0, 48, 0, 0, 0, 0], "<u4").tobytes()
+    path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(header + pixels.tobytes())
+    os.utime(path, ns=(mtime_ns, mtime_ns))
+
+
+def write_pictures(folder: Path, count: int, seed: int = 0) -> list[str]:
+    """Pictures 000.bmp, 001.bmp, ... in a folder, all different; their paths."""
+    paths = [folder / f"{i:03}.bmp" for i in range(count)]
+    for i, path in enumerate(paths):
+        write_picture(path, seed + i)
+    return [str(path) for path in paths]
+
+
+def assert_whole(index: Index, expected: list[str] | None = None) -> None:
+    """The index holds each expected path once, and with each path the embedding that its file has now."""
+    paths = index.paths[:]
+    assert len(paths) == len(set(paths)) == len(index.embeddings)
+    if expected is not None:
+        assert sorted(paths) == sorted(expected)
+    for path, embedding in zip(paths, index.embeddings, strict=True):
+        np.testing.assert_array_equal(embedding, embed(load_pixels(path, FakeBundle.image_rules)), path)
