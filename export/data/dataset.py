@@ -1,0 +1,147 @@
+"""Captioned pictures as every part of the training side takes them, and the report of how they were read."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
+
+from itl_infer.image import IMAGE_SUFFIXES
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class CaptionedImage:
+    """One picture and everything people said of it. `image` is relative to the data set's folder."""
+
+    image: str
+    captions: tuple[str, ...]
+    split: str
+    extra: dict[str, object] = field(default_factory=dict, compare=False)
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """Something that was left out of a data set."""
+
+    where: str  # "FILE:LINE", or "FILE: images[3]" where lines mean nothing
+    what: str  # the name there, or how the line begins
+    reason: str  # the same words for the same fault, so that faults can be counted
+
+    def __str__(self) -> str:
+        return f"{self.where}: {one_line(self.what)}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class Report:
+    """Where a data set came from, and what of it was left out."""
+
+    captions: Path | None = None
+    format: str = ""
+    split_name: str = ""
+    notes: tuple[str, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
+
+
+@dataclass(frozen=True)
+class CaptionDataset:
+    """Captioned pictures of one folder, in a fixed order; any number of captions a picture, at least one."""
+
+    name: str
+    folder: Path
+    examples: tuple[CaptionedImage, ...]
+    report: Report = field(default=Report(), compare=False)
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def __iter__(self) -> Iterator[CaptionedImage]:
+        return iter(self.examples)
+
+    def split(self, name: str) -> CaptionDataset:
+        return replace(self, examples=tuple(e for e in self.examples if e.split == name))
+
+    @property
+    def paths(self) -> list[Path]:
+        return [self.folder / example.image for example in self.examples]
+
+    @property
+    def captions(self) -> list[str]:
+        return [caption for example in self.examples for caption in example.captions]
+
+    @property
+    def caption_owners(self) -> list[int]:
+        """For each of `captions`, the position of its picture."""
+        return [i for i, example in enumerate(self.examples) for _ in example.captions]
+
+    @property
+    def ids_sha256(self) -> str:
+        """A hash over the picture names in order: what arrays with one row a picture are made for."""
+        return _sha256([e.image for e in self.examples])
+
+    @property
+    def split_sha256(self) -> str:
+        """A hash over the pictures' ids: the same for the same split, whatever its folders and order."""
+        return _sha256(sorted(picture_id(e.image) for e in self.examples))
+
+    def summary(self) -> dict[str, object]:
+        """What a bundle keeps of its data: counts, and the split by name and hash; no path."""
+        parts = {name: self.split(name) for name in SPLITS}
+        return {
+            "name": self.name,
+            "captions_file": self.report.captions.name if self.report.captions else None,
+            "format": self.report.format,
+            "split_name": self.report.split_name,
+            "splits": {
+                name: {
+                    "pictures": len(part),
+                    "captions": len(part.captions),
+                    "ids_sha256": part.split_sha256,
+                }
+                for name, part in parts.items()
+            },
+            "skipped": dict(Counter(skipped.reason for skipped in self.report.skipped)),
+        }
+
+    def describe(self, *, examples: int = 3) -> str:
+        """What was found and what was left out, for people; each fault with its first `examples` places."""
+        report = self.report
+        source = f", {report.format} {report.captions}" if report.captions else ""
+        lines = [f"{self.name}: {len(self):,} pictures, {len(self.captions):,} captions{source}"]
+        for name in SPLITS:
+            part = self.split(name)
+            lines.append(f"  {name:<5} {len(part):>9,} pictures {len(part.captions):>9,} captions")
+        if report.split_name:
+            lines.append(f"  splits from {report.split_name}")
+        lines += [f"  note: {note}" for note in report.notes]
+        for reason, count in Counter(skipped.reason for skipped in report.skipped).items():
+            lines.append(f"  skipped {count:,}: {reason}")
+            same = [skipped for skipped in report.skipped if skipped.reason == reason]
+            lines += [f"    {skipped.where}: {one_line(skipped.what)}" for skipped in same[:examples]]
+            if count > examples:
+                lines.append(f"    and {count - examples:,} more")
+        return "\n".join(lines)
+
+
+def picture_id(name: str) -> str:
+    """A picture's name without folders and picture suffix: what split files call it."""
+    return PurePosixPath(without_suffix(name)).name
+
+
+def without_suffix(name: str) -> str:
+    path = PurePosixPath(name)
+    return str(path.with_suffix("")) if path.suffix.lower() in IMAGE_SUFFIXES else str(path)
+
+
+def one_line(text: str, width: int = 80) -> str:
+    """Text of unknown origin, fit to be part of a message."""
+    text = " ".join(text.split())
+    text = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return text if len(text) <= width else text[: width - 3] + "..."
+
+
+def _sha256(names: list[str]) -> str:
+    return hashlib.sha256("\n".join(names).encode("utf-8", "surrogateescape")).hexdigest()
