@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -26,7 +25,9 @@ Progress = Callable[[int, int], None]
 """Called with (done, total)."""
 
 
-def pixels_of(dataset: CaptionDataset, rules: ImageRules, cache: Path, progress: Progress) -> np.ndarray[Any, Any]:
+def pixels_of(
+    dataset: CaptionDataset, rules: ImageRules, cache: Path, progress: Progress
+) -> np.ndarray[Any, Any]:
     """uint8 (N, side, side, 3) of all pictures, memory-mapped."""
     path = cache / f"pixels-{_pixels_key(dataset, rules)}.npy"
 
@@ -41,10 +42,17 @@ def pixels_of(dataset: CaptionDataset, rules: ImageRules, cache: Path, progress:
 
 
 def features_of(
-    dataset: CaptionDataset, rules: ImageRules, trunk: nn.Module, cache: Path, progress: Progress, *, batch_size: int = 32
+    dataset: CaptionDataset,
+    rules: ImageRules,
+    trunk: nn.Module,
+    cache: Path,
+    progress: Progress,
+    *,
+    batch_size: int = 32,
 ) -> np.ndarray[Any, Any]:
     """float32 (N, 2048): what the trunk, in eval mode, makes of each picture."""
-    key = hashlib.sha256(f"{_pixels_key(dataset, rules)} {weights_sha256(trunk)}".encode()).hexdigest()[:16]
+    made_from = f"{_pixels_key(dataset, rules)} {rules.pixel_scaling} {weights_sha256(trunk)}"
+    key = hashlib.sha256(made_from.encode()).hexdigest()[:16]
     path = cache / f"features-{key}.npy"
 
     def fill(array: np.ndarray[Any, Any]) -> Iterable[int]:
@@ -86,5 +94,5 @@ def _cached(
             progress(done, shape[0])
         array.flush()
         del array
-        os.replace(unfinished, path)
+        unfinished.replace(path)
     return np.load(path, mmap_mode="r")  # type: ignore[no-any-return]

@@ -6,6 +6,7 @@ Both end in unit vectors of one 128-d space. Pixel scaling is a layer here, and 
 from __future__ import annotations
 
 import hashlib
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -22,8 +23,8 @@ MIN_SIDE = 75  # below that InceptionV3 runs out of pixels
 
 
 def l2_normalize(x: Tensor) -> Tensor:
-    """Rows of (N, D) divided by their length."""
-    return F.normalize(x, dim=-1, eps=1e-6)
+    """Rows of (N, D) divided by their length, as Keras does it: x * rsqrt(max(sum(x^2), 1e-12))."""
+    return x * x.square().sum(dim=-1, keepdim=True).clamp(min=1e-12).rsqrt()
 
 
 class ScalePixels(nn.Module):
@@ -61,7 +62,9 @@ def load_trunk(weights: str) -> nn.Module:
         return trunk
     if weights == "imagenet":
         # torchvision checks the hash that is part of the file's name.
-        state = torchvision_models().Inception_V3_Weights.IMAGENET1K_V1.get_state_dict(progress=True, check_hash=True)
+        state = torchvision_models().Inception_V3_Weights.IMAGENET1K_V1.get_state_dict(
+            progress=True, check_hash=True
+        )
         return _load_state(trunk, state, "torchvision's IMAGENET1K_V1")
     path = Path(weights)
     if not path.is_file():
@@ -112,7 +115,7 @@ class Branch(nn.Sequential):
 
     def __init__(self, *sizes: int) -> None:
         layers: list[nn.Module] = []
-        for inputs, outputs in zip(sizes, sizes[1:], strict=False):
+        for inputs, outputs in pairwise(sizes):
             layers += [nn.Linear(inputs, outputs), nn.ReLU()]
         super().__init__(*layers[:-1])
 

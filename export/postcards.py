@@ -227,9 +227,8 @@ def with_article(noun: str) -> str:
 
 def _noun_phrase(group: Group, rng: random.Random, noun: str | None = None) -> str:
     if noun is None:
-        noun = rng.choice(group.subject.nouns)
-        while group.number > 1 and noun in MASS_NOUNS | PROPER_NAMES:
-            noun = group.subject.nouns[0]
+        countable = [noun for noun in group.subject.nouns if noun not in MASS_NOUNS]
+        noun = rng.choice(countable if group.number > 1 else group.subject.nouns)
     if (
         group.size != "medium"
         and group.subject.kind != "people"
@@ -320,7 +319,7 @@ def draw_emoji(emoji: str, font: Path) -> Image.Image:
     """One emoji as RGBA, cropped to its ink. Joined sequences need Pillow's raqm layout (and so libfribidi)."""
     if not features.check("raqm"):
         raise ExportError(
-            "Pillow cannot join emoji sequences here (no raqm layout): install fribidi (Debian: apt-get install libfribidi0)"
+            "Pillow cannot join emoji sequences here (no raqm layout): install fribidi (Debian: libfribidi0)"
         )
     typeface = ImageFont.truetype(str(font), EMOJI_FONT_SIZE, layout_engine=ImageFont.Layout.RAQM)
     canvas = Image.new("RGBA", (3 * EMOJI_FONT_SIZE, 2 * EMOJI_FONT_SIZE))
@@ -736,7 +735,7 @@ class _Backdrop:
                 self.draw.rectangle((leg, floor, leg + 6, floor + 50), fill=(90, 90, 96))
 
 
-_SIZES = {"small": (42, 52), "medium": (56, 70), "large": (76, 96)}  # height in pixels of a picture of 192
+_SIZES = {"small": (46, 58), "medium": (64, 78), "large": (86, 108)}  # height in pixels of a picture of 192
 
 
 def _paste_group(
@@ -815,7 +814,7 @@ def draw_postcards(
     seed: int = 0,
     font: str | os.PathLike[str] | None = None,
     processes: int | None = None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Path:
     """Draw `train` + `val` + `test` postcards into `folder`; returns the path of its `captions.jsonl`.
 
@@ -835,5 +834,5 @@ def draw_postcards(
         for done, row in enumerate(pool.map(draw, jobs, chunksize=64), 1):
             lines.write(json.dumps(row, ensure_ascii=False) + "\n")
             progress(done, len(jobs))
-    os.replace(partial_file, captions)
+    partial_file.replace(captions)
     return captions

@@ -80,12 +80,12 @@ SUBJECTS: dict[str, str] = {
 🦄 | unicorn | toss its horn, dream | forest night
 🦓 | zebra | graze, show its stripes | desert meadow
 🦌 | deer, stag | graze, raise its antlers | forest meadow
-🐄 | cow, dairy cow | graze, chew the grass, moo | farm meadow
+🐄 | cow, dairy cow | graze, chew the grass | farm meadow
 🐖 | pig, hog | roll in the mud, snort | farm
 🐏 | ram | butt with its horns, charge | farm mountain
 🐑 | sheep, lamb | graze, bleat | farm meadow
 🐐 | goat, billy goat | climb, nibble leaves | mountain farm
-🐪 🐫 | camel, dromedary | trek, carry a hump | desert
+🐪 🐫 | camel, dromedary | trudge along, carry a hump | desert
 🦙 | llama, alpaca | spit, look around | mountain farm
 🦒 | giraffe | stretch its long neck, browse leaves | desert meadow
 🐘 | elephant | swing its trunk, trumpet | desert forest
@@ -184,7 +184,7 @@ SUBJECTS: dict[str, str] = {
 🥑 | avocado | lie cut in half, show its stone | kitchen
 🥕 | carrot | point upward, lie unpeeled | kitchen farm
 🌽 | ear of corn, corn cob | dry, lie husked | farm kitchen
-🥦 | broccoli | steam, lie washed | kitchen
+🥦 | head of broccoli, broccoli | steam, lie washed | kitchen
 🍄 | mushroom, toadstool | grow, pop up | forest
 🍞 | loaf of bread, bread | cool, lie sliced | kitchen
 🥨 | pretzel | lie salted, lie twisted | kitchen street
@@ -345,11 +345,13 @@ OUTDOORS = frozenset(
 )
 
 # Subjects drawn in the upper half of a picture.
-AIRBORNE = frozenset("🪂 🧚 🦇 🕊️ 🦅 🦉 🦋 🐝 ✈️ 🚁 🚀 🛸 🪁 🎈 🦸".split())
+AIRBORNE = frozenset(["🪂", "🧚", "🦇", "🕊️", "🦅", "🦉", "🦋", "🐝", "✈️", "🚁", "🚀", "🛸", "🪁", "🎈", "🦸"])
 
 IRREGULAR_PLURALS = {
     "man": "men",
     "woman": "women",
+    "snowman": "snowmen",
+    "superhero": "superheroes",
     "policeman": "policemen",
     "fireman": "firemen",
     "spaceman": "spacemen",
@@ -365,18 +367,31 @@ IRREGULAR_PLURALS = {
     "crayfish": "crayfish",
     "loaf": "loaves",
     "squid": "squid",
-    "broccoli": "broccoli",
-    "sushi": "sushi",
     "scissors": "scissors",
     "Santa": "Santas",
-    "trout": "trout",
 }
 
 # Verbs of one stressed syllable that double their last letter before "-ing".
 DOUBLING_VERBS = frozenset(
-    "run swim jog hop put chop sit nod dip flip get spin wag trot snap flap tug drum slip butt hit hum beg"
-    " bat cut win step rob drop dig stop chat spot nap clap fan grab cling flit".split()
-) - {"butt", "cling"}
+    {
+        "run",
+        "swim",
+        "jog",
+        "hop",
+        "nod",
+        "flip",
+        "get",
+        "spin",
+        "wag",
+        "trot",
+        "snap",
+        "flap",
+        "tug",
+        "hum",
+        "drip",
+    }
+    | {"put", "sit", "flit", "clap", "cut", "dig", "pop", "dip", "grab"}
+)
 
 # Nouns without "a": "some bread".
 MASS_NOUNS = frozenset({"bread", "cheese", "coffee", "wine", "beer", "sushi", "broccoli", "ice cream"})

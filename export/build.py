@@ -1,0 +1,166 @@
+"""From captioned pictures to a bundle: vocabulary, trunk, features, branches, bundle; each step resumes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from export.allocator import keep_freed_memory
+from export.data import CaptionDataset
+from export.errors import ExportError
+from export.evaluate import Figures
+from export.features import features_of, pixels_of
+from export.loop import LoopProgress
+from export.make_bundle import Trained, make_bundle
+from export.model import MIN_SIDE, ImageEncoder, default_device, load_trunk, save_trunk, weights_sha256
+from export.report import Reporter
+from export.train import Recipe, TrainingData, train
+from export.trunk import TrunkRecipe, train_trunk
+from itl_infer.image import ImageRules
+from itl_infer.text import DEFAULT_TEXT_RULES, TextProcessor, build_vocabulary
+
+
+@dataclass(frozen=True)
+class BuildSettings:
+    """What to build. `inception` says where the trunk's weights come from: imagenet, none or a .pth file."""
+
+    name: str
+    domain: str
+    inception: str = "imagenet"
+    image_rules: ImageRules = field(default_factory=lambda: ImageRules(side=256))
+    recipe: Recipe = field(default_factory=Recipe)
+    trunk_recipe: TrunkRecipe = field(default_factory=TrunkRecipe)  # used with inception "none"
+    train_trunk: bool = False  # also train the trunk with the retrieval loss
+    min_count: int = 1  # stems that occur less often in the training captions are left out
+    precision: str = "int8"
+    gallery: int = 0
+
+
+def build(
+    dataset: CaptionDataset, settings: BuildSettings, work: Path, out: Path, reporter: Reporter
+) -> Figures:
+    """Train on `dataset` and write the bundle `out`; what is computed on the way stays in `work`.
+
+    Interrupted at any time, the same call goes on where it stopped. Returns the recalls on the test split.
+    """
+    keep_freed_memory()
+    rules, recipe = settings.image_rules, settings.recipe
+    if rules.side < MIN_SIDE:
+        raise ExportError(f"side {rules.side} is too small for InceptionV3: {MIN_SIDE} pixels at least")
+    splits = {name: dataset.split(name) for name in ("train", "val", "test")}
+    for name, part in splits.items():
+        if not len(part):
+            raise ExportError(f"{dataset.name} has no {name} pictures: give it train, val and test splits")
+    stems = build_vocabulary(splits["train"].captions, DEFAULT_TEXT_RULES, min_count=settings.min_count)
+    processor = TextProcessor(DEFAULT_TEXT_RULES, stems)
+    reporter.say(
+        f"{dataset.name}: {', '.join(f'{len(part)} {name}' for name, part in splits.items())} pictures,"
+        f" {len(stems)} stems in the training captions"
+    )
+    trunk = _trunk(splits, processor, settings, work, reporter)
+
+    data = {}
+    for name in ("train", "val"):
+        if settings.train_trunk:
+            reporter.say(f"Decoding the {name} pictures")
+            images = pixels_of(splits[name], rules, work / "cache", reporter.progress)
+        else:
+            reporter.say(f"Computing the trunk's features of the {name} pictures")
+            images = features_of(splits[name], rules, trunk, work / "cache", reporter.progress)
+        data[name] = TrainingData.of(splits[name], images, processor)
+
+    reporter.say("Training the branches" + (" and the trunk" if settings.train_trunk else ""))
+    folder = work / "branches"
+    model, history = train(
+        data["train"],
+        data["val"],
+        len(stems),
+        recipe,
+        folder,
+        trunk=trunk if settings.train_trunk else None,
+        pixel_scaling=rules.pixel_scaling,
+        progress=lambda state: reporter.progress(state.step, state.steps, branch_note(state)),
+    )
+    best = max(history, key=lambda row: row["val_rsum"])
+    reporter.say(
+        f"Best on val at epoch {best['epoch']}: rsum {best['val_rsum']:.1f}; curve: {folder}/loss_curve.png"
+    )
+    trained = Trained(
+        ImageEncoder(model.trunk or trunk, model.image_branch, rules.pixel_scaling).cpu(),
+        model.text_encoder.cpu(),
+        rules,
+        processor,
+    )
+    training = {
+        "data": dataset.name,
+        "splits": {n: {"pictures": len(p), "ids_sha256": p.ids_sha256} for n, p in splits.items()},
+        "recipe": asdict(recipe),
+        "epochs_run": len(history),
+        "best_epoch": best["epoch"],
+        "trains_trunk": settings.train_trunk,
+        "trunk_weights": settings.inception,
+        "trunk_sha256": weights_sha256(trained.image_encoder.trunk),
+        "seed": recipe.seed,
+    }
+    if settings.inception == "none":
+        training["trunk_recipe"] = json.loads(json.dumps(asdict(settings.trunk_recipe)))
+    return make_bundle(
+        out,
+        trained,
+        dataset,
+        name=settings.name,
+        domain=settings.domain,
+        training=training,
+        precision=settings.precision,
+        gallery=settings.gallery,
+        reporter=reporter,
+    )
+
+
+def _trunk(
+    splits: dict[str, CaptionDataset],
+    processor: TextProcessor,
+    settings: BuildSettings,
+    work: Path,
+    reporter: Reporter,
+) -> nn.Module:
+    if settings.inception != "none":
+        return load_trunk(settings.inception).to(default_device()).eval()
+    trained = work / "trunk" / "trunk.pth"
+    if not trained.exists():
+        pixels: dict[str, Any] = {}
+        for name in ("train", "val"):
+            reporter.say(f"Decoding the {name} pictures")
+            pixels[name] = pixels_of(splits[name], settings.image_rules, work / "cache", reporter.progress)
+        reporter.say("Training InceptionV3 from nothing, to name the words of the captions")
+        trunk, history = train_trunk(
+            splits["train"],
+            pixels["train"],
+            splits["val"],
+            pixels["val"],
+            processor,
+            settings.trunk_recipe,
+            work / "trunk" / "checkpoint.pt",
+            progress=lambda state: reporter.progress(state.step, state.steps, trunk_note(state)),
+        )
+        (work / "trunk" / "history.json").write_text(json.dumps(history, indent=1) + "\n", encoding="utf-8")
+        save_trunk(trunk, trained)
+    return load_trunk(str(trained)).to(default_device()).eval()
+
+
+def trunk_note(state: LoopProgress) -> str:
+    note = f"epoch {state.epoch}/{state.epochs} loss {state.loss:.3f}"
+    return note + (f" named {100 * state.history[-1]['val_named']:.1f}%" if state.history else "")
+
+
+def branch_note(state: LoopProgress) -> str:
+    note = f"epoch {state.epoch}/{state.epochs} loss {state.loss:.2f}"
+    if not state.history:
+        return note
+    last = state.history[-1]
+    recalls = f"t2i {100 * last['val_t2i_recall_at_10']:.1f} i2t {100 * last['val_i2t_recall_at_10']:.1f}"
+    return f"{note} | val loss {last['val_loss']:.2f} R@10 {recalls}"

@@ -1,0 +1,138 @@
+"""The commands of the training side; the only module of it that prints or exits."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import click
+
+from export.report import Reporter
+from itl_infer.errors import ItlError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class _Console(Reporter):
+    """Stages as lines and progress as a bar, on stderr; the bar only on a terminal."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+
+    def say(self, line: str) -> None:
+        self.close()
+        click.echo(line, err=True)
+
+    def progress(self, done: float, total: float, note: str = "") -> None:
+        from tqdm import tqdm
+
+        if self._bar is None:
+            self._bar = tqdm(total=total, initial=done, leave=False, disable=None, file=sys.stderr)
+        self._bar.set_postfix_str(note, refresh=False)
+        self._bar.update(done - self._bar.n)
+        if done >= total:
+            self.close()
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+def _one_line_errors(command: F) -> F:
+    @wraps(command)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return command(*args, **kwargs)
+        except ItlError as error:
+            click.echo(f"error: {error}", err=True)
+            sys.exit(1)
+        except KeyboardInterrupt:
+            click.echo("interrupted; the same command goes on from here", err=True)
+            sys.exit(130)
+
+    return cast("F", run)
+
+
+_path = click.Path(path_type=Path)
+_work = click.option(
+    "--work",
+    type=_path,
+    default=Path("work/starter"),
+    show_default=True,
+    help="Folder for what is made on the way.",
+)
+_font = click.option("--font", type=_path, help="NotoColorEmoji.ttf, where it is not found by itself.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+def main() -> None:
+    """Train on captioned pictures, and export what itl-infer searches with."""
+
+
+@main.command()
+@click.argument("folder", type=_path)
+@click.option("--train", type=click.IntRange(min=0), default=20_000, show_default=True)
+@click.option("--val", type=click.IntRange(min=0), default=1_000, show_default=True)
+@click.option("--test", type=click.IntRange(min=0), default=1_000, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True, help="Same seed, same pictures.")
+@_font
+@_one_line_errors
+def postcards(folder: Path, train: int, val: int, test: int, seed: int, font: Path | None) -> None:
+    """Draw the built-in captioned pictures into FOLDER: images/ and captions.jsonl."""
+    from export.postcards import draw_postcards
+
+    console = _Console()
+    console.say(f"Drawing {train + val + test} postcards into {folder}")
+    captions = draw_postcards(
+        folder, train=train, val=val, test=test, seed=seed, font=font, progress=console.progress
+    )
+    click.echo(captions)
+
+
+@main.command()
+@click.option(
+    "--out", type=_path, default=Path("artifacts/starter"), show_default=True, help="Where the bundle goes."
+)
+@_work
+@_font
+@_one_line_errors
+def starter(out: Path, work: Path, font: Path | None) -> None:
+    """Make the bundle that comes with the package, from nothing: about two hours on two cores.
+
+    Draws the postcards, trains trunk and branches on them, measures, exports, quantises, adds gallery and index.
+    Interrupt it at any time: the same command goes on where it stopped.
+    """
+    from export.evaluate import format_figures
+    from export.starter import TEST, make_starter
+
+    figures = make_starter(work, out, _Console(), font=font)
+    click.echo(format_figures(figures, TEST))
+    click.echo(f"{out}: {sum(f.stat().st_size for f in out.rglob('*') if f.is_file()) / 1e6:.1f} MB")
+
+
+@main.command()
+@click.option("-m", "--bundle", type=_path, help="Bundle to measure.  [default: the one that comes along]")
+@click.option("--captions", type=_path, help="A captions.jsonl.  [default: the starter's postcards]")
+@click.option("--split", type=click.Choice(["train", "val", "test"]), default="test", show_default=True)
+@_work
+@_font
+@_one_line_errors
+def evaluate(bundle: Path | None, captions: Path | None, split: str, work: Path, font: Path | None) -> None:
+    """Measure a bundle's recall on captioned pictures, both ways, chance beside it."""
+    from export.data import read_json_lines
+    from export.errors import ExportError
+    from export.evaluate import evaluate_bundle, format_figures
+    from export.starter import postcards
+    from itl_infer.bundle import load_bundle
+
+    console = _Console()
+    dataset = (read_json_lines(captions) if captions else postcards(work, console, font=font)).split(split)
+    if not len(dataset):
+        raise ExportError(f"{dataset.name} has no {split} pictures: choose another --split")
+    figures = evaluate_bundle(load_bundle(bundle), dataset, console)
+    click.echo(f"{dataset.name}, {split}: {len(dataset)} pictures, {len(dataset.captions)} captions")
+    click.echo(format_figures(figures, len(dataset)))

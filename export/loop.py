@@ -1,0 +1,133 @@
+"""The training loop that every trainer here runs: steps, epochs, checkpoints, and resuming to the same result.
+
+A trainer says what one step and the end of an epoch do; both must draw their randomness from the epoch and batch
+number alone. Then a run that was interrupted anywhere ends with the weights of a run in one piece.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from export.errors import ExportError
+
+CHECKPOINT_SECONDS = 180
+_RATE_SECONDS = 5
+
+History = list[dict[str, float]]
+"""One row of figures per epoch."""
+
+
+@lru_cache(maxsize=2)
+def _shuffled(seed: int, epoch: int, count: int) -> np.ndarray[Any, Any]:
+    return np.random.default_rng((seed, epoch)).permutation(count)
+
+
+def batch_rows(seed: int, epoch: int, batch: int, batch_size: int, count: int) -> np.ndarray[Any, Any]:
+    """The rows of one batch, in rising order (memory maps like that): every row comes once an epoch."""
+    return np.sort(_shuffled(seed, epoch, count)[batch * batch_size : (batch + 1) * batch_size])
+
+
+@dataclass(frozen=True)
+class LoopProgress:
+    """Where a run stands; shown while it goes on."""
+
+    epoch: int  # from 1
+    epochs: int
+    step: int  # over all epochs
+    steps: int
+    loss: float  # mean of this epoch so far
+    steps_per_second: float
+    history: History
+
+
+@dataclass
+class Loop:
+    """One run. `kept` is what else must survive an interruption (tensors, numbers, lists of them)."""
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    epochs: int
+    steps_per_epoch: int
+    checkpoint: Path
+    settings: dict[str, Any]  # plain values that decide how the run goes
+    kept: dict[str, Any]
+
+    def run(
+        self,
+        train_step: Callable[[int, int], float],
+        epoch_end: Callable[[int, float, History], bool],
+        progress: Callable[[LoopProgress], None],
+    ) -> History:
+        """Go to the last epoch, or on from the checkpoint; returns one row of figures per epoch.
+
+        `train_step(epoch, batch)` returns the loss; `epoch_end(epoch, mean_loss, history)` adds the epoch's row
+        to the history, and returns whether the run ends here.
+        """
+        step, loss_sum = 0, 0.0
+        history: History = []
+        steps, finished = self.epochs * self.steps_per_epoch, False
+        if saved := self._load():
+            self.model.load_state_dict(saved["model"])
+            self.optimizer.load_state_dict(saved["optimizer"])
+            step, loss_sum, history = saved["step"], saved["loss_sum"], saved["history"]
+            finished = saved.get("finished", False)
+            self.kept.update(saved.get("kept", {}))
+
+        def save() -> None:
+            self._save({"step": step, "loss_sum": loss_sum, "history": history, "finished": finished})
+
+        saved_at = rate_at = time.monotonic()
+        rate_step, rate = step, 0.0
+        while step < steps and not finished:
+            epoch, batch = divmod(step, self.steps_per_epoch)
+            loss_sum += train_step(epoch, batch)
+            step += 1
+            now = time.monotonic()
+            if now - rate_at > _RATE_SECONDS:
+                rate, rate_at, rate_step = (step - rate_step) / (now - rate_at), now, step
+            progress(LoopProgress(epoch + 1, self.epochs, step, steps, loss_sum / (batch + 1), rate, history))
+            if batch + 1 == self.steps_per_epoch:
+                finished = epoch_end(epoch, loss_sum / self.steps_per_epoch, history)
+                loss_sum = 0.0
+            if batch + 1 == self.steps_per_epoch or now - saved_at > CHECKPOINT_SECONDS:
+                save()
+                saved_at = time.monotonic()
+        return history
+
+    def _save(self, position: dict[str, Any]) -> None:
+        self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = self.checkpoint.with_suffix(".part")
+        state = {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "kept": self.kept,
+        }
+        torch.save({"run": self.settings, "state": state | position}, unfinished)
+        unfinished.replace(self.checkpoint)
+
+    def _load(self) -> dict[str, Any] | None:
+        if not self.checkpoint.exists():
+            return None
+        try:
+            saved = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
+            settings, state = saved["run"], saved["state"]
+        except Exception as error:  # torch raises half a dozen types for a file it cannot read
+            raise ExportError(
+                f"{self.checkpoint} cannot be read ({type(error).__name__}): delete it to start over"
+            ) from error
+        if settings != self.settings:
+            keys = {*settings, *self.settings}
+            changed = ", ".join(sorted(key for key in keys if settings.get(key) != self.settings.get(key)))
+            raise ExportError(
+                f"{self.checkpoint} is of a run with other settings ({changed}): delete it or choose another folder"
+            )
+        return state  # type: ignore[no-any-return]

@@ -1,0 +1,197 @@
+"""Assembles a bundle: graphs, vocabulary, golden embeddings, gallery, index, and what was measured of them.
+
+Everything is built in a folder of its own and takes the bundle's place when it is whole.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import unicodedata
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from export.data import CaptionDataset
+from export.errors import ExportError
+from export.evaluate import Figures, evaluate_bundle
+from export.model import ImageEncoder, TextEncoder
+from export.quantize import embed_with, measure_drift, quantize_image_encoder
+from export.report import Reporter
+from export.to_onnx import export_image_encoder, export_text_encoder
+from itl_infer.bundle import Bundle, load_bundle, verify_bundle
+from itl_infer.image import ImageRules, load_pixels
+from itl_infer.index import Index
+from itl_infer.ingest import embed_directory
+from itl_infer.manifest import GALLERY, GOLDEN, IMAGE_GRAPH, TEXT_GRAPH, VOCABULARY, write_manifest
+from itl_infer.text import TextProcessor, format_vocabulary
+
+GOLDEN_PICTURES, GOLDEN_CAPTIONS = 8, 32
+CALIBRATION_PICTURES = 256
+# Int8 kernels differ between processors: what `bundle verify` allows beyond the drift measured here.
+INT8_SLACK = 0.02
+FLOAT_MIN_COSINE = 0.9999
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained model with the rules that its inputs were made by."""
+
+    image_encoder: ImageEncoder
+    text_encoder: TextEncoder
+    image_rules: ImageRules
+    processor: TextProcessor
+
+
+def make_bundle(
+    out: Path,
+    trained: Trained,
+    dataset: CaptionDataset,
+    *,
+    name: str,
+    domain: str,
+    training: dict[str, Any],
+    precision: str = "int8",
+    gallery: int = 0,
+    reporter: Reporter,
+) -> Figures:
+    """Write the bundle `out`, replacing one that is there; returns its recalls on the test split of `dataset`.
+
+    `precision` is "int8" or "float32", `gallery` how many test pictures go along. Raises ExportError where a graph
+    does not compute what torch does; `out` is then as it was.
+    """
+    test, train = dataset.split("test"), dataset.split("train")
+    if len(test) < GOLDEN_PICTURES or not len(train):
+        raise ExportError(f"{dataset.name} has {len(test)} test pictures: expected {GOLDEN_PICTURES} or more")
+    building = out.with_name(out.name + ".building")
+    shutil.rmtree(building, ignore_errors=True)
+    building.mkdir(parents=True)
+    image_graph, float_graph = building / IMAGE_GRAPH, building / "float32.onnx"
+
+    reporter.say("Exporting the graphs and comparing them with torch")
+    pixels = _pixels(test, trained.image_rules, GOLDEN_PICTURES)
+    captions = test.captions[:GOLDEN_CAPTIONS]
+    input_ids = trained.processor.input_ids(captions)
+    parity = {
+        "image_encoder": asdict(export_image_encoder(trained.image_encoder, pixels, image_graph)),
+        "text_encoder": asdict(export_text_encoder(trained.text_encoder, input_ids, building / TEXT_GRAPH)),
+    }
+    (building / VOCABULARY).write_bytes(format_vocabulary(trained.processor.stems))
+    with torch.inference_mode():
+        golden_images = trained.image_encoder.cpu().eval()(torch.from_numpy(pixels)).numpy()
+        golden_texts = trained.text_encoder.cpu().eval()(torch.from_numpy(input_ids)).numpy()
+    np.savez_compressed(
+        building / GOLDEN,
+        pixel_values=pixels,
+        image_embeddings=golden_images,
+        captions=np.array(captions),
+        input_ids=input_ids,
+        text_embeddings=golden_texts,
+    )
+    manifest: dict[str, Any] = {
+        "name": name,
+        "domain": domain,
+        "embed_dim": golden_images.shape[1],
+        "image": asdict(trained.image_rules),
+        "text": asdict(trained.processor.rules),
+        "precision": {"image_encoder": "float32", "text_encoder": "float32"},
+        "golden": {"image_min_cosine": FLOAT_MIN_COSINE, "text_min_cosine": FLOAT_MIN_COSINE},
+        "parity": parity,
+        "quantization": None,
+        "training": training,
+    }
+    write_manifest(building, manifest)
+    float_recall = recall = evaluate_bundle(load_bundle(building), test, reporter)
+
+    if precision == "int8":
+        reporter.say("Quantising the image graph to int8")
+        image_graph.replace(float_graph)
+        calibration = _pixels(train, trained.image_rules, CALIBRATION_PICTURES)
+        quantize_image_encoder(float_graph, image_graph, calibration)
+        held_out = _pixels(test, trained.image_rules, CALIBRATION_PICTURES)
+        drift = measure_drift(embed_with(float_graph, held_out), embed_with(image_graph, held_out))
+        golden_drift = measure_drift(golden_images, embed_with(image_graph, pixels))
+        float_graph.unlink()
+        manifest["precision"]["image_encoder"] = "int8"
+        manifest["golden"]["image_min_cosine"] = round(golden_drift.min_cosine - INT8_SLACK, 3)
+        write_manifest(building, manifest)
+        recall = evaluate_bundle(load_bundle(building), test, reporter)
+        manifest["quantization"] = {
+            "method": "static QDQ, weights int8 per channel, activations uint8",
+            "calibration_pictures": len(calibration),
+            **asdict(drift),
+            "recall": {"float32": float_recall, "int8": recall},
+        }
+    manifest["recall"] = {
+        "data": dataset.name,
+        "split": "test",
+        "ids_sha256": test.ids_sha256,
+        "pictures": len(test),
+        "captions": len(test.captions),
+        **recall,
+    }
+    if gallery:
+        copy_gallery(test, gallery, building / GALLERY)
+    write_manifest(building, manifest)
+    if gallery:
+        _index_gallery(load_bundle(building))
+    if problems := verify_bundle(building).problems:
+        raise ExportError(f"the new bundle does not verify: {problems[0]}")
+    _take_place(building, out)
+    return recall
+
+
+def _pixels(dataset: CaptionDataset, rules: ImageRules, count: int) -> np.ndarray[Any, Any]:
+    """uint8 (count, side, side, 3) of pictures spread over the whole data set."""
+    paths = dataset.paths
+    chosen = np.linspace(0, len(paths) - 1, min(count, len(paths))).astype(int)
+    return np.stack([load_pixels(paths[i], rules) for i in chosen])
+
+
+def copy_gallery(dataset: CaptionDataset, count: int, folder: Path) -> None:
+    """Copy `count` pictures that together show as many different things as possible, named after what they show.
+
+    Greedy: each next picture is the one with most words that no earlier one has; then in the set's order.
+    """
+    folder.mkdir(parents=True)
+    words = [frozenset(" ".join(example.captions).lower().split()) for example in dataset]
+    seen: set[str] = set()
+    left = list(range(len(dataset)))
+    for _ in range(min(count, len(dataset))):
+        best = max(left, key=lambda i: len(words[i] - seen))  # the first of equals
+        if not words[best] - seen:
+            best = left[0]
+        left.remove(best)
+        seen |= words[best]
+        example = dataset.examples[best]
+        source = dataset.folder / example.image
+        shutil.copyfile(
+            source, folder / f"{_slug(example.image, example.captions, example.extra)}{source.suffix.lower()}"
+        )
+
+
+def _slug(image: str, captions: tuple[str, ...], extra: dict[str, Any]) -> str:
+    """A file name that tells people what they see: what the data say is shown, or the first caption."""
+    shown = [*extra["subjects"], extra["setting"]] if "subjects" in extra else [captions[0]]
+    text = unicodedata.normalize("NFKD", " ".join(shown)).encode("ascii", "ignore").decode().lower()
+    words = re.sub("[^a-z0-9]+", "-", text).strip("-")[:80].strip("-")
+    return f"{words}-{Path(image).stem}"
+
+
+def _index_gallery(bundle: Bundle) -> None:
+    assert bundle.gallery_path is not None
+    report = embed_directory([bundle.gallery_path], Index.open(bundle.path / "index", bundle))
+    if report.failed:
+        raise ExportError(f"a gallery picture cannot be embedded: {report.failed[0]}")
+
+
+def _take_place(building: Path, out: Path) -> None:
+    retired = out.with_name(out.name + ".old")
+    shutil.rmtree(retired, ignore_errors=True)
+    if out.exists():
+        out.replace(retired)
+    building.replace(out)
+    shutil.rmtree(retired, ignore_errors=True)

@@ -1,0 +1,44 @@
+"""The bundle that comes with the package: from nothing to artifacts/starter, on drawn pictures."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from export.build import BuildSettings, build
+from export.data import CaptionDataset, read_json_lines
+from export.evaluate import Figures
+from export.postcards import draw_postcards
+from export.report import Reporter
+from export.trunk import TrunkRecipe
+from itl_infer.image import ImageRules
+
+TRAIN, VAL, TEST = 20_000, 1_000, 1_000
+GALLERY = 200
+SETTINGS = BuildSettings(
+    name="starter",
+    domain="drawn scenes made of emoji (postcards); not photographs",
+    inception="none",
+    image_rules=ImageRules(side=160),
+    trunk_recipe=TrunkRecipe(epochs=9, sides=(*[128] * 7, 160)),
+    gallery=GALLERY,
+)
+
+
+def postcards(
+    work: Path, reporter: Reporter, *, font: str | os.PathLike[str] | None = None
+) -> CaptionDataset:
+    """The starter's pictures, drawn into `work/postcards` unless they are there."""
+    folder = work / "postcards"
+    captions = folder / "captions.jsonl"
+    if not captions.exists():
+        reporter.say(f"Drawing {TRAIN + VAL + TEST} postcards")
+        draw_postcards(folder, train=TRAIN, val=VAL, test=TEST, font=font, progress=reporter.progress)
+    return read_json_lines(captions, name="postcards")
+
+
+def make_starter(
+    work: Path, out: Path, reporter: Reporter, *, font: str | os.PathLike[str] | None = None
+) -> Figures:
+    """Draw, train trunk and branches, measure, export, quantise, add gallery and index; returns the recalls."""
+    return build(postcards(work, reporter, font=font), SETTINGS, work, out, reporter)

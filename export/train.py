@@ -1,0 +1,234 @@
+"""Trains the two branches with the triplet ranking loss, on cached trunk features or together with the trunk."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from export.data import CaptionDataset
+from export.errors import ExportError
+from export.loop import History, Loop, LoopProgress, batch_rows
+from export.loss import collapsed_loss, triplet_ranking_loss
+from export.model import ScalePixels, TextEncoder, default_device, image_branch, l2_normalize
+from export.trunk import augment
+from itl_infer.metrics import evaluate_retrieval, rsum
+from itl_infer.text import TextProcessor
+
+_EVAL_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How the branches are trained; the defaults are the original's. Saved with checkpoints and in the bundle."""
+
+    name: str = "original"
+    batch_size: int = 64
+    margin: float = 0.5
+    learning_rate: float = 1e-3
+    epochs: int = 60
+    patience: int = 10  # epochs without a better val before the run ends
+    collapse_steps: int = 300  # steps in a row at the loss of a collapsed model before the run is stopped
+    trunk_learning_rate: float = 1e-4  # only where the trunk is trained too
+    shift: float = 0.1  # likewise: how far pictures are moved
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Pictures as the model takes them, and their captions as ids.
+
+    `images` is float32 (N, 2048) features, or uint8 (N, S, S, 3) pixels where the trunk is trained too.
+    """
+
+    images: np.ndarray[Any, Any]
+    input_ids: np.ndarray[Any, Any]  # int64 (M, T), the captions of a picture one after the other
+    owners: np.ndarray[Any, Any]  # int64 (M,), the picture of each caption
+    ids_sha256: str
+
+    @classmethod
+    def of(
+        cls, dataset: CaptionDataset, images: np.ndarray[Any, Any], processor: TextProcessor
+    ) -> TrainingData:
+        return cls(
+            images,
+            processor.input_ids(dataset.captions),
+            np.array(dataset.caption_owners),
+            dataset.ids_sha256,
+        )
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def one_caption_each(self, rows: np.ndarray[Any, Any], rng: np.random.Generator) -> np.ndarray[Any, Any]:
+        """The position of one caption of each of these pictures, by chance."""
+        counts = np.bincount(self.owners, minlength=len(self))
+        firsts = np.cumsum(counts) - counts
+        return firsts[rows] + (rng.random(len(rows)) * counts[rows]).astype(np.int64)
+
+
+class TwoBranch(nn.Module):
+    """Both branches, and the trunk where it is trained too; what a checkpoint holds."""
+
+    def __init__(self, vocabulary_size: int, trunk: nn.Module | None = None, pixel_scaling: str = "") -> None:
+        super().__init__()
+        self.trunk = trunk
+        self.scale_pixels = None if trunk is None else ScalePixels(pixel_scaling)
+        self.image_branch = image_branch()
+        self.text_encoder = TextEncoder(vocabulary_size)
+
+    def embed_images(self, images: Tensor, prepare: Callable[[Tensor], Tensor] = lambda x: x) -> Tensor:
+        """Features (N, 2048), or pixels uint8 (N, S, S, 3) where there is a trunk -> (N, 128).
+
+        `prepare` changes scaled pixels before the trunk sees them.
+        """
+        if self.trunk is not None and self.scale_pixels is not None:
+            images = self.trunk(prepare(self.scale_pixels(images)))
+        return l2_normalize(self.image_branch(images))
+
+
+def train(
+    train_data: TrainingData,
+    val_data: TrainingData,
+    vocabulary_size: int,
+    recipe: Recipe,
+    folder: Path,
+    *,
+    trunk: nn.Module | None = None,
+    pixel_scaling: str = "inception",
+    progress: Callable[[LoopProgress], None] = lambda _state: None,
+) -> tuple[TwoBranch, History]:
+    """The model of the best epoch on val (by rsum), and one row of figures per epoch.
+
+    A batch is `batch_size` different pictures with one caption each, drawn by chance. Writes into `folder` a
+    checkpoint, from which an interrupted run goes on to the same result, and the loss curve (loss_curve.json and
+    loss_curve.png).
+    With `trunk`, a copy of it is trained too. Raises ExportError where the model collapses.
+    """
+    if len(train_data) < recipe.batch_size:
+        raise ExportError(
+            f"{len(train_data)} training pictures are fewer than one batch of {recipe.batch_size}:"
+            " add pictures or lower the batch size"
+        )
+    device = default_device()
+    torch.manual_seed(recipe.seed)
+    model = TwoBranch(vocabulary_size, copy.deepcopy(trunk), pixel_scaling).to(device)
+    heads = [*model.image_branch.parameters(), *model.text_encoder.parameters()]
+    groups: list[dict[str, Any]] = [{"params": heads}]
+    if model.trunk is not None:
+        groups.append({"params": [*model.trunk.parameters()], "lr": recipe.trunk_learning_rate})
+    optimizer = torch.optim.Adam(groups, lr=recipe.learning_rate)
+    kept = {"best": copy.deepcopy(model.state_dict()), "best_rsum": -1.0, "best_epoch": 0, "stuck_steps": 0}
+    loop = Loop(
+        model,
+        optimizer,
+        recipe.epochs,
+        steps_per_epoch=len(train_data) // recipe.batch_size,
+        checkpoint=folder / "checkpoint.pt",
+        settings={
+            **asdict(recipe),
+            "train": train_data.ids_sha256,
+            "val": val_data.ids_sha256,
+            "vocabulary_size": vocabulary_size,
+            "trains_trunk": trunk is not None,
+        },
+        kept=kept,
+    )
+    hopeless = 0.999 * collapsed_loss(recipe.batch_size, recipe.margin)
+
+    def train_step(epoch: int, batch: int) -> float:
+        rows = batch_rows(recipe.seed, epoch, batch, recipe.batch_size, len(train_data))
+        rng = np.random.default_rng((recipe.seed, epoch, batch))
+        images = torch.from_numpy(np.array(train_data.images[rows])).to(device)
+        input_ids = torch.from_numpy(train_data.input_ids[train_data.one_caption_each(rows, rng)]).to(device)
+        model.train()
+        image_embeddings = model.embed_images(images, lambda x: augment(x, x.shape[-1], recipe.shift, rng))
+        loss = triplet_ranking_loss(image_embeddings, model.text_encoder(input_ids), recipe.margin)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        value = loss.item()
+        kept["stuck_steps"] = kept["stuck_steps"] + 1 if not value < hopeless else 0
+        if kept["stuck_steps"] >= recipe.collapse_steps:
+            raise ExportError(
+                f"the model has collapsed: for {recipe.collapse_steps} steps the loss stood at {value:.2f} ="
+                " 2 x margin x (n - 1), which is what equal embeddings for every input give;"
+                f" lower the learning rate or change the seed, and delete {loop.checkpoint}"
+            )
+        return value
+
+    def epoch_end(epoch: int, mean_loss: float, history: History) -> bool:
+        row = {"epoch": epoch + 1, "train_loss": mean_loss, **validate(model, val_data, recipe)}
+        history.append(row)
+        write_loss_curve(history, folder)
+        if row["val_rsum"] > kept["best_rsum"]:
+            kept.update(
+                best=copy.deepcopy(model.state_dict()), best_rsum=row["val_rsum"], best_epoch=epoch + 1
+            )
+        return epoch + 1 - kept["best_epoch"] >= recipe.patience
+
+    history = loop.run(train_step, epoch_end, progress)
+    model.load_state_dict(kept["best"])
+    return model.eval(), history
+
+
+@torch.inference_mode()
+def embed(model: TwoBranch, data: TrainingData) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Embeddings of all pictures (N, 128) and all captions (M, 128) of `data`, as float32."""
+    model.eval()
+    device = next(model.parameters()).device
+
+    def batches(array: np.ndarray[Any, Any]) -> list[Tensor]:
+        starts = range(0, len(array), _EVAL_BATCH)
+        return [torch.from_numpy(np.array(array[start : start + _EVAL_BATCH])).to(device) for start in starts]
+
+    images = [model.embed_images(batch).cpu() for batch in batches(data.images)]
+    texts = [model.text_encoder(batch).cpu() for batch in batches(data.input_ids)]
+    return torch.cat(images).numpy(), torch.cat(texts).numpy()
+
+
+def validate(model: TwoBranch, data: TrainingData, recipe: Recipe) -> dict[str, float]:
+    """Loss in batches as in training (the same batches each time), recalls and their sum on held-out data."""
+    images, texts = embed(model, data)
+    rng = np.random.default_rng(recipe.seed)
+    order = rng.permutation(len(data))
+    chosen = data.one_caption_each(np.arange(len(data)), rng)
+    losses = []
+    for start in range(0, len(order) - recipe.batch_size + 1, recipe.batch_size):
+        rows = order[start : start + recipe.batch_size]
+        pair = torch.from_numpy(images[rows]), torch.from_numpy(texts[chosen[rows]])
+        losses.append(triplet_ranking_loss(*pair, recipe.margin).item())
+    figures = evaluate_retrieval(texts, images, data.owners.tolist())
+    return {
+        "val_loss": float(np.mean(losses)) if losses else float("nan"),
+        "val_rsum": rsum(figures),
+        **{f"val_{way}_recall_at_10": figures[way]["recall_at_10"] for way in ("t2i", "i2t")},
+    }
+
+
+def write_loss_curve(history: History, folder: Path) -> None:
+    """`loss_curve.json` (the rows) and `loss_curve.png` (losses and recalls against epochs) in `folder`."""
+    from matplotlib.figure import Figure  # without pyplot: no display, no global state
+
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "loss_curve.json").write_text(json.dumps(history, indent=1) + "\n", encoding="utf-8")
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    losses, recalls = figure.subplots(1, 2)
+    epochs = [row["epoch"] for row in history]
+    for key, label in (("train_loss", "train"), ("val_loss", "val")):
+        losses.plot(epochs, [row[key] for row in history], label=label)
+    losses.set(xlabel="epoch", ylabel="triplet ranking loss", ylim=(0, None))
+    for key, label in (("val_t2i_recall_at_10", "text to image"), ("val_i2t_recall_at_10", "image to text")):
+        recalls.plot(epochs, [100 * row[key] for row in history], label=label)
+    recalls.set(xlabel="epoch", ylabel="recall at 10 on val, %", ylim=(0, 100))
+    for axes in (losses, recalls):
+        axes.legend()
+        axes.grid(alpha=0.3)
+    figure.savefig(folder / "loss_curve.png", dpi=110)

@@ -1,0 +1,167 @@
+"""Trains an InceptionV3 from nothing on captioned pictures: it learns to name the stems of their captions.
+
+Needed where no pretrained weights can be had. The task is that of Joulin et al. 2016 (arXiv:1511.02251): one softmax
+over the vocabulary, whose target is spread over the stems that people used for the picture. Rare stems weigh
+more (log inverse document frequency), since "penguin" says more than "near". The head is thrown away afterwards.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from export.data import CaptionDataset
+from export.loop import History, Loop, LoopProgress, batch_rows
+from export.model import FEATURE_DIM, ScalePixels, default_device, inception_trunk
+from itl_infer.text import TextProcessor
+
+GUESSES = 10
+PIXEL_SCALING = "inception"  # what a trunk trained here expects
+
+
+@dataclass(frozen=True)
+class TrunkRecipe:
+    """Settings of one run; saved with its checkpoints, which a run with others will not continue."""
+
+    epochs: int = 9
+    batch_size: int = 64
+    # Pixels in each epoch, the last one for all that follow; none: always those of the bundle. Few pixels are fast,
+    # but below 128 the last map of InceptionV3 is a single cell, and what is small in the picture is not learnt.
+    sides: tuple[int, ...] = ()
+    learning_rate: float = 1.5e-3
+    weight_decay: float = 0.02
+    warm_up: float = 0.05  # share of all steps; then a cosine down to nothing
+    shift: float = 0.1  # pictures are moved by up to this share of their side
+    seed: int = 0
+
+    def side(self, epoch: int, full: int) -> int:
+        return self.sides[min(epoch, len(self.sides) - 1)] if self.sides else full
+
+    def rate(self, step: int, steps: int) -> float:
+        """Learning rate of a step."""
+        warm = max(1, round(self.warm_up * steps))
+        if step < warm:
+            return self.learning_rate * (step + 1) / warm
+        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
+
+
+def train_trunk(
+    train: CaptionDataset,
+    pixels: np.ndarray[Any, Any],
+    val: CaptionDataset,
+    val_pixels: np.ndarray[Any, Any],
+    processor: TextProcessor,
+    recipe: TrunkRecipe,
+    checkpoint: Path,
+    *,
+    progress: Callable[[LoopProgress], None] = lambda _state: None,
+) -> tuple[nn.Module, History]:
+    """A trunk that knows the things in `train`, and one row of figures per epoch.
+
+    `pixels` (N, S, S, 3) uint8 belong to `train` row by row. Interrupted at any time, a second call continues from
+    the last checkpoint and ends with the same weights as a run in one piece.
+    """
+    device = default_device()
+    torch.manual_seed(recipe.seed)
+    trunk = inception_trunk()
+    head = nn.Linear(FEATURE_DIM, len(processor.stems) + 1)
+    model = nn.Sequential(trunk, head).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
+    )
+    targets = stem_targets(train, processor)
+    loop = Loop(
+        model,
+        optimizer,
+        recipe.epochs,
+        steps_per_epoch=len(train) // recipe.batch_size,
+        checkpoint=checkpoint,
+        settings={
+            **asdict(recipe),
+            "sides": list(recipe.sides),
+            "train": train.ids_sha256,
+            "stems": len(processor.stems),
+        },
+        kept={},
+    )
+    steps = loop.epochs * loop.steps_per_epoch
+    scale = ScalePixels(PIXEL_SCALING)
+
+    def train_step(epoch: int, batch: int) -> float:
+        rows = batch_rows(recipe.seed, epoch, batch, recipe.batch_size, len(train))
+        rng = np.random.default_rng((recipe.seed, epoch, batch))
+        images = scale(torch.from_numpy(pixels[rows]).to(device))
+        images = augment(images, recipe.side(epoch, pixels.shape[1]), recipe.shift, rng)
+        model.train()
+        with torch.autocast(device.type, dtype=torch.bfloat16):
+            logits = model(images)
+        loss = -(targets[rows].to(device) * F.log_softmax(logits.float(), dim=1)).sum(dim=1).mean()
+        for group in optimizer.param_groups:
+            group["lr"] = recipe.rate(epoch * loop.steps_per_epoch + batch, steps)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    def epoch_end(epoch: int, mean_loss: float, history: History) -> bool:
+        named = share_named(model, val, val_pixels, processor, recipe.side(epoch, pixels.shape[1]))
+        history.append({"epoch": epoch + 1, "train_loss": mean_loss, "val_named": named})
+        return False
+
+    history = loop.run(train_step, epoch_end, progress)
+    return trunk.eval(), history
+
+
+def stem_targets(dataset: CaptionDataset, processor: TextProcessor) -> Tensor:
+    """(N, V + 1) float32: for each picture, the weight of each stem of its captions; rows sum to 1."""
+    counts = torch.zeros(len(dataset), len(processor.stems) + 1)
+    for row, example in enumerate(dataset):
+        for caption in example.captions:
+            counts[row, list(processor.parse(caption).ids)] += 1 / len(example.captions)
+    frequency = (counts > 0).sum(dim=0).clamp(min=1) / len(dataset)
+    weights = counts * -torch.log(frequency.clamp(max=1 - 1e-3))
+    return weights / weights.sum(dim=1, keepdim=True).clamp(min=1e-6)
+
+
+def augment(x: Tensor, side: int, shift: float, rng: np.random.Generator) -> Tensor:
+    """(N, 3, S, S) -> (N, 3, side, side), each picture mirrored by chance, moved and zoomed a little."""
+    count = len(x)
+    theta = torch.zeros(count, 2, 3)
+    zoom = rng.uniform(1 - 2 * shift, 1 + shift / 2, count)
+    theta[:, 0, 0] = torch.from_numpy(zoom * rng.choice((-1.0, 1.0), count))
+    theta[:, 1, 1] = torch.from_numpy(zoom)
+    theta[:, :, 2] = torch.from_numpy(rng.uniform(-shift, shift, (count, 2)))
+    grid = F.affine_grid(theta.to(x.device), [count, 3, side, side], align_corners=False)
+    if side < x.shape[-1]:  # shrink first: sampling a large picture at few points would leave fine edges out
+        x = F.interpolate(x, size=(side, side), mode="area")
+    moved = F.grid_sample(x, grid, padding_mode="reflection", align_corners=False)
+    return moved.contiguous(memory_format=torch.channels_last)
+
+
+def share_named(
+    model: nn.Module,
+    dataset: CaptionDataset,
+    pixels: np.ndarray[Any, Any],
+    processor: TextProcessor,
+    side: int,
+) -> float:
+    """Share of the stems that people used (by weight) among the model's first ten guesses for a picture."""
+    device = next(model.parameters()).device
+    targets = stem_targets(dataset, processor)
+    model.eval()
+    found = 0.0
+    for start in range(0, len(pixels), 64):
+        x = ScalePixels(PIXEL_SCALING)(torch.from_numpy(np.array(pixels[start : start + 64])).to(device))
+        x = F.interpolate(x, size=(side, side), mode="area").contiguous(memory_format=torch.channels_last)
+        with torch.inference_mode(), torch.autocast(device.type, dtype=torch.bfloat16):
+            guesses = model(x).topk(min(GUESSES, len(processor.stems)), dim=1).indices.cpu()
+        found += targets[start : start + 64].gather(1, guesses).sum().item()
+    return found / len(dataset)
