@@ -113,9 +113,17 @@ def map_file(path: Path, length: int, *, private: bool = False) -> mmap.mmap | b
 def store_errors(folder: Path) -> Iterator[None]:
     """Turn what the system or SQLite says about the files of an index into an IndexStoreError."""
     try:
-        yield
+        with database_errors(folder):
+            yield
     except OSError as error:
         raise IndexStoreError(_explain(folder, error.strerror or str(error))) from error
+
+
+@contextlib.contextmanager
+def database_errors(folder: Path) -> Iterator[None]:
+    """Turn what SQLite says about an index into an IndexStoreError; for where files of others are touched too."""
+    try:
+        yield
     except sqlite3.Error as error:
         raise IndexStoreError(_explain(folder, str(error))) from error
 

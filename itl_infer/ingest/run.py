@@ -21,7 +21,7 @@ from itl_infer.encoder import usable_cpus
 from itl_infer.errors import FolderError, ImageError, IndexStoreError
 from itl_infer.image import DEFAULT_MAX_MEGAPIXELS, load_pixels, open_picture_file
 from itl_infer.index import UNIT_TOLERANCE, FailedFile, Index, Picture, Writer
-from itl_infer.index.disk import store_errors
+from itl_infer.index.disk import database_errors
 from itl_infer.index.schema import RowState
 from itl_infer.ingest.survey import Item, Survey, Target
 from itl_infer.ingest.walk import UNKNOWN
@@ -127,12 +127,11 @@ def embed_directory(
         raise _nothing_found(targets)  # before a new index is made for nothing
     bundle = index.require_bundle()
     report = Report()
-    with index.writing(wait=wait) as writer:
-        with store_errors(index.path):
-            survey = Survey(writer, max_megapixels=max_megapixels, retry_failed=retry_failed)
-            survey.look(targets, prune=prune)
-            if not (survey.seen or survey.excluded_rows or survey.gone_rows()):
-                raise _nothing_found(targets)
+    with index.writing(wait=wait) as writer, database_errors(index.path):
+        survey = Survey(writer, max_megapixels=max_megapixels, retry_failed=retry_failed)
+        survey.look(targets, prune=prune)
+        if not (survey.seen or survey.excluded_rows or survey.gone_rows()):
+            raise _nothing_found(targets)
         run = _Run(bundle, writer, survey, report, max_megapixels, batch_size or DEFAULT_BATCH_SIZE, progress)
         run.settle_known()
         run.embed(workers or usable_cpus())

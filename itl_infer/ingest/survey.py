@@ -16,15 +16,19 @@ from itl_infer.ingest.walk import FoundFile, Walk, describe
 _PAGE = 1000  # items read from the database at a time
 
 # What was found and what is to be done live in temporary tables: SQLite compares a million files in seconds,
-# and keeps on disk what does not fit in memory.
+# and keeps on disk what does not fit in memory. Without types, it would not use the indices of both sides.
+_FILE = "root INTEGER, path BLOB, size INTEGER, mtime_ns INTEGER"
 _TABLES = (
-    "CREATE TEMP TABLE seen (root, path, size, mtime_ns, PRIMARY KEY (root, path)) WITHOUT ROWID",
-    "CREATE TEMP TABLE gone (row INTEGER PRIMARY KEY)",
-    "CREATE TEMP TABLE todo"
-    " (id INTEGER PRIMARY KEY, root, path, size, mtime_ns, picture_digest, failure_digest)",
+    f"CREATE TEMP TABLE seen ({_FILE}, PRIMARY KEY (root, path)) WITHOUT ROWID",
+    f"CREATE TEMP TABLE todo (id INTEGER PRIMARY KEY, {_FILE}, picture_digest BLOB, failure_digest BLOB)",
+    "CREATE TEMP TABLE gone (row INTEGER PRIMARY KEY, in_scope INTEGER)",
 )
 
-_SAME_FILE = "temp.seen JOIN {} USING (root, path, size, mtime_ns)"
+_SAME_PICTURE = "temp.seen JOIN pictures USING (root, path, size, mtime_ns) WHERE state <> 2 AND state = {:d}"
+_SAME_FAILURE = (
+    "temp.seen JOIN failures USING (root, path, size, mtime_ns)"
+    " WHERE max_megapixels >= :max_megapixels AND NOT :retry_failed"
+)
 
 _FILL_TODO = """
     INSERT INTO temp.todo (root, path, size, mtime_ns, picture_digest, failure_digest)
@@ -114,6 +118,7 @@ class Survey:
 
     def look(self, targets: Sequence[Target], *, prune: bool) -> None:
         """Walk the targets and compare. Raises FolderError for one that lost all pictures, unless `prune`."""
+        self._offer_missing_roots()
         found = [self._see(target) for target in targets]
         for target, files in zip(targets, found, strict=True):
             lost = self._compare(target)
@@ -127,6 +132,13 @@ class Survey:
                     f"{target.path}: went away while it was read: nothing was removed; run again"
                 )
         self._connection.execute(_FILL_TODO, self._options)
+
+    def _offer_missing_roots(self) -> None:
+        """Pictures of folders that are not there may turn up under the targets, but are not dropped for that."""
+        missing = [(root.id,) for root in self._roots.values() if root.is_missing()]
+        self._connection.executemany(
+            "INSERT INTO temp.gone SELECT row, FALSE FROM pictures WHERE root = ? AND state = 0", missing
+        )
 
     def _see(self, target: Target) -> int:
         """Note the files of a target; how many there are."""
@@ -166,7 +178,7 @@ class Survey:
             for row, root, path, state in self._unseen("row, root, path, state", "pictures", scope):
                 is_there = self._roots[root].has_file(path)
                 if is_there is False:
-                    self._connection.execute("INSERT OR IGNORE INTO temp.gone VALUES (?)", (row,))
+                    self._connection.execute("INSERT OR REPLACE INTO temp.gone VALUES (?, TRUE)", (row,))
                     lost += state == RowState.LIVE
                 elif is_there and state == RowState.LIVE:
                     self.excluded_rows.add(row)
@@ -197,14 +209,12 @@ class Survey:
 
     @property
     def unchanged(self) -> int:
-        return self._count(_SAME_FILE.format("pictures") + " WHERE state = 0")
+        return self._count(_SAME_PICTURE.format(RowState.LIVE))
 
     @property
     def known_failures(self) -> int:
         """Failures that are as they were, and so not tried again."""
-        return self._count(
-            _SAME_FILE.format("failures") + " WHERE max_megapixels >= :max_megapixels AND NOT :retry_failed"
-        )
+        return self._count(_SAME_FAILURE)
 
     @property
     def todo(self) -> int:
@@ -216,11 +226,11 @@ class Survey:
 
     def rows_wanted_again(self) -> list[int]:
         """Rows set aside whose picture is no longer left out."""
-        return self._rows(_SAME_FILE.format("pictures") + " WHERE state = 1")
+        return self._rows(_SAME_PICTURE.format(RowState.ASIDE))
 
     def gone_rows(self) -> list[int]:
-        """Rows whose picture is gone, and was not found under another name."""
-        return self._rows("temp.gone")
+        """Rows whose picture is gone from the targets, and was not found under another name."""
+        return self._rows("temp.gone WHERE in_scope")
 
     def _rows(self, source: str) -> list[int]:
         return [row for (row,) in self._connection.execute(f"SELECT row FROM {source}")]
