@@ -1,0 +1,340 @@
+"""From captioned pictures to a bundle that the runtime serves, with real parts throughout (small ones)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+torch = pytest.importorskip("torch", reason="the training side needs the extra: pip install -e .[export]")
+
+from click.testing import CliRunner
+
+from export.build import BuildSettings, build
+from export.cli import main
+from export.data import CaptionDataset, read_json_lines
+from export.errors import ExportError
+from export.features import features_of, pixels_of
+from export.model import (
+    FEATURE_DIM,
+    ImageEncoder,
+    TextEncoder,
+    image_branch,
+    inception_trunk,
+    load_trunk,
+    save_trunk,
+)
+from export.postcards import draw_postcards, find_font
+from export.quantize import embed_with, measure_drift, quantize_image_encoder
+from export.report import Reporter
+from export.to_onnx import check_parity, export_image_encoder, export_text_encoder, fold_batch_norms
+from export.train import Recipe
+from itl_infer.bundle import load_bundle, verify_bundle
+from itl_infer.image import ImageRules, load_pixels
+from itl_infer.index import Index
+
+SIDE = 80
+SETTINGS = BuildSettings(
+    name="small",
+    domain="a test",
+    image_rules=ImageRules(side=SIDE),
+    recipe=Recipe(batch_size=16, epochs=2),
+    gallery=5,
+)
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> CaptionDataset:
+    try:
+        font = find_font()
+    except ExportError as error:
+        pytest.skip(str(error))
+    folder = tmp_path_factory.mktemp("postcards")
+    return read_json_lines(draw_postcards(folder, train=40, val=8, test=10, seed=1, font=font))
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory, dataset: CaptionDataset) -> Path:
+    """An untrained trunk whose batch norms know the data's statistics, as those of a trained one do."""
+    torch.manual_seed(0)
+    trunk = inception_trunk().train()
+    pixels = np.stack([load_pixels(path, SETTINGS.image_rules) for path in dataset.paths[:32]])
+    with torch.no_grad():
+        for _ in range(20):
+            trunk(torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1)
+    path = tmp_path_factory.mktemp("weights") / "trunk.pth"
+    save_trunk(trunk, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def built(
+    tmp_path_factory: pytest.TempPathFactory, dataset: CaptionDataset, weights: Path
+) -> tuple[Path, dict[str, dict[str, float]]]:
+    folder = tmp_path_factory.mktemp("build")
+    settings = replace(SETTINGS, inception=str(weights))
+    return folder / "bundle", build(dataset, settings, folder / "work", folder / "bundle", Reporter())
+
+
+def test_the_bundle_verifies_and_says_what_was_measured(
+    built: tuple[Path, dict[str, dict[str, float]]],
+) -> None:
+    folder, figures = built
+    report = verify_bundle(folder)
+    assert report.ok, report.problems
+    manifest = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
+    assert manifest["precision"] == {"image_encoder": "int8", "text_encoder": "float32"}
+    for graph in ("image_encoder", "text_encoder"):
+        assert manifest["parity"][graph]["max_abs_diff"] <= 1e-4
+    assert manifest["recall"]["t2i"] == figures["t2i"]
+    assert (manifest["recall"]["pictures"], manifest["recall"]["captions"]) == (10, 50)
+    assert set(manifest["quantization"]["recall"]) == {"float32", "int8"}
+    assert manifest["quantization"]["mean_cosine"] > 0.9
+    assert manifest["training"]["recipe"]["margin"] == 0.5
+    assert not [name for name in folder.parent.iterdir() if "building" in name.name or "old" in name.name]
+
+
+def test_the_bundle_answers_queries_over_its_gallery(built: tuple[Path, dict[str, dict[str, float]]]) -> None:
+    bundle = load_bundle(built[0])
+    assert bundle.gallery_path is not None
+    assert bundle.gallery_index_path is not None
+    index = Index.open(bundle.gallery_index_path, bundle, mode="r")
+    word = next(word for word in ("street", "kitchen", "beach", "two") if bundle.parse_query(word).ids)
+    results = index.search(word, k=3)
+    assert [Path(result.path).parent for result in results] == [bundle.gallery_path] * 3
+    assert len(index) == len(list(bundle.gallery_path.iterdir())) == 5
+
+
+def test_no_graph_says_where_it_was_made(built: tuple[Path, dict[str, dict[str, float]]]) -> None:
+    home = str(Path(__file__).parents[1]).encode()
+    for name in ("image_encoder.onnx", "text_encoder.onnx", "bundle.json"):
+        content = (built[0] / name).read_bytes()
+        assert home not in content
+        assert b"site-packages" not in content
+
+
+def test_a_second_build_trains_nothing_and_gives_the_same_bundle(
+    built: tuple[Path, dict[str, dict[str, float]]],
+    dataset: CaptionDataset,
+    weights: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = load_bundle(built[0]).fingerprint
+
+    def never(*computed: object) -> None:
+        raise AssertionError(f"computed again: {computed}")
+
+    monkeypatch.setattr("export.loop.Loop._save", never)
+    monkeypatch.setattr("export.features.load_pixels", never)
+    settings = replace(SETTINGS, inception=str(weights))
+    figures = build(dataset, settings, built[0].parent / "work", built[0], Reporter())
+    assert figures == built[1]
+    assert load_bundle(built[0]).fingerprint == before
+
+
+def test_evaluate_command_prints_recalls_and_chance(
+    built: tuple[Path, dict[str, dict[str, float]]], dataset: CaptionDataset
+) -> None:
+    captions = dataset.folder / "captions.jsonl"
+    result = CliRunner().invoke(main, ["evaluate", "-m", str(built[0]), "--captions", str(captions)])
+    assert result.exit_code == 0, result.output
+    assert "10 pictures, 50 captions" in result.stdout
+    (chance,) = [line.split() for line in result.stdout.splitlines() if line.startswith("chance")]
+    assert chance == ["chance", "10.0", "50.0", "100.0"]
+    t2i = next(line.split() for line in result.stdout.splitlines() if line.startswith("text to image"))
+    assert float(t2i[3]) == pytest.approx(100 * built[1]["t2i"]["recall_at_1"], abs=0.05)
+
+
+# --- graphs -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def encoder(weights: Path) -> ImageEncoder:
+    torch.manual_seed(1)
+    return ImageEncoder(load_trunk(str(weights)), image_branch(), "inception").eval()
+
+
+@pytest.fixture(scope="module")
+def pixels(dataset: CaptionDataset) -> np.ndarray:
+    return np.stack([load_pixels(path, SETTINGS.image_rules) for path in dataset.paths])
+
+
+@pytest.fixture(scope="module")
+def float_graph(encoder: ImageEncoder, pixels: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("graphs") / "image_encoder.onnx"
+    parity = export_image_encoder(encoder, pixels[:8], path)
+    assert parity.max_abs_diff <= 1e-4
+    assert parity.rows >= 8
+    return path
+
+
+def test_folding_batch_norms_changes_nothing(encoder: ImageEncoder, pixels: np.ndarray) -> None:
+    folded = fold_batch_norms(encoder)
+    assert not [m for m in folded.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    batch = torch.from_numpy(pixels[:2])
+    with torch.inference_mode():
+        assert torch.allclose(folded(batch), encoder(batch), atol=1e-5)
+
+
+def test_image_graph_is_what_the_design_says(float_graph: Path) -> None:
+    graph = onnx.load(float_graph).graph
+    (given,), (result,) = graph.input, graph.output
+    assert (given.name, given.type.tensor_type.elem_type) == ("pixel_values", onnx.TensorProto.UINT8)
+    assert [d.dim_value for d in given.type.tensor_type.shape.dim][1:] == [SIDE, SIDE, 3]
+    assert given.type.tensor_type.shape.dim[0].dim_param
+    assert (result.name, result.type.tensor_type.shape.dim[1].dim_value) == ("embeddings", 128)
+    assert not any("Aux" in tensor.name for tensor in graph.initializer)
+    assert not any(tensor.external_data for tensor in graph.initializer)
+    assert "BatchNormalization" not in {node.op_type for node in graph.node}
+
+
+def test_a_graph_that_differs_from_torch_is_refused(
+    encoder: ImageEncoder, float_graph: Path, pixels: np.ndarray, tmp_path: Path
+) -> None:
+    model = onnx.load(float_graph)
+    bias = next(t for t in model.graph.initializer if t.name.endswith("branch.4.bias"))
+    values = onnx.numpy_helper.to_array(bias).copy()
+    values[0] += 0.5
+    bias.CopyFrom(onnx.numpy_helper.from_array(values, bias.name))
+    onnx.save(model, tmp_path / "bent.onnx")
+    with pytest.raises(
+        ExportError, match=r"bent\.onnx: the graph differs from torch by .*, expected at most 1e-04"
+    ):
+        check_parity(encoder, torch.from_numpy(pixels[:5]), tmp_path / "bent.onnx")
+
+
+def test_text_graph_gathers_and_sums_at_any_length(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    encoder = TextEncoder(300)
+    ids = np.random.default_rng(0).integers(0, 300, (9, 7))
+    assert export_text_encoder(encoder, ids, tmp_path / "text.onnx").max_abs_diff <= 1e-4
+    model = onnx.load(tmp_path / "text.onnx")
+    kinds = [node.op_type for node in model.graph.node]
+    assert "Gather" in kinds
+    assert {"OneHot", "ScatterND", "ScatterElements"}.isdisjoint(kinds)
+    for length in (1, 3, 40):
+        check_parity(
+            encoder,
+            torch.from_numpy(np.random.default_rng(1).integers(0, 300, (6, length))),
+            tmp_path / "text.onnx",
+        )
+
+
+def test_too_few_inputs_to_compare_with_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="2 inputs to compare with, expected 5 or more"):
+        export_text_encoder(TextEncoder(9), np.ones((2, 3), np.int64), tmp_path / "t.onnx")
+
+
+def test_int8_is_a_quarter_of_the_size_and_close(
+    float_graph: Path, pixels: np.ndarray, tmp_path: Path
+) -> None:
+    quantize_image_encoder(float_graph, tmp_path / "int8.onnx", pixels[:32])
+    assert (tmp_path / "int8.onnx").stat().st_size < 0.28 * float_graph.stat().st_size
+    exact, rough = embed_with(float_graph, pixels[40:]), embed_with(tmp_path / "int8.onnx", pixels[40:])
+    drift = measure_drift(exact, rough)
+    assert 0.9 < drift.min_cosine <= drift.mean_cosine < 1
+    kinds = {node.op_type for node in onnx.load(tmp_path / "int8.onnx").graph.node}
+    assert {"QuantizeLinear", "DequantizeLinear"} <= kinds
+
+
+def test_drift_by_hand() -> None:
+    exact = np.array([[1, 0], [0, 1]], np.float32)
+    rough = np.array([[0.6, 0.8], [0, 1]], np.float32)
+    drift = measure_drift(exact, rough)
+    assert drift.min_cosine == pytest.approx(0.6)
+    assert drift.mean_cosine == pytest.approx(0.8)
+
+
+# --- caches -------------------------------------------------------------------------------------------------
+
+
+def test_features_are_computed_once_and_again_for_other_pixels(
+    dataset: CaptionDataset, weights: Path, tmp_path: Path
+) -> None:
+    part, rules, trunk = dataset.split("test"), SETTINGS.image_rules, load_trunk(str(weights))
+    calls: list[tuple[float, float]] = []
+
+    def compute(side: int = SIDE) -> np.ndarray:
+        return features_of(
+            part, ImageRules(side=side), trunk, tmp_path, lambda done, total: calls.append((done, total))
+        )
+
+    first = compute()
+    assert first.shape == (10, FEATURE_DIM)
+    assert calls[-1] == (10, 10)
+    calls.clear()
+    assert np.array_equal(compute(), first)
+    assert calls == []
+    assert not np.array_equal(compute(side=96), first)
+    with torch.inference_mode():
+        pixels = torch.from_numpy(np.stack([load_pixels(path, rules) for path in part.paths]))
+        expected = trunk.eval()(pixels.permute(0, 3, 1, 2).float() / 127.5 - 1).numpy()
+    assert np.abs(first - expected).max() < 1e-4
+
+
+def test_an_interrupted_cache_is_made_again(dataset: CaptionDataset, tmp_path: Path) -> None:
+    part = dataset.split("test")
+
+    def stop(done: int, total: int) -> None:
+        assert total == 10
+        if done == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pixels_of(part, SETTINGS.image_rules, tmp_path, stop)
+    whole = pixels_of(part, SETTINGS.image_rules, tmp_path, lambda _done, _total: None)
+    assert np.array_equal(whole[9], load_pixels(part.paths[9], SETTINGS.image_rules))
+
+
+# --- bad input ----------------------------------------------------------------------------------------------
+
+
+def test_a_missing_split_is_named(dataset: CaptionDataset, tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="no val pictures: give it train, val and test splits"):
+        build(
+            CaptionDataset("half", dataset.folder, dataset.split("train").examples),
+            SETTINGS,
+            tmp_path,
+            tmp_path,
+            Reporter(),
+        )
+
+
+def test_a_side_too_small_for_inception_is_refused(dataset: CaptionDataset, tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="side 64 is too small for InceptionV3: 75 pixels at least"):
+        build(dataset, replace(SETTINGS, image_rules=ImageRules(side=64)), tmp_path, tmp_path, Reporter())
+
+
+def test_a_failed_build_leaves_the_old_bundle(
+    built: tuple[Path, dict[str, dict[str, float]]],
+    dataset: CaptionDataset,
+    weights: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = load_bundle(built[0]).fingerprint
+    monkeypatch.setattr("export.to_onnx.MAX_ABS_DIFF", 0.0)
+    monkeypatch.setattr("export.to_onnx.check_parity.__defaults__", (0.0,))
+    with pytest.raises(ExportError, match="differs from torch"):
+        build(
+            dataset, replace(SETTINGS, inception=str(weights)), built[0].parent / "work", built[0], Reporter()
+        )
+    assert load_bundle(built[0]).fingerprint == before
+    assert verify_bundle(built[0]).ok
+
+
+@pytest.mark.parametrize("command", [[], ["postcards"], ["starter"], ["evaluate"]])
+def test_every_command_has_help(command: list[str]) -> None:
+    result = CliRunner().invoke(main, [*command, "--help"])
+    assert result.exit_code == 0
+    assert "Usage:" in result.output
+
+
+def test_errors_of_the_command_line_are_one_line(tmp_path: Path) -> None:
+    result = CliRunner().invoke(main, ["postcards", str(tmp_path), "--font", str(tmp_path / "no.ttf")])
+    assert result.exit_code == 1
+    assert result.stderr.strip().splitlines()[-1].startswith("error: no emoji font at ")
+    assert "Traceback" not in result.output

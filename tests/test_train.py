@@ -1,0 +1,243 @@
+"""Training: it learns, resumes to the same weights, ends early, and says so when the model collapses."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+torch = pytest.importorskip("torch", reason="the training side needs the extra: pip install -e .[export]")
+
+from export.data import CaptionDataset, CaptionedImage
+from export.errors import ExportError
+from export.loop import LoopProgress
+from export.model import FEATURE_DIM, inception_trunk, weights_sha256
+from export.train import Recipe, TrainingData, embed, train
+from export.trunk import TrunkRecipe, augment, stem_targets, train_trunk
+from itl_infer.metrics import evaluate_retrieval
+from itl_infer.text import DEFAULT_TEXT_RULES, TextProcessor
+
+RECIPE = Recipe(batch_size=16, epochs=12, patience=12)
+
+
+def toy_data(pictures: int, seed: int, *, words: int = 24) -> TrainingData:
+    """Features that are a noisy sum of the directions of the words in their captions, of any number each."""
+    rng = np.random.default_rng(seed)
+    directions = np.random.default_rng(99).normal(size=(words + 1, FEATURE_DIM)).astype(np.float32)
+    features, ids, owners = [], [], []
+    for picture in range(pictures):
+        shown = rng.choice(np.arange(1, words + 1), size=3, replace=False)
+        noise = rng.normal(size=FEATURE_DIM).astype(np.float32)
+        features.append(np.abs(directions[shown].sum(axis=0) + noise))
+        for _ in range(rng.integers(1, 4)):
+            ids.append(rng.permutation(shown))
+            owners.append(picture)
+    return TrainingData(
+        np.stack(features), np.stack(ids).astype(np.int64), np.array(owners), f"toy {pictures} {seed}"
+    )
+
+
+@pytest.fixture(scope="module")
+def toy() -> tuple[TrainingData, TrainingData]:
+    return toy_data(320, 1), toy_data(80, 2)
+
+
+def test_it_learns_pictures_it_has_not_seen(toy: tuple[TrainingData, TrainingData], tmp_path: Path) -> None:
+    model, history = train(*toy, 24, RECIPE, tmp_path)
+    images, texts = embed(model, toy[1])
+    recall = evaluate_retrieval(texts, images, toy[1].owners.tolist())["t2i"]["recall_at_10"]
+    assert recall > 3 * 10 / 80  # three times chance
+    assert history[-1]["train_loss"] < history[0]["train_loss"] / 2
+    best = max(history, key=lambda row: row["val_rsum"])
+    assert recall == best["val_t2i_recall_at_10"]  # what is returned is the best epoch, not the last
+
+
+def test_loss_curve_is_written_as_numbers_and_as_a_picture(
+    toy: tuple[TrainingData, TrainingData], tmp_path: Path
+) -> None:
+    _, history = train(*toy, 24, replace(RECIPE, epochs=2), tmp_path)
+    assert json.loads((tmp_path / "loss_curve.json").read_text()) == history
+    assert [row["epoch"] for row in history] == [1, 2]
+    with Image.open(tmp_path / "loss_curve.png") as picture:
+        assert picture.width > 600
+
+
+def test_same_seed_same_weights_other_seed_others(
+    toy: tuple[TrainingData, TrainingData], tmp_path: Path
+) -> None:
+    recipe = replace(RECIPE, epochs=1)
+    hashes = [
+        weights_sha256(train(*toy, 24, replace(recipe, seed=seed), tmp_path / str(i))[0])
+        for i, seed in enumerate((0, 0, 1))
+    ]
+    assert hashes[0] == hashes[1] != hashes[2]
+
+
+class Stopped(Exception):
+    pass
+
+
+def stop_at(step: int):
+    def progress(state: LoopProgress) -> None:
+        if state.step == step:
+            raise Stopped
+
+    return progress
+
+
+@pytest.mark.parametrize("step", [5, 20, 21, 33])  # within an epoch, at its end, just after
+def test_resumed_run_ends_as_one_in_one_piece(
+    toy: tuple[TrainingData, TrainingData], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    recipe = replace(RECIPE, epochs=2)
+    whole, history = train(*toy, 24, recipe, tmp_path / "whole")
+    monkeypatch.setattr("export.loop.CHECKPOINT_SECONDS", 0)  # a checkpoint after every step
+    with pytest.raises(Stopped):
+        train(*toy, 24, recipe, tmp_path / "parts", progress=stop_at(step))
+    resumed, resumed_history = train(*toy, 24, recipe, tmp_path / "parts")
+    assert weights_sha256(resumed) == weights_sha256(whole)
+    assert resumed_history == history
+
+
+def test_a_finished_run_is_not_trained_again(toy: tuple[TrainingData, TrainingData], tmp_path: Path) -> None:
+    recipe = replace(RECIPE, epochs=1)
+    first, _ = train(*toy, 24, recipe, tmp_path)
+
+    def never(state: LoopProgress) -> None:
+        raise AssertionError(f"trained again: {state}")
+
+    again, _ = train(*toy, 24, recipe, tmp_path, progress=never)
+    assert weights_sha256(again) == weights_sha256(first)
+
+
+def test_it_ends_early_on_the_best_val(toy: tuple[TrainingData, TrainingData], tmp_path: Path) -> None:
+    frozen = replace(RECIPE, learning_rate=0.0, epochs=50, patience=3, collapse_steps=10**9)
+    _, history = train(*toy, 24, frozen, tmp_path)
+    assert len(history) == 4  # the first is the best, three more bring nothing
+    _, again = train(*toy, 24, frozen, tmp_path)
+    assert again == history
+
+
+def test_a_checkpoint_of_another_run_is_refused(
+    toy: tuple[TrainingData, TrainingData], tmp_path: Path
+) -> None:
+    train(*toy, 24, replace(RECIPE, epochs=1), tmp_path)
+    with pytest.raises(
+        ExportError, match=r"checkpoint\.pt is of a run with other settings \(epochs, margin\)"
+    ):
+        train(*toy, 24, replace(RECIPE, epochs=2, margin=0.2), tmp_path)
+    (tmp_path / "checkpoint.pt").write_bytes(b"cut short")
+    with pytest.raises(ExportError, match=r"cannot be read .* delete it to start over"):
+        train(*toy, 24, replace(RECIPE, epochs=1), tmp_path)
+
+
+def test_a_collapsed_run_stops_with_a_clear_message(
+    toy: tuple[TrainingData, TrainingData], tmp_path: Path
+) -> None:
+    same = replace(toy[0], images=np.zeros_like(toy[0].images), input_ids=np.ones_like(toy[0].input_ids))
+    with pytest.raises(
+        ExportError, match=r"collapsed: for 30 steps the loss stood at 15\.00 = 2 x margin x \(n - 1\)"
+    ):
+        train(same, toy[1], 24, replace(RECIPE, collapse_steps=30), tmp_path)
+
+
+def test_fewer_pictures_than_a_batch_are_refused(
+    toy: tuple[TrainingData, TrainingData], tmp_path: Path
+) -> None:
+    with pytest.raises(ExportError, match="320 training pictures are fewer than one batch of 512"):
+        train(*toy, 24, replace(RECIPE, batch_size=512), tmp_path)
+
+
+def test_one_caption_each_is_the_pictures_own() -> None:
+    data = toy_data(50, 3)
+    rows = np.arange(0, 50, 3)
+    rng = np.random.default_rng(0)
+    drawn = np.stack([data.one_caption_each(rows, rng) for _ in range(60)])
+    assert (data.owners[drawn] == rows).all()
+    assert set(drawn.ravel()) == {
+        i for i, owner in enumerate(data.owners) if owner in set(rows)
+    }  # each, in time
+
+
+# --- the trunk from nothing ---------------------------------------------------------------------------------
+
+SIDE = 80
+PROCESSOR = TextProcessor(DEFAULT_TEXT_RULES, ["red", "green", "blue", "squar"])
+
+
+def coloured_squares(count: int, seed: int) -> tuple[CaptionDataset, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    examples, pixels = [], np.empty((count, SIDE, SIDE, 3), np.uint8)
+    for i in range(count):
+        colour = rng.integers(3)
+        pixels[i] = rng.integers(0, 60, (SIDE, SIDE, 3))
+        pixels[i, 20:60, 20:60, colour] += 180
+        name = ("red", "green", "blue")[colour]
+        examples.append(CaptionedImage(f"{seed}-{i}.png", (f"A {name} square .", name), "train"))
+    return CaptionDataset(f"squares {seed}", Path(), tuple(examples)), pixels
+
+
+TRUNK_RECIPE = TrunkRecipe(epochs=2, batch_size=8, learning_rate=1e-3)
+
+
+def run_trunk(checkpoint: Path, **kwargs: object):
+    return train_trunk(
+        *coloured_squares(32, 1), *coloured_squares(6, 2), PROCESSOR, TRUNK_RECIPE, checkpoint, **kwargs
+    )
+
+
+def test_trunk_resumes_to_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, history = run_trunk(tmp_path / "whole.pt")
+    assert [row["epoch"] for row in history] == [1, 2]
+    assert history[1]["train_loss"] < history[0]["train_loss"]
+    monkeypatch.setattr("export.loop.CHECKPOINT_SECONDS", 0)
+    with pytest.raises(Stopped):
+        run_trunk(tmp_path / "parts.pt", progress=stop_at(5))
+    resumed, resumed_history = run_trunk(tmp_path / "parts.pt")
+    assert weights_sha256(resumed) == weights_sha256(whole)
+    assert resumed_history == history
+
+
+def test_branches_and_trunk_can_be_trained_together(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    trunk = inception_trunk()
+    before = weights_sha256(trunk)
+    data = [TrainingData.of(*coloured_squares(count, seed), PROCESSOR) for count, seed in ((16, 1), (8, 2))]
+    recipe = replace(RECIPE, batch_size=8, epochs=1)
+    model, history = train(*data, len(PROCESSOR.stems), recipe, tmp_path, trunk=trunk)
+    assert weights_sha256(trunk) == before  # a copy was trained
+    assert model.trunk is not None
+    assert weights_sha256(model.trunk) != before
+    assert len(history) == 1
+
+
+def test_stem_targets_are_shares_and_rare_stems_weigh_more() -> None:
+    dataset = CaptionDataset(
+        "d",
+        Path(),
+        (
+            CaptionedImage("a", ("A red square .", "A square ."), "train"),
+            CaptionedImage("b", ("A blue square .",), "train"),
+        ),
+    )
+    targets = stem_targets(dataset, PROCESSOR)
+    assert torch.allclose(targets.sum(dim=1), torch.ones(2))
+    assert targets[0, 3] == targets[0, 0] == 0  # no blue in the first, and padding is never meant
+    assert targets[1, 3] > 100 * targets[1, 4]  # "square" is said of both
+
+
+def test_augment_moves_and_mirrors_but_keeps_the_picture() -> None:
+    x = torch.linspace(-1, 1, 96).expand(4, 3, 96, 96).contiguous()
+    still = augment(x, 48, 0.0, np.random.default_rng(0))
+    assert still.shape == (4, 3, 48, 48)
+    for picture in still:  # without movement it is the picture, or its mirror image
+        row = picture[0, 24]
+        assert torch.allclose(row, torch.linspace(-0.99, 0.99, 48), atol=0.02) or torch.allclose(
+            row, torch.linspace(0.99, -0.99, 48), atol=0.02
+        )
+    moved = augment(x, 48, 0.2, np.random.default_rng(0))
+    assert not torch.allclose(moved, still, atol=0.02)
