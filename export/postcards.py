@@ -134,7 +134,7 @@ def compose_scenes(count: int, seed: int) -> list[Scene]:
             first = rng.choice(list(subjects.values()))
             setting = _setting_for(first, rng)
             others = [s.key for s in subjects.values() if setting in s.settings and s.key != first.key]
-            keys = [first.key, *rng.sample(others, k=rng.choices((0, 1, 2), (35, 40, 25))[0])]
+            keys = [first.key, *rng.sample(others, k=rng.choices((0, 1, 2), (45, 35, 20))[0])]
             scene = Scene(setting, tuple(sorted((key, _how_many(rng)) for key in keys)))
         if sum(n for _, n in scene.groups) <= MAX_FIGURES and scene not in seen:
             seen.add(scene)
@@ -175,7 +175,7 @@ class Group:
     subject: Subject
     number: int
     look: Look
-    size: str  # "small", "medium" or "large"
+    size: str  # a key of _SIZES
 
 
 def plural(noun: str) -> str:
@@ -235,7 +235,7 @@ def _noun_phrase(group: Group, rng: random.Random, noun: str | None = None) -> s
         and noun not in MASS_NOUNS
         and rng.random() < 0.3
     ):
-        words = ("big", "large", "huge") if group.size == "large" else ("small", "little", "tiny")
+        words = ("big", "large", "huge") if group.size in ("large", "close") else ("small", "little", "tiny")
         noun = f"{rng.choice(words)} {noun}"
     if group.number == 1:
         return with_article(noun)
@@ -735,7 +735,12 @@ class _Backdrop:
                 self.draw.rectangle((leg, floor, leg + 6, floor + 50), fill=(90, 90, 96))
 
 
-_SIZES = {"small": (46, 58), "medium": (64, 78), "large": (86, 108)}  # height in pixels of a picture of 192
+_SIZES = {
+    "small": (46, 58),
+    "medium": (64, 78),
+    "large": (86, 108),
+    "close": (120, 160),
+}  # height in pixels of a picture of 192
 
 
 def _paste_group(
@@ -782,12 +787,21 @@ def _postcard(number: int, scene: Scene, seed: int, font: Path) -> tuple[Image.I
             catalogue()[key],
             n,
             rng.choice(catalogue()[key].looks),
-            rng.choice(list(_SIZES)) if n == 1 else "small",
+            _size_of(n, sum(number for _, number in scene.groups), rng),
         )
         for key, n in scene.groups
     ]
     captions = write_captions(scene.setting, sky, groups, rng)
     return draw_scene(scene.setting, sky, groups, font, rng), captions
+
+
+def _size_of(number: int, total: int, rng: random.Random) -> str:
+    """Several of a kind are small, and only what is alone in its picture can be seen close up."""
+    if number > 1:
+        return "small"
+    return rng.choice(
+        ("small", "medium", "large", "close", "close") if total == 1 else ("small", "medium", "large")
+    )
 
 
 def _draw_one(job: tuple[int, Scene, str], seed: int, font: Path, folder: Path) -> dict[str, object]:

@@ -37,7 +37,8 @@ class Recipe:
     patience: int = 10  # epochs without a better val before the run ends
     collapse_steps: int = 300  # steps in a row at the loss of a collapsed model before the run is stopped
     trunk_learning_rate: float = 1e-4  # only where the trunk is trained too
-    shift: float = 0.1  # likewise: how far pictures are moved
+    shift: float = 0.1  # likewise: how far pictures are moved, as in TrunkRecipe
+    zoom: tuple[float, float] = (0.8, 1.05)  # likewise
     seed: int = 0
 
 
@@ -134,6 +135,7 @@ def train(
         checkpoint=folder / "checkpoint.pt",
         settings={
             **asdict(recipe),
+            "zoom": list(recipe.zoom),
             "train": train_data.ids_sha256,
             "val": val_data.ids_sha256,
             "vocabulary_size": vocabulary_size,
@@ -149,7 +151,9 @@ def train(
         images = torch.from_numpy(np.array(train_data.images[rows])).to(device)
         input_ids = torch.from_numpy(train_data.input_ids[train_data.one_caption_each(rows, rng)]).to(device)
         model.train()
-        image_embeddings = model.embed_images(images, lambda x: augment(x, x.shape[-1], recipe.shift, rng))
+        image_embeddings = model.embed_images(
+            images, lambda x: augment(x, x.shape[-1], recipe.shift, recipe.zoom, rng)
+        )
         loss = triplet_ranking_loss(image_embeddings, model.text_encoder(input_ids), recipe.margin)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()

@@ -31,15 +31,16 @@ PIXEL_SCALING = "inception"  # what a trunk trained here expects
 class TrunkRecipe:
     """Settings of one run; saved with its checkpoints, which a run with others will not continue."""
 
-    epochs: int = 9
+    epochs: int = 7
     batch_size: int = 64
     # Pixels in each epoch, the last one for all that follow; none: always those of the bundle. Few pixels are fast,
     # but below 128 the last map of InceptionV3 is a single cell, and what is small in the picture is not learnt.
     sides: tuple[int, ...] = ()
-    learning_rate: float = 1.5e-3
+    learning_rate: float = 6e-4
     weight_decay: float = 0.02
     warm_up: float = 0.05  # share of all steps; then a cosine down to nothing
     shift: float = 0.1  # pictures are moved by up to this share of their side
+    zoom: tuple[float, float] = (0.65, 1.05)  # and show this share of their width and height
     seed: int = 0
 
     def side(self, epoch: int, full: int) -> int:
@@ -87,6 +88,7 @@ def train_trunk(
         settings={
             **asdict(recipe),
             "sides": list(recipe.sides),
+            "zoom": list(recipe.zoom),
             "train": train.ids_sha256,
             "stems": len(processor.stems),
         },
@@ -99,7 +101,7 @@ def train_trunk(
         rows = batch_rows(recipe.seed, epoch, batch, recipe.batch_size, len(train))
         rng = np.random.default_rng((recipe.seed, epoch, batch))
         images = scale(torch.from_numpy(pixels[rows]).to(device))
-        images = augment(images, recipe.side(epoch, pixels.shape[1]), recipe.shift, rng)
+        images = augment(images, recipe.side(epoch, pixels.shape[1]), recipe.shift, recipe.zoom, rng)
         model.train()
         with torch.autocast(device.type, dtype=torch.bfloat16):
             logits = model(images)
@@ -131,13 +133,15 @@ def stem_targets(dataset: CaptionDataset, processor: TextProcessor) -> Tensor:
     return weights / weights.sum(dim=1, keepdim=True).clamp(min=1e-6)
 
 
-def augment(x: Tensor, side: int, shift: float, rng: np.random.Generator) -> Tensor:
+def augment(
+    x: Tensor, side: int, shift: float, zoom: tuple[float, float], rng: np.random.Generator
+) -> Tensor:
     """(N, 3, S, S) -> (N, 3, side, side), each picture mirrored by chance, moved and zoomed a little."""
     count = len(x)
     theta = torch.zeros(count, 2, 3)
-    zoom = rng.uniform(1 - 2 * shift, 1 + shift / 2, count)
-    theta[:, 0, 0] = torch.from_numpy(zoom * rng.choice((-1.0, 1.0), count))
-    theta[:, 1, 1] = torch.from_numpy(zoom)
+    scale = rng.uniform(*zoom, count)
+    theta[:, 0, 0] = torch.from_numpy(scale * rng.choice((-1.0, 1.0), count))
+    theta[:, 1, 1] = torch.from_numpy(scale)
     theta[:, :, 2] = torch.from_numpy(rng.uniform(-shift, shift, (count, 2)))
     grid = F.affine_grid(theta.to(x.device), [count, 3, side, side], align_corners=False)
     if side < x.shape[-1]:  # shrink first: sampling a large picture at few points would leave fine edges out

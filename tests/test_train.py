@@ -232,12 +232,12 @@ def test_stem_targets_are_shares_and_rare_stems_weigh_more() -> None:
 
 def test_augment_moves_and_mirrors_but_keeps_the_picture() -> None:
     x = torch.linspace(-1, 1, 96).expand(4, 3, 96, 96).contiguous()
-    still = augment(x, 48, 0.0, np.random.default_rng(0))
+    still = augment(x, 48, 0.0, (1, 1), np.random.default_rng(0))
     assert still.shape == (4, 3, 48, 48)
     for picture in still:  # without movement it is the picture, or its mirror image
         row = picture[0, 24]
         assert torch.allclose(row, torch.linspace(-0.99, 0.99, 48), atol=0.02) or torch.allclose(
             row, torch.linspace(0.99, -0.99, 48), atol=0.02
         )
-    moved = augment(x, 48, 0.2, np.random.default_rng(0))
+    moved = augment(x, 48, 0.2, (0.6, 1), np.random.default_rng(0))
     assert not torch.allclose(moved, still, atol=0.02)
