@@ -39,6 +39,7 @@ class Walk:
     problems: list[tuple[str, str]] = field(default_factory=list)
 
     def __iter__(self) -> Iterator[FoundFile]:
+        self.problems.clear()
         entered: set[tuple[int, int]] = set()
         folders, links = [str(self.top)], list[str]()
         while folders or links:
