@@ -16,13 +16,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from itl_infer.errors import IndexStoreError
-from itl_infer.index import Index, disk, schema
-from itl_infer.index.check import check_index
-from itl_infer.index.export import export_index
+from itl_infer.errors import FolderError, IndexStoreError
+from itl_infer.index import (
+    Index,
+    check_index,
+    disk,
+    export_index,
+    prune,
+    read_status,
+    remembered_paths,
+    schema,
+)
 from itl_infer.index.snapshot import Layout
-from itl_infer.index.upkeep import prune, read_status
-from itl_infer.ingest import embed_directory
+from itl_infer.ingest import embed_again, embed_directory
 from tests.fake_bundle import EMBED_DIM, FakeBundle, assert_whole, write_picture, write_pictures
 
 
@@ -278,11 +284,14 @@ def test_another_bundle_is_refused_with_the_way_out(index: Index) -> None:
 def test_rebuild_binds_to_another_bundle(index: Index, photos: Path) -> None:
     (photos / "bad.bmp").write_bytes(b"bad")
     embed_directory(photos, index)
-    rebuilt = Index.rebuild(index.path, FakeBundle("other"))
-    assert (len(rebuilt), rebuilt.state.bundle_name) == (0, "other")
-    report = embed_directory([root.folder for root in rebuilt.roots], rebuilt)
-    assert (report.embedded, len(report.failed)) == (12, 1)
-    assert_whole(rebuilt, [str(path) for path in photos.glob("0*")])
+    write_pictures(photos.parent / "others", 3, seed=100)
+    embed_directory(photos.parent / "others" / "001.bmp", index)  # a single file, not its neighbours
+    write_picture(photos.parent / "more" / "new.bmp", 200)
+    rebuilt, report = embed_again(index.path, FakeBundle("other"), [photos.parent / "more"])
+    assert rebuilt.state.bundle_name == "other"
+    assert (report.embedded, len(report.failed)) == (14, 1)
+    others = [photos.parent / "others" / "001.bmp", photos.parent / "more" / "new.bmp"]
+    assert_whole(rebuilt, [str(path) for path in [*photos.glob("0*"), *others]])
     with pytest.raises(IndexStoreError, match="made with bundle 'other'"):
         index.refresh()
 
@@ -291,6 +300,8 @@ def test_rebuild_loses_no_folder_that_is_not_there(tmp_path: Path, index: Index,
     photos.rename(tmp_path / "unplugged")
     with pytest.raises(IndexStoreError, match=r"photos is missing .* nothing was changed: .*--prune"):
         Index.rebuild(index.path, FakeBundle("other"))
+    with pytest.raises(FolderError, match="typo: no such file or folder"):
+        embed_again(index.path, FakeBundle("other"), [tmp_path / "typo"])
     assert len(Index.open(index.path, FakeBundle())) == 12
     assert Index.rebuild(index.path, FakeBundle("other"), prune=True).roots == []
 
@@ -460,6 +471,14 @@ def test_status(index: Index, photos: Path, tmp_path: Path) -> None:
     assert status.bytes_on_disk == sum(path.stat().st_size for path in index.path.iterdir())
     with pytest.raises(IndexStoreError, match="no index here"):
         read_status(tmp_path / "none.itl")
+
+
+def test_what_was_embedded_is_remembered(index: Index, photos: Path, tmp_path: Path) -> None:
+    write_pictures(tmp_path / "others", 3, seed=100)
+    embed_directory(tmp_path / "others" / "001.bmp", index)
+    assert remembered_paths(index.path) == [str(photos), str(tmp_path / "others" / "001.bmp")]
+    embed_directory(tmp_path / "others", index)
+    assert remembered_paths(index.path) == [str(photos), str(tmp_path / "others")]
 
 
 def test_prune_drops_what_is_gone_and_gives_back_the_space(

@@ -159,7 +159,7 @@ def _salvage(folder: Path) -> None:
         new.execute("PRAGMA auto_vacuum = FULL")
         with transaction(new):
             schema.create(new, state)
-            new.executemany("INSERT INTO roots VALUES (?, ?)", roots)
+            new.executemany("INSERT INTO roots VALUES (?, ?, ?)", roots)
             for row in range(state.rows):
                 with contextlib.suppress(sqlite3.DatabaseError):
                     record = old.execute(

@@ -62,7 +62,7 @@ class Index:
     def rebuild(
         cls, path: str | os.PathLike[str], bundle: Bundle, *, prune: bool = False, wait: bool = False
     ) -> Index:
-        """Empty the index at `path` and bind it to another bundle; `embed_directory(index.roots)` fills it.
+        """Empty the index at `path` and bind it to another bundle; `ingest.embed_again` also fills it.
 
         Raises IndexStoreError where a folder that it remembers is missing, unless `prune` says that it is
         gone for good: what is embedded of it would be lost.

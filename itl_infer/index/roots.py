@@ -14,6 +14,7 @@ class Root:
 
     id: int
     folder: Path  # absolute
+    is_whole: bool  # embedded as a folder, not only single files of it
 
     def is_missing(self) -> bool:
         """Whether the folder is not there, or empty, as where a drive is not plugged in."""

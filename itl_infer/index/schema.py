@@ -43,7 +43,8 @@ CREATE TABLE state (                        -- exactly one row
 );
 CREATE TABLE roots (
     id       INTEGER PRIMARY KEY,
-    location BLOB NOT NULL UNIQUE           -- absolute; or from the index folder on, for what travels with it
+    location BLOB NOT NULL UNIQUE,          -- absolute; or from the index folder on, for what travels with it
+    is_whole INTEGER NOT NULL               -- 1 embedded as a folder, 0 only single files of it
 );
 CREATE TABLE pictures (
     row      INTEGER PRIMARY KEY,           -- row of the vectors file, from 0

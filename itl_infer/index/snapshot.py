@@ -142,8 +142,8 @@ def _map_matrix(folder: Path, state: State, layout: Layout) -> npt.NDArray[np.fl
 
 def read_roots(connection: sqlite3.Connection, folder: Path) -> dict[int, Root]:
     return {
-        root: Root(root, resolve_location(location, folder))
-        for root, location in connection.execute("SELECT id, location FROM roots")
+        root: Root(root, resolve_location(location, folder), bool(is_whole))
+        for root, location, is_whole in connection.execute("SELECT * FROM roots")
     }
 
 

@@ -73,6 +73,20 @@ def read_status(path: str | os.PathLike[str]) -> Status:
         )
 
 
+def remembered_paths(path: str | os.PathLike[str]) -> list[str]:
+    """What `embed_directory` was given to make the index at `path`: folders, and single files."""
+    folder = Path(path)
+    with store_errors(folder), schema.reading(folder) as connection:
+        remembered = []
+        for root in read_roots(connection, folder).values():
+            if root.is_whole:
+                remembered.append(str(root.folder))
+            else:
+                known = connection.execute(_KNOWN_FILES, {"root": root.id})
+                remembered += [root.locate(name) for name, _ in known]
+        return remembered
+
+
 class Pruned(NamedTuple):
     """What `prune` dropped."""
 

@@ -106,12 +106,16 @@ class Writer:
     def roots(self) -> dict[int, Root]:
         return read_roots(self.connection, self.folder)
 
-    def add_root(self, folder: Path) -> Root:
+    def add_root(self, folder: Path, *, is_whole: bool = True) -> Root:
         """Remember a folder, so that pictures can be added to it."""
         self._last_root += 1
         location = store_location(folder, self.folder)
-        self._change("INSERT INTO roots VALUES (?, ?)", self._last_root, location)
-        return Root(self._last_root, resolve_location(location, self.folder))
+        self._change("INSERT INTO roots VALUES (?, ?, ?)", self._last_root, location, is_whole)
+        return Root(self._last_root, resolve_location(location, self.folder), is_whole)
+
+    def make_whole(self, root: Root) -> None:
+        """Note that a folder of which single files were embedded was embedded as a folder."""
+        self._change("UPDATE roots SET is_whole = 1 WHERE id = ?", root.id)
 
     def forget_root(self, root: int) -> None:
         """Forget a folder, and all that is known of it."""

@@ -1,5 +1,5 @@
 """Folder to index: walk, compare, embed what is new, drop what is gone."""
 
-from itl_infer.ingest.run import Failure, Progress, Report, embed_directory
+from itl_infer.ingest.run import Failure, Progress, Report, embed_again, embed_directory
 
-__all__ = ["Failure", "Progress", "Report", "embed_directory"]
+__all__ = ["Failure", "Progress", "Report", "embed_again", "embed_directory"]

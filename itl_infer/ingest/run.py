@@ -23,6 +23,7 @@ from itl_infer.image import DEFAULT_MAX_MEGAPIXELS, load_pixels, open_picture_fi
 from itl_infer.index import UNIT_TOLERANCE, FailedFile, Index, Picture, Writer
 from itl_infer.index.disk import database_errors
 from itl_infer.index.schema import RowState
+from itl_infer.index.upkeep import remembered_paths
 from itl_infer.ingest.survey import Item, Survey, Target
 from itl_infer.ingest.walk import UNKNOWN
 
@@ -117,12 +118,8 @@ def embed_directory(
     started = time.monotonic()
     given = [paths] if isinstance(paths, (str, os.PathLike)) else paths
     targets = [Target(Path(path), exclude, include_hidden) for path in given]
-    for target in targets:
-        if not (target.exists() or prune):
-            raise FolderError(
-                f"{target.path}: no such file or folder, nothing was removed: check the name, plug the drive"
-                " in or, where it is gone for good, --prune"
-            )
+    if not prune:
+        _require_all(targets)
     if len(index) == 0 and not any(True for target in targets for _ in target.files()):
         raise _nothing_found(targets)  # before a new index is made for nothing
     bundle = index.require_bundle()
@@ -140,6 +137,38 @@ def embed_directory(
     report.seconds = time.monotonic() - started
     report.images_per_second = report.embedded / report.seconds
     return report
+
+
+def embed_again(
+    path: str | os.PathLike[str],
+    bundle: Bundle,
+    paths: Iterable[str | os.PathLike[str]] = (),
+    *,
+    prune: bool = False,
+    wait: bool = False,
+    **options: Any,
+) -> tuple[Index, Report]:
+    """Embed all that the index at `path` has with another bundle, and what is under `paths` too.
+
+    `options` are those of `embed_directory`, and so are the errors. Raises IndexStoreError too where a folder
+    that the index remembers is missing, unless `prune` says that it is gone for good.
+    """
+    new = list(paths)
+    if not prune:
+        _require_all([Target(Path(path)) for path in new])
+    remembered = remembered_paths(path)
+    index = Index.rebuild(path, bundle, prune=prune, wait=wait)
+    # Single files may be gone by now, and there is nothing left in the index that `prune` could take.
+    return index, embed_directory([*remembered, *new], index, prune=True, wait=wait, **options)
+
+
+def _require_all(targets: Iterable[Target]) -> None:
+    for target in targets:
+        if not target.exists():
+            raise FolderError(
+                f"{target.path}: no such file or folder, nothing was removed: check the name, plug the drive"
+                " in or, where it is gone for good, --prune"
+            )
 
 
 def _nothing_found(targets: Sequence[Target]) -> FolderError:

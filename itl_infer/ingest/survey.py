@@ -142,10 +142,14 @@ class Survey:
 
     def _see(self, target: Target) -> int:
         """Note the files of a target; how many there are."""
-        if target.exists() and self._root_of(target.folder) is None:
-            root = self._writer.add_root(target.folder)
+        is_folder = target.walk is not None
+        root = self._root_of(target.folder)
+        if root is None and target.exists():
+            root = self._writer.add_root(target.folder, is_whole=is_folder)
             self._roots[root.id] = root
             self._places.clear()
+        elif root is not None and is_folder and root.folder == target.folder and not root.is_whole:
+            self._writer.make_whole(root)
         before = self._connection.total_changes
         with transaction(self._connection, "BEGIN"):
             self._connection.executemany(
