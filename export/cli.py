@@ -136,3 +136,75 @@ def evaluate(bundle: Path | None, captions: Path | None, split: str, work: Path,
     figures = evaluate_bundle(load_bundle(bundle), dataset, console)
     click.echo(f"{dataset.name}, {split}: {len(dataset)} pictures, {len(dataset.captions)} captions")
     click.echo(format_figures(figures, len(dataset)))
+
+
+@main.command("from-keras")
+@click.argument("clone", type=_path, required=False)
+@click.option("--image-model", type=_path, help="image_model_1h_v1.h5, saved with model.save.")
+@click.option("--text-model", type=_path, help="text_model_1h_v1.h5, saved with model.save.")
+@click.option("--tokenizer", type=_path, help="tokenizer_one_hot.pickle.")
+@click.option(
+    "--inception",
+    default="keras",
+    show_default=True,
+    metavar="keras|PATH.h5",
+    help="InceptionV3 without its top: Keras' own file, fetched once (88 MB), or one of yours.",
+)
+@click.option(
+    "--pixel-scaling",
+    type=click.Choice(["unit", "inception"]),
+    default="unit",
+    show_default=True,
+    help="What the models were trained on: pixels in [0, 1], or in [-1, 1].",
+)
+@click.option(
+    "--out", type=_path, default=Path("artifacts/original"), show_default=True, help="Where the bundle goes."
+)
+@_one_line_errors
+def from_keras(
+    clone: Path | None,
+    image_model: Path | None,
+    text_model: Path | None,
+    tokenizer: Path | None,
+    inception: str,
+    pixel_scaling: str,
+    out: Path,
+) -> None:
+    """Make a bundle of the original project's Keras models, without Keras; no code in them is run.
+
+    CLONE is a clone of the original repository. Files that it lacks, or has more than one of, are named by options.
+    """
+    from export.from_keras import KerasFiles, find_keras_files, read_keras
+    from export.make_bundle import Trained, make_bundle_without_data
+    from itl_infer.text import TextProcessor
+
+    if image_model and text_model and tokenizer:
+        files = KerasFiles(image_model, text_model, tokenizer)
+    elif clone:
+        files = find_keras_files(clone, image_model=image_model, text_model=text_model, tokenizer=tokenizer)
+    else:
+        raise click.UsageError("Give CLONE, or --image-model, --text-model and --tokenizer.")
+    console = _Console()
+    console.say(f"Reading {files.image_model}, {files.text_model} and {files.tokenizer}")
+    model = read_keras(
+        files.image_model,
+        files.text_model,
+        files.tokenizer,
+        inception,
+        pixel_scaling=pixel_scaling,
+        progress=console.progress,
+    )
+    make_bundle_without_data(
+        out,
+        Trained(
+            model.image_encoder,
+            model.text_encoder,
+            model.image_rules,
+            TextProcessor(model.text_rules, model.stems),
+        ),
+        name=out.name,
+        domain="what the imported Keras models were trained on",
+        training={"imported_from": model.sources},
+        reporter=console,
+    )
+    click.echo(out)

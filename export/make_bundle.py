@@ -66,43 +66,13 @@ def make_bundle(
     test, train = dataset.split("test"), dataset.split("train")
     if len(test) < GOLDEN_PICTURES or not len(train):
         raise ExportError(f"{dataset.name} has {len(test)} test pictures: expected {GOLDEN_PICTURES} or more")
-    building = out.with_name(out.name + ".building")
-    shutil.rmtree(building, ignore_errors=True)
-    building.mkdir(parents=True)
+    building = _new_folder(out)
     image_graph, float_graph = building / IMAGE_GRAPH, building / "float32.onnx"
 
     reporter.say("Exporting the graphs and comparing them with torch")
     pixels = _pixels(test, trained.image_rules, GOLDEN_PICTURES)
-    captions = test.captions[:GOLDEN_CAPTIONS]
-    input_ids = trained.processor.input_ids(captions)
-    parity = {
-        "image_encoder": asdict(export_image_encoder(trained.image_encoder, pixels, image_graph)),
-        "text_encoder": asdict(export_text_encoder(trained.text_encoder, input_ids, building / TEXT_GRAPH)),
-    }
-    (building / VOCABULARY).write_bytes(format_vocabulary(trained.processor.stems))
-    with torch.inference_mode():
-        golden_images = trained.image_encoder.cpu().eval()(torch.from_numpy(pixels)).numpy()
-        golden_texts = trained.text_encoder.cpu().eval()(torch.from_numpy(input_ids)).numpy()
-    np.savez_compressed(
-        building / GOLDEN,
-        pixel_values=pixels,
-        image_embeddings=golden_images,
-        captions=np.array(captions),
-        input_ids=input_ids,
-        text_embeddings=golden_texts,
-    )
-    manifest: dict[str, Any] = {
-        "name": name,
-        "domain": domain,
-        "embed_dim": golden_images.shape[1],
-        "image": asdict(trained.image_rules),
-        "text": asdict(trained.processor.rules),
-        "precision": {"image_encoder": "float32", "text_encoder": "float32"},
-        "golden": {"image_min_cosine": FLOAT_MIN_COSINE, "text_min_cosine": FLOAT_MIN_COSINE},
-        "parity": parity,
-        "quantization": None,
-        "training": training,
-    }
+    written = _write_float32(building, trained, pixels, test.captions[:GOLDEN_CAPTIONS])
+    manifest = {"name": name, "domain": domain, **written, "training": training}
     write_manifest(building, manifest)
     float_recall = recall = evaluate_bundle(load_bundle(building), test, reporter)
 
@@ -113,7 +83,7 @@ def make_bundle(
         quantize_image_encoder(float_graph, image_graph, calibration)
         held_out = _pixels(test, trained.image_rules, CALIBRATION_PICTURES)
         drift = measure_drift(embed_with(float_graph, held_out), embed_with(image_graph, held_out))
-        golden_drift = measure_drift(golden_images, embed_with(image_graph, pixels))
+        golden_drift = measure_drift(embed_with(float_graph, pixels), embed_with(image_graph, pixels))
         float_graph.unlink()
         manifest["precision"]["image_encoder"] = "int8"
         manifest["golden"]["image_min_cosine"] = round(golden_drift.min_cosine - INT8_SLACK, 3)
@@ -138,10 +108,65 @@ def make_bundle(
     write_manifest(building, manifest)
     if gallery:
         _index_gallery(load_bundle(building))
-    if problems := verify_bundle(building).problems:
-        raise ExportError(f"the new bundle does not verify: {problems[0]}")
     _take_place(building, out)
     return recall
+
+
+def make_bundle_without_data(
+    out: Path, trained: Trained, *, name: str, domain: str, training: dict[str, Any], reporter: Reporter
+) -> None:
+    """Write the float32 bundle `out` of a model that came without pictures: nothing is measured on any.
+
+    What the graphs are compared with torch on is made up: patches of colour, and the commonest stems in fours.
+    """
+    building = _new_folder(out)
+    reporter.say("Exporting the graphs and comparing them with torch")
+    patches = np.random.default_rng(0).integers(0, 256, (GOLDEN_PICTURES, 16, 16, 3), dtype=np.uint8)
+    rows = np.arange(trained.image_rules.side) * 16 // trained.image_rules.side
+    stems = trained.processor.stems
+    captions = [" ".join(stems[(4 * i + j) % len(stems)] for j in range(4)) for i in range(GOLDEN_CAPTIONS)]
+    written = _write_float32(building, trained, patches[:, rows][:, :, rows], captions)
+    write_manifest(building, {"name": name, "domain": domain, **written, "training": training})
+    _take_place(building, out)
+
+
+def _new_folder(out: Path) -> Path:
+    building = out.with_name(out.name + ".building")
+    shutil.rmtree(building, ignore_errors=True)
+    building.mkdir(parents=True)
+    return building
+
+
+def _write_float32(
+    building: Path, trained: Trained, pixels: np.ndarray[Any, Any], captions: list[str]
+) -> dict[str, Any]:
+    """Write graphs, vocabulary and golden embeddings; returns what the manifest says of them."""
+    input_ids = trained.processor.input_ids(captions)
+    parity = {
+        "image_encoder": asdict(export_image_encoder(trained.image_encoder, pixels, building / IMAGE_GRAPH)),
+        "text_encoder": asdict(export_text_encoder(trained.text_encoder, input_ids, building / TEXT_GRAPH)),
+    }
+    (building / VOCABULARY).write_bytes(format_vocabulary(trained.processor.stems))
+    with torch.inference_mode():
+        golden_images = trained.image_encoder.cpu().eval()(torch.from_numpy(pixels)).numpy()
+        golden_texts = trained.text_encoder.cpu().eval()(torch.from_numpy(input_ids)).numpy()
+    np.savez_compressed(
+        building / GOLDEN,
+        pixel_values=pixels,
+        image_embeddings=golden_images,
+        captions=np.array(captions),
+        input_ids=input_ids,
+        text_embeddings=golden_texts,
+    )
+    return {
+        "embed_dim": golden_images.shape[1],
+        "image": asdict(trained.image_rules),
+        "text": asdict(trained.processor.rules),
+        "precision": {"image_encoder": "float32", "text_encoder": "float32"},
+        "golden": {"image_min_cosine": FLOAT_MIN_COSINE, "text_min_cosine": FLOAT_MIN_COSINE},
+        "parity": parity,
+        "quantization": None,
+    }
 
 
 def _pixels(dataset: CaptionDataset, rules: ImageRules, count: int) -> np.ndarray[Any, Any]:
@@ -189,6 +214,8 @@ def _index_gallery(bundle: Bundle) -> None:
 
 
 def _take_place(building: Path, out: Path) -> None:
+    if problems := verify_bundle(building).problems:
+        raise ExportError(f"the new bundle does not verify: {problems[0]}")
     retired = out.with_name(out.name + ".old")
     shutil.rmtree(retired, ignore_errors=True)
     if out.exists():

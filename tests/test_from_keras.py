@@ -17,14 +17,18 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
-import onnxruntime
 import pytest
-import torch
-from torch import nn
+
+torch = pytest.importorskip("torch", reason="the training side needs the extra: pip install -e .[export]")
+
+import h5py
+import onnxruntime
+from click.testing import CliRunner
+from torch import Tensor, nn
 
 from export import from_keras
+from export.cli import main
 from export.errors import ExportError
 from export.from_keras import find_keras_files, read_keras
 from export.from_keras import inception as inception_module
@@ -33,9 +37,11 @@ from export.from_keras.hdf5 import read_stack
 from export.from_keras.inception import keras_trunk, official_weights
 from export.from_keras.stack import KerasTextEncoder, read_branch, text_encoder
 from export.from_keras.tokenizer import read_stems
-from export.model import inception_trunk, l2_normalize
+from export.model import FEATURE_DIM, ImageEncoder, inception_trunk, l2_normalize
 from export.to_onnx import export_image_encoder, export_text_encoder
 from export.torchvision_models import torchvision_models
+from itl_infer.bundle import load_bundle, verify_bundle
+from itl_infer.image import ImageRules, load_pixels
 from itl_infer.text import DEFAULT_TEXT_RULES
 from tests.fixtures.keras.seeded import block_weights, pictures
 
@@ -123,15 +129,6 @@ class TestAgreesWithKeras:
             found = encoder(torch.from_numpy(reference["input_ids"])).numpy()
         assert np.abs(found - reference[name]).max() < TOLERANCE
 
-    @torch_export_warns
-    def test_texts_through_the_graph(self, tmp_path: Path, reference: dict[str, Any]) -> None:
-        encoder = text_encoder(read_branch(KERAS / "keras3/functional.h5"))
-        ids = reference["input_ids"]
-        export_text_encoder(encoder, np.concatenate([ids, ids]), tmp_path / "text.onnx")
-        assert (
-            np.abs(run_graph(tmp_path / "text.onnx", ids) - reference["keras3/functional"]).max() < TOLERANCE
-        )
-
     def test_features_and_images(self, reference: dict[str, Any], inception_files: dict[str, Path]) -> None:
         files = find_keras_files(KERAS / "keras2")
         model = read_keras(
@@ -162,7 +159,7 @@ class TestAgreesWithKeras:
 
     def test_the_same_files_with_the_other_pixel_scaling(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(from_keras, "keras_trunk", lambda _: nn.Identity())
-        model = read_keras(IMAGE_MODEL, TEXT_MODEL, TOKENIZER, "any.h5", pixel_scaling="inception")
+        model = read_keras(IMAGE_MODEL, TEXT_MODEL, TOKENIZER, str(IMAGE_MODEL), pixel_scaling="inception")
         assert model.image_rules.pixel_scaling == "inception"
         black = torch.zeros((1, 1, 1, 3), dtype=torch.uint8)
         assert model.image_encoder.scale_pixels(black).unique().tolist() == [-1]
@@ -209,7 +206,7 @@ class TestAgreesWithKeras:
 
 
 class ChannelsFirst(nn.Module):
-    def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
+    def forward(self, pixel_values: Tensor) -> Tensor:
         return pixel_values.permute(0, 3, 1, 2)
 
 
@@ -676,7 +673,9 @@ class TestFilesTogether:
         ]:
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, tmp_path / name)
-        with pytest.raises(ExportError, match=r"has no tokenizer\*.pickle: give the three files by name"):
+        with pytest.raises(
+            ExportError, match=r"expected one tokenizer\*\.pickle, found none: name it with --tok"
+        ):
             find_keras_files(tmp_path)
         shutil.copyfile(TOKENIZER, tmp_path / "tokenizer_one_hot.pickle")
         files = find_keras_files(tmp_path)
@@ -685,9 +684,73 @@ class TestFilesTogether:
         shutil.copyfile(IMAGE_MODEL, tmp_path / "image_model_2h.h5")
         with pytest.raises(ExportError) as error:
             find_keras_files(tmp_path)
-        assert "(image_model_2h.h5, models/image_model_1h_v1.h5): give the three" in one_line(error)
+        assert "found image_model_2h.h5, models/image_model_1h_v1.h5: name it with --image-model" in one_line(
+            error
+        )
+        files = find_keras_files(tmp_path, image_model=IMAGE_MODEL)
+        assert files.image_model == IMAGE_MODEL
         with pytest.raises(ExportError, match="no folder at"):
             find_keras_files(tmp_path / "absent")
+
+
+class TinyTrunk(nn.Sequential):
+    """2048 features of a picture's mean colour."""
+
+    def __init__(self) -> None:
+        torch.manual_seed(0)
+        super().__init__(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, FEATURE_DIM))
+
+
+@torch_export_warns
+class TestCommand:
+    def test_a_bundle_that_the_runtime_serves(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reference: dict[str, Any]
+    ) -> None:
+        weights = tmp_path / "notop.h5"
+        weights.write_bytes(b"read by the trunk's own tests")
+        monkeypatch.setattr(from_keras, "keras_trunk", lambda _: TinyTrunk())
+        out = tmp_path / "artifacts" / "original"
+        text_model = KERAS / "keras3" / "functional.h5"
+        arguments = [str(KERAS / "keras2"), "--text-model", str(text_model), "--inception", str(weights)]
+        arguments += ["--out", str(out)]
+        result = CliRunner().invoke(main, ["from-keras", *arguments])
+        assert result.exit_code == 0, result.stderr
+        assert result.stdout == f"{out}\n"
+
+        assert verify_bundle(out).ok
+        manifest = json.loads((out / "bundle.json").read_text(encoding="utf-8"))
+        assert manifest["image"] == {"side": 256, "resize": "bilinear", "pixel_scaling": "unit"}
+        assert manifest["precision"] == {"image_encoder": "float32", "text_encoder": "float32"}
+        assert manifest["embed_dim"] == 6
+        sources = manifest["training"]["imported_from"]
+        assert sources["inception"]["file"] == "notop.h5"
+        assert sources["tokenizer"]["sha256"] == hashlib.sha256(TOKENIZER.read_bytes()).hexdigest()
+
+        bundle = load_bundle(out)
+        texts = bundle.embed_texts(["Two children!", "A man, in the waves: surfers"])
+        expected = reference["keras3/functional"]
+        assert np.abs(texts[0] - expected[2]).max() < TOLERANCE
+        assert np.abs(texts[1] - expected[0]).max() < TOLERANCE
+        picture = np.random.default_rng(1).integers(0, 256, (300, 200, 3), dtype=np.uint8)
+        pixels = load_pixels(picture, ImageRules(side=256, resize="bilinear"))
+        encoder = ImageEncoder(TinyTrunk(), nn.Sequential(*read_branch(IMAGE_MODEL)), "unit")
+        with torch.inference_mode():
+            embeddings = encoder(torch.from_numpy(pixels)[None]).numpy()
+        assert np.abs(bundle.embed_images([picture]) - embeddings).max() < TOLERANCE
+
+    def test_errors(self, tmp_path: Path) -> None:
+        result = CliRunner().invoke(main, ["from-keras", "--image-model", str(IMAGE_MODEL)])
+        assert result.exit_code == 2
+        assert "Give CLONE, or --image-model, --text-model and --tokenizer." in result.stderr
+        out = tmp_path / "out"
+        arguments = [str(KERAS / "keras2"), "--text-model", str(IMAGE_MODEL), "--out", str(out)]
+        result = CliRunner().invoke(main, ["from-keras", *arguments])
+        assert result.exit_code == 1
+        assert result.stderr.splitlines()[-1].startswith(
+            f"error: {IMAGE_MODEL} takes 2048 columns, expected 8"
+        )
+        assert result.stdout == ""
+        assert not any(tmp_path.iterdir())
 
 
 CONTENT = bytes(range(256)) * 40_000  # 10 MB, so that it takes several reads

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ class KerasModel:
     image_rules: ImageRules
     text_rules: TextRules
     embed_dim: int
+    sources: dict[str, dict[str, str]]  # of each file read, its name and sha256: goes into the manifest
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,8 @@ def read_keras(
             f"{image_model} gives {output_width(image_branch)} values, {text_model} "
             f"{output_width(text_branch)}: they are not of one training run"
         )
-    trunk = keras_trunk(official_weights(progress) if inception == "keras" else Path(inception))
+    weights = official_weights(progress) if inception == "keras" else Path(inception)
+    trunk = keras_trunk(weights)
     return KerasModel(
         ImageEncoder(trunk, nn.Sequential(*image_branch), pixel_scaling).eval().requires_grad_(False),
         text_encoder(text_branch).eval().requires_grad_(False),
@@ -80,25 +83,44 @@ def read_keras(
         ImageRules(side=SIDE, resize="bilinear", pixel_scaling=pixel_scaling),
         DEFAULT_TEXT_RULES,
         output_width(text_branch),
+        {
+            "image_model": _source(image_model),
+            "text_model": _source(text_model),
+            "tokenizer": _source(tokenizer),
+            "inception": _source(weights),
+        },
     )
 
 
-def find_keras_files(folder: Path) -> KerasFiles:
-    """The three files in a clone of the original repository. ExportError where there is not one of each."""
-    if not folder.is_dir():
+def find_keras_files(
+    clone: Path,
+    *,
+    image_model: Path | None = None,
+    text_model: Path | None = None,
+    tokenizer: Path | None = None,
+) -> KerasFiles:
+    """The three files in a clone of the original repository, but for those given.
+
+    ExportError where there is none or more than one.
+    """
+    if not clone.is_dir():
         raise ExportError(
-            f"no folder at {folder}: give a clone of the original repository, or the three files"
+            f"no folder at {clone}: give a clone of the original repository, or the three files"
         )
     return KerasFiles(
-        _only(folder, "image_model*.h5"), _only(folder, "text_model*.h5"), _only(folder, "tokenizer*.pickle")
+        image_model or _only(clone, "image_model*.h5", "--image-model"),
+        text_model or _only(clone, "text_model*.h5", "--text-model"),
+        tokenizer or _only(clone, "tokenizer*.pickle", "--tokenizer"),
     )
 
 
-def _only(folder: Path, pattern: str) -> Path:
-    found = sorted(path for path in folder.rglob(pattern) if ".git" not in path.parts)
-    if not found:
-        raise ExportError(f"{folder} has no {pattern}: give the three files by name")
-    if len(found) > 1:
-        names = ", ".join(path.relative_to(folder).as_posix() for path in found)
-        raise ExportError(f"{folder} has more than one {pattern} ({names}): give the three files by name")
+def _source(path: Path) -> dict[str, str]:
+    return {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+
+
+def _only(clone: Path, pattern: str, option: str) -> Path:
+    found = sorted(path for path in clone.rglob(pattern) if ".git" not in path.relative_to(clone).parts)
+    if len(found) != 1:
+        names = ", ".join(path.relative_to(clone).as_posix() for path in found) or "none"
+        raise ExportError(f"{clone}: expected one {pattern}, found {names}: name it with {option}")
     return found[0]
