@@ -15,7 +15,7 @@ from export.errors import ExportError
 from export.evaluate import Figures
 from export.features import features_of, pixels_of
 from export.loop import LoopProgress
-from export.make_bundle import Trained, make_bundle
+from export.make_bundle import Gallery, Trained, make_bundle
 from export.model import MIN_SIDE, ImageEncoder, default_device, load_trunk, save_trunk, weights_sha256
 from export.report import Reporter
 from export.train import Recipe, TrainingData, train
@@ -37,7 +37,7 @@ class BuildSettings:
     train_trunk: bool = False  # also train the trunk with the retrieval loss
     min_count: int = 1  # stems that occur less often in the training captions are left out
     precision: str = "int8"
-    gallery: int = 0
+    gallery: Gallery | None = None
 
 
 def build(

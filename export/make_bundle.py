@@ -37,6 +37,14 @@ FLOAT_MIN_COSINE = 0.9999
 
 
 @dataclass(frozen=True)
+class Gallery:
+    """Test pictures that go along with a bundle: how many, and the words of captions that bring a picture in."""
+
+    pictures: int = 0
+    featuring: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Trained:
     """A trained model with the rules that its inputs were made by."""
 
@@ -55,12 +63,12 @@ def make_bundle(
     domain: str,
     training: dict[str, Any],
     precision: str = "int8",
-    gallery: int = 0,
+    gallery: Gallery | None = None,
     reporter: Reporter,
 ) -> Figures:
     """Write the bundle `out`, replacing one that is there; returns its recalls on the test split of `dataset`.
 
-    `precision` is "int8" or "float32", `gallery` how many test pictures go along. Raises ExportError where a graph
+    `precision` is "int8" or "float32". Raises ExportError where a graph
     does not compute what torch does; `out` is then as it was.
     """
     test, train = dataset.split("test"), dataset.split("train")
@@ -176,26 +184,22 @@ def _pixels(dataset: CaptionDataset, rules: ImageRules, count: int) -> np.ndarra
     return np.stack([load_pixels(paths[i], rules) for i in chosen])
 
 
-def copy_gallery(dataset: CaptionDataset, count: int, folder: Path) -> None:
-    """Copy `count` pictures that together show as many different things as possible, named after what they show.
+def copy_gallery(dataset: CaptionDataset, gallery: Gallery, folder: Path) -> None:
+    """Copy pictures of `dataset` into the new `folder`, named after what they show.
 
-    Greedy: each next picture is the one with most words that no earlier one has; then in the set's order.
+    Every picture whose captions have one of the featured words, then others, evenly spread over the set.
     """
     folder.mkdir(parents=True)
-    words = [frozenset(" ".join(example.captions).lower().split()) for example in dataset]
-    seen: set[str] = set()
-    left = list(range(len(dataset)))
-    for _ in range(min(count, len(dataset))):
-        best = max(left, key=lambda i: len(words[i] - seen))  # the first of equals
-        if not words[best] - seen:
-            best = left[0]
-        left.remove(best)
-        seen |= words[best]
-        example = dataset.examples[best]
+    words = [set(" ".join(example.captions).lower().split()) for example in dataset]
+    chosen = [i for i in range(len(dataset)) if words[i] & set(gallery.featuring)][: gallery.pictures]
+    others = [i for i in range(len(dataset)) if i not in set(chosen)]
+    room = min(gallery.pictures - len(chosen), len(others))
+    chosen += [others[i * len(others) // room] for i in range(room)]
+    for i in chosen:
+        example = dataset.examples[i]
         source = dataset.folder / example.image
-        shutil.copyfile(
-            source, folder / f"{_slug(example.image, example.captions, example.extra)}{source.suffix.lower()}"
-        )
+        name = _slug(example.image, example.captions, example.extra)
+        shutil.copyfile(source, folder / f"{name}{source.suffix.lower()}")
 
 
 def _slug(image: str, captions: tuple[str, ...], extra: dict[str, Any]) -> str:

@@ -19,6 +19,7 @@ from export.cli import main
 from export.data import CaptionDataset, read_json_lines
 from export.errors import ExportError
 from export.features import features_of, pixels_of
+from export.make_bundle import Gallery
 from export.model import (
     FEATURE_DIM,
     ImageEncoder,
@@ -43,7 +44,7 @@ SETTINGS = BuildSettings(
     domain="a test",
     image_rules=ImageRules(side=SIDE),
     recipe=Recipe(batch_size=16, epochs=2),
-    gallery=5,
+    gallery=Gallery(pictures=5, featuring=("two",)),
 )
 
 
