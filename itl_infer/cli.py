@@ -82,6 +82,15 @@ _bundle_option = click.option(
     show_envvar=True,
     help="Folder of the bundle to embed with. Default: the one that comes with itl-infer.",
 )
+_wait_option = click.option("--wait", is_flag=True, help="Wait while another run writes to the index.")
+_report_format_option = click.option(
+    "--format",
+    "format_name",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="How to print it.",
+)
 _top_option = click.option(
     "-k",
     "--top",
@@ -152,7 +161,7 @@ def query(
 
 
 @main.command("embed-images")
-@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("paths", metavar="[PATH]...", nargs=-1, type=click.Path(path_type=Path))
 @_index_option
 @_bundle_option
 @click.option("-j", "--workers", metavar="N", type=click.IntRange(min=1), help="Threads that read pictures.")
@@ -171,46 +180,45 @@ def query(
 )
 @click.option("--retry-failed", is_flag=True, help="Try pictures again that failed before and are unchanged.")
 @click.option("--prune", is_flag=True, help="Drop the pictures of a PATH that is gone for good.")
-@click.option("--wait", is_flag=True, help="Wait while another run writes to the index.")
-@click.option(
-    "--format",
-    "format_name",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="How to print what was done.",
-)
+@click.option("--rebuild", is_flag=True, help="Embed all that the index has again, with this bundle.")
+@_wait_option
+@_report_format_option
 def embed_images(
     paths: tuple[Path, ...],
     index_path: Path | None,
     bundle_path: Path | None,
     format_name: str,
-    max_megapixels: float,
+    rebuild: bool,
     **options: Any,
 ) -> None:
     """Bring an index in step with the pictures under each PATH.
 
-    New and changed pictures are embedded, unchanged ones left alone, those that are gone dropped. Pictures
-    that cannot be read are listed with the reason, and do not stop the run; it may be interrupted and
-    started again at any time. The index must be named, with -d or ITL_INDEX; it is made if it is not there.
+    New and changed pictures are embedded, unchanged and renamed ones are not, those that are gone are
+    dropped. Pictures that cannot be read are listed with the reason, and do not stop the run; it may be
+    interrupted and started again at any time. The index must be named, with -d or ITL_INDEX; it is made if
+    it is not there. Without a PATH, all that it remembers is looked at again.
 
     \b
     itl-infer embed-images ~/Pictures -d photos.itl
     itl-infer embed-images ~/Pictures ~/scans -d photos.itl --exclude "*.tif" --format json
+    itl-infer embed-images -d photos.itl --rebuild -m my-bundle
     """
     if index_path is None:
         raise click.UsageError("Name the index to make or to update: -d photos.itl, or set ITL_INDEX.")
     from PIL import Image
 
     from itl_infer.index import Index
-    from itl_infer.ingest import embed_directory
+    from itl_infer.ingest import embed_again, embed_directory
 
     Image.MAX_IMAGE_PIXELS = None  # --max-megapixels takes its place
-    index = Index.open(index_path, _load_bundle(bundle_path))
+    bundle = _load_bundle(bundle_path)
     with _ProgressLine() as line:
-        report = embed_directory(
-            paths, index, max_megapixels=max_megapixels, progress=line.show if line.shown else None, **options
-        )
+        options["progress"] = line.show if line.shown else None
+        if rebuild:
+            index, report = embed_again(index_path, bundle, paths, **options)
+        else:
+            index = Index.open(index_path, bundle)
+            report = embed_directory(paths or _remembered(index_path, options["prune"]), index, **options)
     if format_name == "json":
         _write(_json(report.to_json(), indent=2))
     else:
@@ -250,6 +258,119 @@ def batch(file: Path, top: int, index_path: Path | None, bundle_path: Path | Non
         raise _failure(f"{name}: no queries in it: write one on each line")
     if undecodable:
         raise _failure(f"{name}: {undecodable} of {lines} lines are not UTF-8: save the file as UTF-8")
+
+
+@main.command()
+@_index_option
+@_report_format_option
+def status(index_path: Path | None, format_name: str) -> None:
+    """Show what an index holds: pictures, folders, failures, bundle, size.
+
+    \b
+    itl-infer status -d photos.itl
+    itl-infer status -d photos.itl --format json
+    """
+    from itl_infer.index import read_status
+
+    path = _require_index_path(index_path)
+    status = read_status(path)
+    if format_name == "json":
+        _write(_json({"path": str(path), **status.to_json()}, indent=2))
+        return
+    lines = [
+        f"index        {path}, {status.bytes_on_disk / 1e6:.1f} MB",
+        f"bundle       {status.state.bundle_name} ({status.state.bundle_fingerprint[:12]})",
+        f"pictures     {status.pictures}",
+        f"set aside    {status.set_aside} (excluded, their embeddings kept)",
+        f"gone         {status.gone} (dropped by the next compaction)",
+        *(
+            f"folder       {folder}: {pictures} pictures{', folder missing' if is_missing else ''}"
+            for folder, pictures, is_missing in status.roots
+        ),
+        *(f"failure      {failure.path}: {failure.error}" for failure in status.failures),
+    ]
+    _write(os.fsencode("".join(f"{_on_one_line(line)}\n" for line in lines)))
+
+
+@main.command()
+@_index_option
+@click.option("--repair", is_flag=True, help="Drop what is damaged, and never the rest.")
+@_wait_option
+def check(index_path: Path | None, repair: bool, wait: bool) -> None:
+    """Compare all that an index stores with its checksums.
+
+    Checks the database, that every embedding has unit length and the bytes that were written, and that names
+    and counts agree. What a repair drops is embedded again by the next embed-images.
+
+    \b
+    itl-infer check -d photos.itl
+    itl-infer check -d photos.itl --repair
+    """
+    from itl_infer.index import check_index
+
+    path = _require_index_path(index_path)
+    report = check_index(path, repair=repair, wait=wait)
+    for problem in report.problems:
+        _note(problem)
+    if report.ok:
+        _write(os.fsencode(f"{path}: ok, {report.rows} rows\n"))
+    elif repair:
+        dropped = len(report.damaged_rows)
+        _write(
+            os.fsencode(f"{path}: repaired, damaged rows dropped: {dropped}; embed-images fills the gaps\n")
+        )
+    else:
+        raise _failure(f"{path}: damaged: itl-infer check -d {path} --repair drops that and keeps the rest")
+
+
+@main.command()
+@_index_option
+@_wait_option
+def prune(index_path: Path | None, wait: bool) -> None:
+    """Drop the pictures whose files are gone, missing folders among them.
+
+    Unlike embed-images it takes a missing folder for gone for good: plug in the drives that you want to keep.
+
+    \b
+    itl-infer prune -d photos.itl
+    """
+    from itl_infer.index import prune as prune_index
+
+    path = _require_index_path(index_path)
+    pruned = prune_index(path, wait=wait)
+    for root in pruned.roots:
+        _note(f"Forgotten, as nothing is left of it: {root}")
+    _write(f"removed {pruned.pictures}\n".encode())
+
+
+@main.command("export-index")
+@click.argument("output", type=click.Path(path_type=Path, dir_okay=False))
+@_index_option
+@click.option(
+    "--format",
+    "format_name",
+    type=click.Choice(["npy", "parquet", "jsonl"]),
+    help="What to write.  [default: what the name of OUTPUT ends in]",
+)
+def export_index(output: Path, index_path: Path | None, format_name: str | None) -> None:
+    """Write the embeddings and paths of an index to OUTPUT, for other tools.
+
+    npy is one float32 array, with a list of paths beside it (.paths.json); jsonl has one object a line with
+    "path" and "embedding"; parquet a table of the two, and needs pyarrow (pip install 'itl-infer[parquet]').
+
+    \b
+    itl-infer export-index photos.npy -d photos.itl
+    itl-infer export-index photos.parquet -d photos.itl
+    """
+    from itl_infer.index import EXPORT_FORMATS, Index
+    from itl_infer.index import export_index as export
+
+    name = format_name or output.suffix.removeprefix(".")
+    if name not in EXPORT_FORMATS:
+        raise click.UsageError(f"Say what to write: --format {'|'.join(EXPORT_FORMATS)}.")
+    index = Index.open(_require_index_path(index_path), mode="r")
+    for path in export(index, output, name):
+        _write(os.fsencode(f"{path}: {len(index)} pictures\n"))
 
 
 @main.group("bundle")
@@ -345,6 +466,26 @@ def _open_index(path: Path | None, bundle: Bundle) -> Index:
         " Your own: itl-infer embed-images PICTURES -d photos.itl, then query -d photos.itl."
     )
     return index
+
+
+def _require_index_path(path: Path | None) -> Path:
+    if path is None:
+        raise click.UsageError("Name the index: -d photos.itl, or set ITL_INDEX.")
+    return path
+
+
+def _remembered(index_path: Path, prune: bool) -> list[str]:
+    """The folders and files of an index, without those that are missing."""
+    from itl_infer.index import remembered_paths
+
+    paths = remembered_paths(index_path)
+    missing = [] if prune else [path for path in paths if not os.path.lexists(path)]
+    for path in missing:
+        _note(f"{path} is missing; its pictures are kept (--prune drops them)")
+    there = [path for path in paths if path not in missing]
+    if not there:
+        raise _failure(f"{index_path}: nothing to embed: name a folder of pictures")
+    return there
 
 
 def _search(index: Index, queries: Sequence[ParsedText], top: int) -> list[list[SearchResult]]:

@@ -28,7 +28,10 @@ from itl_infer.manifest import write_manifest
 from tests.tiny_bundle import image_graph, make_tiny_bundle, save_colours, text_graph
 
 ROOT = Path(__file__).parents[1]
-COMMANDS = ["query", "embed-images", "batch", "bundle show", "bundle verify"]
+COMMANDS = [
+    *("query", "embed-images", "batch", "bundle show", "bundle verify"),
+    *("status", "check", "prune", "export-index"),
+]
 
 
 @pytest.fixture(autouse=True)

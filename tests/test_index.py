@@ -519,7 +519,7 @@ def _spoil_record(folder: Path, sql: str) -> None:
 
 
 _DAMAGES = {
-    "a vector": (lambda f: _spoil(f / "vectors-000001.f32", 3 * 32 + 5, b"\xff"), 1, "row 3 does not match"),
+    "a vector": (lambda f: _spoil(f / "vectors-000001.f32", 3 * 32 + 5, b"\xff"), 1, "row 3 (003.bmp) does not match"),
     "the last vectors": (lambda f: os.truncate(f / "vectors-000001.f32", 10 * 32), 2, "holds 10 of 12 rows"),
     "all vectors": (lambda f: (f / "vectors-000001.f32").unlink(), 12, "holds 0 of 12 rows"),
     "a name": (lambda f: _spoil(f / "paths-000001.nul", 3, b"x"), 0, "1 names are not those on record"),
@@ -532,17 +532,17 @@ _DAMAGES = {
     "a path on record": (
         lambda f: _spoil_record(f, "UPDATE pictures SET path = CAST('x.bmp' AS BLOB) WHERE row = 5"),
         1,
-        "row 5 does not match",
+        "row 5 (x.bmp) does not match",
     ),
     "a type on record": (
         lambda f: _spoil_record(f, "UPDATE pictures SET path = 7 WHERE row = 5"),
         1,
-        "row 5 has no proper record",
+        "row 5 (?) has no proper record",
     ),
     "a root on record": (
         lambda f: _spoil_record(f, "UPDATE pictures SET root = 9 WHERE row = 5"),
         1,
-        "row 5 belongs",
+        "row 5 (005.bmp) belongs",
     ),
     "a missing record": (
         lambda f: _spoil_record(f, "DELETE FROM pictures WHERE row = 5"),

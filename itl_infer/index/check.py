@@ -96,7 +96,8 @@ def _examine_rows(connection: sqlite3.Connection, folder: Path, report: CheckRep
             misnamed += row >= len(names) or names[row] != make_name(picture.root, picture.path)
             continue
         report.damaged_rows.append(row)
-        report.problems.append(f"row {row} {damage} ({picture.path!r})")
+        name = os.fsdecode(picture.path) if isinstance(picture.path, bytes) else "?"
+        report.problems.append(f"row {row} ({name}) {damage}")
     if report.rows != state.rows:
         report.problems.append(f"{report.rows} records for {state.rows} rows")
     if misnamed:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from itl_infer.index import schema
 from itl_infer.index.disk import store_errors
@@ -45,6 +45,18 @@ class Status:
     roots: tuple[RootStatus, ...]
     failures: tuple[KnownFailure, ...]
     bytes_on_disk: int
+
+    def to_json(self) -> dict[str, Any]:
+        """The status as an object for `json`."""
+        return {
+            "bundle": {"name": self.state.bundle_name, "fingerprint": self.state.bundle_fingerprint},
+            "pictures": self.pictures,
+            "set_aside": self.set_aside,
+            "gone": self.gone,
+            "bytes": self.bytes_on_disk,
+            "folders": [root._asdict() for root in self.roots],
+            "failures": [failure._asdict() for failure in self.failures],
+        }
 
 
 def read_status(path: str | os.PathLike[str]) -> Status:
