@@ -17,9 +17,10 @@ from export.features import features_of, pixels_of
 from export.loop import LoopProgress
 from export.make_bundle import Gallery, Trained, make_bundle
 from export.model import MIN_SIDE, ImageEncoder, default_device, load_trunk, save_trunk, weights_sha256
+from export.recipes import Recipe, TrunkRecipe
 from export.report import Reporter
-from export.train import Recipe, TrainingData, train
-from export.trunk import TrunkRecipe, train_trunk
+from export.train import TrainingData, train
+from export.trunk import train_trunk
 from itl_infer.image import ImageRules
 from itl_infer.text import DEFAULT_TEXT_RULES, TextProcessor, build_vocabulary
 
@@ -57,10 +58,7 @@ def build(
             raise ExportError(f"{dataset.name} has no {name} pictures: give it train, val and test splits")
     stems = build_vocabulary(splits["train"].captions, DEFAULT_TEXT_RULES, min_count=settings.min_count)
     processor = TextProcessor(DEFAULT_TEXT_RULES, stems)
-    reporter.say(
-        f"{dataset.name}: {', '.join(f'{len(part)} {name}' for name, part in splits.items())} pictures,"
-        f" {len(stems)} stems in the training captions"
-    )
+    reporter.say(f"{dataset.describe()}\n  {len(stems):,} stems in the training captions")
     trunk = _trunk(splits, processor, settings, work, reporter)
 
     data = {}
@@ -96,8 +94,7 @@ def build(
         processor,
     )
     training = {
-        "data": dataset.name,
-        "splits": {n: {"pictures": len(p), "ids_sha256": p.ids_sha256} for n, p in splits.items()},
+        "data": dataset.summary(),
         "recipe": asdict(recipe),
         "epochs_run": len(history),
         "best_epoch": best["epoch"],

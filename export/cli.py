@@ -10,6 +10,7 @@ from typing import Any, TypeVar, cast
 
 import click
 
+from export.recipes import Recipe, TrunkRecipe
 from export.report import Reporter
 from itl_infer.errors import ItlError
 
@@ -112,6 +113,79 @@ def starter(out: Path, work: Path, font: Path | None) -> None:
     figures = make_starter(work, out, _Console(), font=font)
     click.echo(format_figures(figures, TEST))
     click.echo(f"{out}: {sum(f.stat().st_size for f in out.rglob('*') if f.is_file()) / 1e6:.1f} MB")
+
+
+@main.command()
+@click.option("--captions", type=_path, required=True, help="File of captions; its format is recognised.")
+@click.option("--images", type=_path, help="Folder of the pictures.  [default: that of the captions]")
+@click.option("--splits", type=_path, help="Folder of train/val/test.txt, or a JSON file of splits.")
+@click.option(
+    "--inception",
+    default="imagenet",
+    show_default=True,
+    metavar="imagenet|none|PATH",
+    help="Weights of the trunk: torchvision's, none (train it on these pictures first), or a .pth file.",
+)
+@click.option("--side", type=click.IntRange(min=75), default=256, show_default=True, help="Pixels a side.")
+@click.option("--epochs", type=click.IntRange(min=1), default=Recipe.epochs, show_default=True)
+@click.option(
+    "--min-count", type=click.IntRange(min=1), default=1, show_default=True, help="Leave rarer stems out."
+)
+@click.option(
+    "--train-trunk", is_flag=True, help="Train the trunk with the branches, which takes far longer."
+)
+@click.option("--precision", type=click.Choice(["int8", "float32"]), default="int8", show_default=True)
+@click.option(
+    "--gallery", type=click.IntRange(min=0), default=0, show_default=True, help="Test pictures to include."
+)
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--work", type=_path, help="Folder for what is made on the way.  [default: work/NAME]")
+@click.option("--out", type=_path, required=True, help="Where the bundle goes: artifacts/NAME.")
+@_one_line_errors
+def build(
+    captions: Path,
+    images: Path | None,
+    splits: Path | None,
+    inception: str,
+    side: int,
+    epochs: int,
+    min_count: int,
+    train_trunk: bool,
+    precision: str,
+    gallery: int,
+    seed: int,
+    work: Path | None,
+    out: Path,
+) -> None:
+    """Train on captioned pictures and write a bundle: features, branches, evaluation, graphs, int8.
+
+    Interrupt it at any time: the same command goes on where it stopped.
+
+    \b
+    python -m export build --captions flickr30k/results.csv --images flickr30k/images --out artifacts/flickr30k
+    """
+    from export.build import BuildSettings, build
+    from export.data import read_captions
+    from export.evaluate import format_figures
+    from export.make_bundle import Gallery
+    from itl_infer.image import ImageRules
+
+    dataset = read_captions(captions, images, splits, seed=seed)
+    settings = BuildSettings(
+        name=out.name,
+        domain=f"pictures like those of {dataset.name}",
+        inception=inception,
+        image_rules=ImageRules(side=side),
+        recipe=Recipe(epochs=epochs, seed=seed),
+        trunk_recipe=TrunkRecipe(seed=seed),
+        train_trunk=train_trunk,
+        min_count=min_count,
+        precision=precision,
+        gallery=Gallery(gallery) if gallery else None,
+    )
+    figures = build(dataset, settings, work or Path("work") / out.name, out, _Console())
+    click.echo(format_figures(figures, len(dataset.split("test"))))
+    click.echo(out)
 
 
 @main.command()

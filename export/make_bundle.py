@@ -68,8 +68,8 @@ def make_bundle(
 ) -> Figures:
     """Write the bundle `out`, replacing one that is there; returns its recalls on the test split of `dataset`.
 
-    `precision` is "int8" or "float32". Raises ExportError where a graph
-    does not compute what torch does; `out` is then as it was.
+    `precision` is "int8" or "float32". Raises ExportError where a graph does not compute what torch does; `out` is
+    then as it was.
     """
     test, train = dataset.split("test"), dataset.split("train")
     if len(test) < GOLDEN_PICTURES or not len(train):
@@ -106,7 +106,7 @@ def make_bundle(
     manifest["recall"] = {
         "data": dataset.name,
         "split": "test",
-        "ids_sha256": test.ids_sha256,
+        "split_sha256": test.split_sha256,
         "pictures": len(test),
         "captions": len(test.captions),
         **recall,

@@ -10,8 +10,8 @@ from export.data import CaptionDataset, read_json_lines
 from export.evaluate import Figures
 from export.make_bundle import Gallery
 from export.postcards import draw_postcards
+from export.recipes import TrunkRecipe
 from export.report import Reporter
-from export.trunk import TrunkRecipe
 from itl_infer.image import ImageRules
 
 TRAIN, VAL, TEST = 20_000, 1_000, 1_000

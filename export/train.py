@@ -18,28 +18,12 @@ from export.errors import ExportError
 from export.loop import History, Loop, LoopProgress, batch_rows
 from export.loss import collapsed_loss, triplet_ranking_loss
 from export.model import ScalePixels, TextEncoder, default_device, image_branch, l2_normalize
+from export.recipes import Recipe
 from export.trunk import augment
 from itl_infer.metrics import evaluate_retrieval, rsum
 from itl_infer.text import TextProcessor
 
 _EVAL_BATCH = 256
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How the branches are trained; the defaults are the original's. Saved with checkpoints and in the bundle."""
-
-    name: str = "original"
-    batch_size: int = 64
-    margin: float = 0.5
-    learning_rate: float = 1e-3
-    epochs: int = 60
-    patience: int = 10  # epochs without a better val before the run ends
-    collapse_steps: int = 300  # steps in a row at the loss of a collapsed model before the run is stopped
-    trunk_learning_rate: float = 1e-4  # only where the trunk is trained too
-    shift: float = 0.1  # likewise: how far pictures are moved, as in TrunkRecipe
-    zoom: tuple[float, float] = (0.8, 1.05)  # likewise
-    seed: int = 0
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,8 @@ more (log inverse document frequency), since "penguin" says more than "near". Th
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,37 +20,11 @@ from torch.nn import functional as F
 from export.data import CaptionDataset
 from export.loop import History, Loop, LoopProgress, batch_rows
 from export.model import FEATURE_DIM, ScalePixels, default_device, inception_trunk
+from export.recipes import TrunkRecipe
 from itl_infer.text import TextProcessor
 
 GUESSES = 10
 PIXEL_SCALING = "inception"  # what a trunk trained here expects
-
-
-@dataclass(frozen=True)
-class TrunkRecipe:
-    """Settings of one run; saved with its checkpoints, which a run with others will not continue."""
-
-    epochs: int = 7
-    batch_size: int = 64
-    # Pixels in each epoch, the last one for all that follow; none: always those of the bundle. Few pixels are fast,
-    # but below 128 the last map of InceptionV3 is a single cell, and what is small in the picture is not learnt.
-    sides: tuple[int, ...] = ()
-    learning_rate: float = 6e-4
-    weight_decay: float = 0.02
-    warm_up: float = 0.05  # share of all steps; then a cosine down to nothing
-    shift: float = 0.1  # pictures are moved by up to this share of their side
-    zoom: tuple[float, float] = (0.65, 1.05)  # and show this share of their width and height
-    seed: int = 0
-
-    def side(self, epoch: int, full: int) -> int:
-        return self.sides[min(epoch, len(self.sides) - 1)] if self.sides else full
-
-    def rate(self, step: int, steps: int) -> float:
-        """Learning rate of a step."""
-        warm = max(1, round(self.warm_up * steps))
-        if step < warm:
-            return self.learning_rate * (step + 1) / warm
-        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
 
 
 def train_trunk(

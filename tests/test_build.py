@@ -31,9 +31,9 @@ from export.model import (
 )
 from export.postcards import draw_postcards, find_font
 from export.quantize import embed_with, measure_drift, quantize_image_encoder
+from export.recipes import Recipe
 from export.report import Reporter
 from export.to_onnx import check_parity, export_image_encoder, export_text_encoder, fold_batch_norms
-from export.train import Recipe
 from itl_infer.bundle import load_bundle, verify_bundle
 from itl_infer.image import ImageRules, load_pixels
 from itl_infer.index import Index

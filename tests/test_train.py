@@ -16,8 +16,9 @@ from export.data import CaptionDataset, CaptionedImage
 from export.errors import ExportError
 from export.loop import LoopProgress
 from export.model import FEATURE_DIM, inception_trunk, weights_sha256
-from export.train import Recipe, TrainingData, embed, train
-from export.trunk import TrunkRecipe, augment, stem_targets, train_trunk
+from export.recipes import Recipe, TrunkRecipe
+from export.train import TrainingData, embed, train
+from export.trunk import augment, stem_targets, train_trunk
 from itl_infer.metrics import evaluate_retrieval
 from itl_infer.text import DEFAULT_TEXT_RULES, TextProcessor
 

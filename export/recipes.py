@@ -1,0 +1,50 @@
+"""The settings of training runs; frozen, saved with checkpoints and in the bundle."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How the branches are trained; the defaults are the original's. Saved with checkpoints and in the bundle."""
+
+    name: str = "original"
+    batch_size: int = 64
+    margin: float = 0.5
+    learning_rate: float = 1e-3
+    epochs: int = 60
+    patience: int = 10  # epochs without a better val before the run ends
+    collapse_steps: int = 300  # steps in a row at the loss of a collapsed model before the run is stopped
+    trunk_learning_rate: float = 1e-4  # only where the trunk is trained too
+    shift: float = 0.1  # likewise: how far pictures are moved, as in TrunkRecipe
+    zoom: tuple[float, float] = (0.8, 1.05)  # likewise
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class TrunkRecipe:
+    """Settings of one run; saved with its checkpoints, which a run with others will not continue."""
+
+    epochs: int = 7
+    batch_size: int = 64
+    # Pixels in each epoch, the last one for all that follow; none: always those of the bundle. Few pixels are fast,
+    # but below 128 the last map of InceptionV3 is a single cell, and what is small in the picture is not learnt.
+    sides: tuple[int, ...] = ()
+    learning_rate: float = 6e-4
+    weight_decay: float = 0.02
+    warm_up: float = 0.05  # share of all steps; then a cosine down to nothing
+    shift: float = 0.1  # pictures are moved by up to this share of their side
+    zoom: tuple[float, float] = (0.65, 1.05)  # and show this share of their width and height
+    seed: int = 0
+
+    def side(self, epoch: int, full: int) -> int:
+        return self.sides[min(epoch, len(self.sides) - 1)] if self.sides else full
+
+    def rate(self, step: int, steps: int) -> float:
+        """Learning rate of a step."""
+        warm = max(1, round(self.warm_up * steps))
+        if step < warm:
+            return self.learning_rate * (step + 1) / warm
+        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
