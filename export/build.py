@@ -34,7 +34,8 @@ class BuildSettings:
     inception: str = "imagenet"
     image_rules: ImageRules = field(default_factory=lambda: ImageRules(side=256))
     recipe: Recipe = field(default_factory=Recipe)
-    trunk_recipe: TrunkRecipe = field(default_factory=TrunkRecipe)  # used with inception "none"
+    # With inception "none": one run after the other, each from the weights of the one before.
+    trunk_recipes: tuple[TrunkRecipe, ...] = (TrunkRecipe(),)
     train_trunk: bool = False  # also train the trunk with the retrieval loss
     min_count: int = 1  # stems that occur less often in the training captions are left out
     precision: str = "int8"
@@ -104,7 +105,7 @@ def build(
         "seed": recipe.seed,
     }
     if settings.inception == "none":
-        training["trunk_recipe"] = json.loads(json.dumps(asdict(settings.trunk_recipe)))
+        training["trunk_recipes"] = [asdict(trunk_recipe) for trunk_recipe in settings.trunk_recipes]
     return make_bundle(
         out,
         trained,
@@ -133,18 +134,24 @@ def _trunk(
         for name in ("train", "val"):
             reporter.say(f"Decoding the {name} pictures")
             pixels[name] = pixels_of(splits[name], settings.image_rules, work / "cache", reporter.progress)
-        reporter.say("Training InceptionV3 from nothing, to name the words of the captions")
-        trunk, history = train_trunk(
-            splits["train"],
-            pixels["train"],
-            splits["val"],
-            pixels["val"],
-            processor,
-            settings.trunk_recipe,
-            work / "trunk" / "checkpoint.pt",
-            progress=lambda state: reporter.progress(state.step, state.steps, trunk_note(state)),
-        )
-        (work / "trunk" / "history.json").write_text(json.dumps(history, indent=1) + "\n", encoding="utf-8")
+        histories, before = [], None
+        for number, recipe in enumerate(settings.trunk_recipes, 1):
+            reporter.say(f"Training InceptionV3 to name the words of the captions, run {number}")
+            checkpoint = work / "trunk" / f"checkpoint-{number}.pt"
+            trunk, history = train_trunk(
+                splits["train"],
+                pixels["train"],
+                splits["val"],
+                pixels["val"],
+                processor,
+                recipe,
+                checkpoint,
+                after=before,
+                progress=lambda state: reporter.progress(state.step, state.steps, trunk_note(state)),
+            )
+            histories.append(history)
+            before = checkpoint
+        (work / "trunk" / "history.json").write_text(json.dumps(histories, indent=1) + "\n", encoding="utf-8")
         save_trunk(trunk, trained)
     return load_trunk(str(trained)).to(default_device()).eval()
 

@@ -177,7 +177,7 @@ def build(
         inception=inception,
         image_rules=ImageRules(side=side),
         recipe=Recipe(epochs=epochs, seed=seed),
-        trunk_recipe=TrunkRecipe(seed=seed),
+        trunk_recipes=(TrunkRecipe(seed=seed),),
         train_trunk=train_trunk,
         min_count=min_count,
         precision=precision,

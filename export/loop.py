@@ -75,7 +75,7 @@ class Loop:
         step, loss_sum = 0, 0.0
         history: History = []
         steps, finished = self.epochs * self.steps_per_epoch, False
-        if saved := self._load():
+        if saved := load_checkpoint(self.checkpoint, self.settings):
             self.model.load_state_dict(saved["model"])
             self.optimizer.load_state_dict(saved["optimizer"])
             step, loss_sum, history = saved["step"], saved["loss_sum"], saved["history"]
@@ -114,20 +114,21 @@ class Loop:
         torch.save({"run": self.settings, "state": state | position}, unfinished)
         unfinished.replace(self.checkpoint)
 
-    def _load(self) -> dict[str, Any] | None:
-        if not self.checkpoint.exists():
-            return None
-        try:
-            saved = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
-            settings, state = saved["run"], saved["state"]
-        except Exception as error:  # torch raises half a dozen types for a file it cannot read
-            raise ExportError(
-                f"{self.checkpoint} cannot be read ({type(error).__name__}): delete it to start over"
-            ) from error
-        if settings != self.settings:
-            keys = {*settings, *self.settings}
-            changed = ", ".join(sorted(key for key in keys if settings.get(key) != self.settings.get(key)))
-            raise ExportError(
-                f"{self.checkpoint} is of a run with other settings ({changed}): delete it or choose another folder"
-            )
-        return state  # type: ignore[no-any-return]
+
+def load_checkpoint(path: Path, settings: dict[str, Any] | None = None) -> dict[str, Any] | None:
+    """What a run left at `path`, or None; ExportError if it was one with other `settings`."""
+    if not path.exists():
+        return None
+    try:
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+        found, state = saved["run"], saved["state"]
+    except Exception as error:  # torch raises half a dozen types for a file it cannot read
+        raise ExportError(
+            f"{path} cannot be read ({type(error).__name__}): delete it to start over"
+        ) from error
+    if settings is not None and found != settings:
+        changed = sorted(key for key in {*found, *settings} if found.get(key) != settings.get(key))
+        raise ExportError(
+            f"{path} is of a run with other settings ({', '.join(changed)}): delete it or choose another folder"
+        )
+    return state  # type: ignore[no-any-return]

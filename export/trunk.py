@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from export.data import CaptionDataset
-from export.loop import History, Loop, LoopProgress, batch_rows
+from export.loop import History, Loop, LoopProgress, batch_rows, load_checkpoint
 from export.model import FEATURE_DIM, ScalePixels, default_device, inception_trunk
 from export.recipes import TrunkRecipe
 from itl_infer.text import TextProcessor
@@ -36,18 +36,23 @@ def train_trunk(
     recipe: TrunkRecipe,
     checkpoint: Path,
     *,
+    after: Path | None = None,
     progress: Callable[[LoopProgress], None] = lambda _state: None,
 ) -> tuple[nn.Module, History]:
     """A trunk that knows the things in `train`, and one row of figures per epoch.
 
     `pixels` (N, S, S, 3) uint8 belong to `train` row by row. Interrupted at any time, a second call continues from
-    the last checkpoint and ends with the same weights as a run in one piece.
+    the last checkpoint and ends with the same weights as a run in one piece. `after` is the checkpoint of a finished
+    run whose weights this one starts from.
     """
     device = default_device()
     torch.manual_seed(recipe.seed)
     trunk = inception_trunk()
     head = nn.Linear(FEATURE_DIM, len(processor.stems) + 1)
-    model = nn.Sequential(trunk, head).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = nn.Sequential(trunk, head)
+    if after is not None and (finished := load_checkpoint(after)):
+        model.load_state_dict(finished["model"])
+    model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
     )

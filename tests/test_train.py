@@ -203,6 +203,22 @@ def test_trunk_resumes_to_the_same_weights(tmp_path: Path, monkeypatch: pytest.M
     assert resumed_history == history
 
 
+def test_a_second_run_starts_from_the_weights_of_the_first(tmp_path: Path) -> None:
+    first, history = run_trunk(tmp_path / "first.pt")
+    still = replace(TRUNK_RECIPE, epochs=1, learning_rate=0.0)
+    second, again = train_trunk(
+        *coloured_squares(32, 1),
+        *coloured_squares(6, 2),
+        PROCESSOR,
+        still,
+        tmp_path / "second.pt",
+        after=tmp_path / "first.pt",
+    )
+    weights = [trunk.state_dict()["Mixed_7c.branch1x1.conv.weight"] for trunk in (first, second)]
+    assert torch.equal(*weights)
+    assert again[0]["train_loss"] < history[0]["train_loss"]
+
+
 def test_branches_and_trunk_can_be_trained_together(tmp_path: Path) -> None:
     torch.manual_seed(0)
     trunk = inception_trunk()
