@@ -1,10 +1,11 @@
-"""Exact cosine top-k on numpy: blocked products, a rising threshold, an order that no block decides.
+"""Exact cosine top-k on numpy: blocked products, a rising threshold, and an order that no block decides.
 
-What is guaranteed, for unit rows: the result is a function of one query, the embeddings and k alone. However
-the work is cut into blocks and batches, a query gives the same indices in the same order and the same scores
-to the last bit, alone or among ten thousand others. Float32 products only pick candidates, with a margin
-wider than their rounding error; candidates are scored again in float64, in one order of summation, and sorted
-by the score as returned (float32), equal scores by the lower index.
+Float32 products pick candidates, with a margin wider than their rounding errors; the candidates are scored
+again, each on its own and always in one order of summation. So for unit rows the result is a function of a
+query, the embeddings and k alone: on one machine a query has the same indices in the same order, and the same
+scores to the last bit, alone or among ten thousand others and wherever blocks begin. Another machine, whose
+processor sums in another order, may differ in the last bits of a score (within 1e-6), and so in the order of
+pictures that are that close.
 """
 
 from __future__ import annotations
@@ -15,18 +16,21 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.int64]
 
-_BLOCK_SCORES = 2**20  # scores computed at a time: 4 MiB, near enough to the cores to be read again
 _BLOCK_QUERIES = 256
-_BLOCK_RESCORED = 2**13  # rows scored again at a time: 8 MiB of float64 at 128 columns
-_SPARE_CANDIDATES = 64  # how far a query's candidates may outgrow what must be kept, on average
+_BLOCK_ROWS = 2**16  # at most
+_BLOCK_PRODUCTS = 2**22  # at a time: 16 MiB, which the cores' caches share
+_BLOCK_CANDIDATES = 2**24  # kept at a time: the k best of each query, and some more
+_BLOCK_SCORED = 2**11  # rows scored again at a time: 1 MiB at 128 columns
+_SPARE = 64  # candidates more than what must be kept, for each query, before they are thinned out
+_MANY_EQUAL = 2**12  # candidates too close to tell apart, from which on they are scored at once
 
 
 def rank(queries: Floats, embeddings: Floats, k: int) -> tuple[Indices, Floats]:
     """The k best rows for each query: indices (Q, k) int64 and scores (Q, k) float32, best first.
 
     `queries` (Q, D) and `embeddings` (N, D) are float32 with unit rows, so that a score is a cosine. k is cut
-    to N; equal scores are in order of index. Memory above the inputs and the result stays under about 100 MB
-    (more only where k is in the hundred thousands). Raises ValueError for k < 1 or shapes that do not fit.
+    to N; equal scores stand in order of index. Uses about 100 MB above its inputs and its result, more only
+    where k is in the hundred thousands. Raises ValueError for k < 1, for shapes that do not fit, and for NaN.
     """
     queries, embeddings = _as_rows(queries, "queries"), _as_rows(embeddings, "embeddings")
     if queries.shape[1] != embeddings.shape[1]:
@@ -34,15 +38,11 @@ def rank(queries: Floats, embeddings: Floats, k: int) -> tuple[Indices, Floats]:
     if k < 1:
         raise ValueError(f"k is {k}, expected 1 or more")
     k = min(k, len(embeddings))
-    indices = np.empty((len(queries), k), np.int64)
-    scores = np.empty((len(queries), k), np.float32)
-    if k == 0:
-        return indices, scores
-    step = max(1, min(_BLOCK_QUERIES, 2**21 // k))
-    for start in range(0, len(queries), step):
-        block = slice(start, start + step)
-        _rank_block(queries[block], embeddings, indices[block], scores[block])
-    return indices, scores
+    keys = np.empty((len(queries), k), np.uint64)
+    step = max(1, min(_BLOCK_QUERIES, _BLOCK_CANDIDATES // (2 * k + 1)))
+    for start in range(0, len(queries) if k else 0, step):
+        keys[start : start + step] = _best_keys(queries[start : start + step], embeddings, k)
+    return _rows_of(keys), _scores_of(keys)
 
 
 def _as_rows(array: Floats, name: str) -> Floats:
@@ -52,82 +52,119 @@ def _as_rows(array: Floats, name: str) -> Floats:
     return array
 
 
-def _rank_block(queries: Floats, embeddings: Floats, indices: Indices, scores: Floats) -> None:
-    """Fill (Q, k) `indices` and `scores` for a few queries."""
-    k = indices.shape[1]
+def _best_keys(queries: Floats, embeddings: Floats, k: int) -> npt.NDArray[np.uint64]:
+    """The keys (Q, k) of the best rows, ascending."""
     candidates = _Candidates(queries, embeddings, k)
-    step = max(_BLOCK_SCORES // len(queries), 1)
+    step = max(1, min(_BLOCK_ROWS, _BLOCK_PRODUCTS // len(queries)))
     for start in range(0, len(embeddings), step):
         rows = embeddings[start : start + step]
-        # (Q, n): a matrix-vector product for a lone query, which reads memory faster than a matrix product
-        products = (rows @ queries[0])[None] if len(queries) == 1 else queries @ rows.T
-        candidates.offer(products, start)
-    for i in range(len(queries)):
-        rows_of_query = candidates.rows_of(i)
-        exact = _exact_scores(queries[i], embeddings, rows_of_query)
-        best = np.lexsort((rows_of_query, -exact))[:k]
-        indices[i], scores[i] = rows_of_query[best], exact[best]
+        # A lone query is a matrix-vector product, which is done as fast as memory is read.
+        candidates.offer((rows @ queries[0])[None] if len(queries) == 1 else queries @ rows.T, start)
+    return candidates.best_keys()
 
 
 class _Candidates:
-    """Rows that may still be among the k best of each query, given what has been seen of their products.
+    """Rows that may be among the k best of each query, as far as is known from products seen so far.
 
-    A product p of a true score s has |p - s| <= error, whatever the order of summation. So k rows have true
-    scores of at least (k-th best product) - error, and a row whose product lies more than 2 error below the
-    k-th best cannot be among the k best: `thresholds` is that line, and only rises.
+    A product p of a true score s has |p - s| <= error, in whatever order it is summed. k rows have scores of at
+    least (k-th best product) - error, so that one whose product is more than 2 errors below the k-th best is
+    not among the k best: that line is the threshold of its query, and only rises.
     """
 
     def __init__(self, queries: Floats, embeddings: Floats, k: int) -> None:
         self._queries, self._embeddings, self._k = queries, embeddings, k
-        # Unit roundoff 2^-24, for each of D products and sums, and for the final rounding to float32.
-        norms = np.linalg.norm(queries, axis=1).astype(np.float32)  # (Q,)
-        self._margins = np.float32(2 * (queries.shape[1] + 2) * 2.0**-24 * 1.01) * norms
+        # Higham, Accuracy and Stability of Numerical Algorithms, 3.1: D products and sums, each rounded to
+        # within 2^-24, are off by D * 2^-24 * |q| |x| at most; a little more for the score's own rounding.
+        self._margins = np.float32(2.1 * (queries.shape[1] + 2) * 2**-24) * np.linalg.norm(queries, axis=1)
         self._thresholds = np.full(len(queries), -np.inf, np.float32)
-        # One entry per candidate, grouped by query after each `_thin_out`.
-        self._query = np.empty(0, np.int64)
+        self._query = np.empty(0, np.uint16)  # one entry of these three for each candidate
         self._row = np.empty(0, np.int64)
         self._product = np.empty(0, np.float32)
-        self._new: list[tuple[Indices, Indices, Floats]] = []
-        self._room = 0  # how many more may be taken in before thinning out
+        self._new: list[tuple[npt.NDArray[np.uint16], Indices, Floats]] = []
+        self._room = (self._k + _SPARE) * len(queries)
 
     def offer(self, products: Floats, first_row: int) -> None:
-        """Take in what passes the thresholds of (Q, n) `products` with the rows from `first_row` on."""
-        hit = np.flatnonzero(products.max(axis=1) >= self._thresholds)
-        if not len(hit):
-            return
-        passing = products[hit] >= self._thresholds[hit, None]
-        query, row = np.nonzero(passing)
-        self._new.append((hit[query], row + first_row, products[hit[query], row]))
-        self._room -= len(row)
+        """Take in those of the (Q, n) products with the rows from `first_row` on that pass the thresholds."""
+        n = products.shape[1]
+        if first_row == 0 and n > self._k:
+            self._thresholds = np.partition(products, n - self._k, axis=1)[:, n - self._k] - self._margins
+        passing = np.flatnonzero(products >= self._thresholds[:, None])
+        query, row = np.divmod(passing, n)
+        self._new.append((query.astype(np.uint16), row + first_row, products.reshape(-1)[passing]))
+        self._room -= len(passing)
         if self._room < 0:
             self._thin_out()
 
-    def rows_of(self, query: int) -> Indices:
-        if self._new:
-            self._thin_out()
-        start, stop = np.searchsorted(self._query, [query, query + 1])
-        return self._row[start:stop]
+    def best_keys(self) -> npt.NDArray[np.uint64]:
+        """The keys (Q, k) of the best rows, ascending. ValueError where NaN left fewer than k."""
+        self._gather()
+        keys = self._score(np.arange(len(self._row)))
+        best = [np.sort(keys[group])[: self._k] for group in self._groups()]
+        if any(len(row) < self._k for row in best):
+            raise ValueError("queries or embeddings hold NaN")
+        return np.array(best)
+
+    def _gather(self) -> None:
+        """Join what is new to what was kept, all in order of query."""
+        query, row, product = zip((self._query, self._row, self._product), *self._new, strict=True)
+        self._new = []
+        queries = np.concatenate(query)
+        order = np.argsort(queries, kind="stable")
+        self._query = queries[order]
+        self._row = np.concatenate(row)[order]
+        self._product = np.concatenate(product)[order]
+
+    def _groups(self) -> list[slice]:
+        """Where the candidates of each query are, once gathered."""
+        ends = np.searchsorted(self._query, np.arange(len(self._queries)), side="right").tolist()
+        return [slice(start, end) for start, end in zip([0, *ends], ends, strict=False)]
 
     def _thin_out(self) -> None:
-        query = np.concatenate([self._query, *(new[0] for new in self._new)])
-        row = np.concatenate([self._row, *(new[1] for new in self._new)])
-        product = np.concatenate([self._product, *(new[2] for new in self._new)])
-        self._new = []
-        order = np.lexsort((row, -product, query))
-        query, row, product = query[order], row[order], product[order]
-        starts = np.searchsorted(query, np.arange(len(self._queries)))
-        kth = starts + self._k - 1
-        full = kth < np.append(starts[1:], len(query))
-        self._thresholds[full] = product[kth[full]] - self._margins[full]
-        keep = product >= self._thresholds[query]
-        self._query, self._row, self._product = query[keep], row[keep], product[keep]
-        self._room = len(self._row) + _SPARE_CANDIDATES * len(self._queries)
+        """Raise the thresholds, and drop what no longer passes."""
+        self._gather()
+        kept = []
+        for query, group in enumerate(self._groups()):
+            product = self._product[group]
+            if len(product) > self._k:
+                kth_best = np.partition(product, len(product) - self._k)[len(product) - self._k]
+                self._thresholds[query] = kth_best - self._margins[query]
+            passing = np.flatnonzero(product >= self._thresholds[query]) + group.start
+            if len(passing) > 2 * self._k + _MANY_EQUAL:  # many of nearly one score, as of copies
+                passing = passing[np.argsort(self._score(passing))[: self._k]]
+            kept.append(passing)
+        keep = np.concatenate(kept)
+        self._query, self._row, self._product = self._query[keep], self._row[keep], self._product[keep]
+        self._room = len(keep) + _SPARE * len(self._queries)
+
+    def _score(self, candidates: Indices) -> npt.NDArray[np.uint64]:
+        """The keys (n,) of some candidates, from scores that depend on nothing but query and row."""
+        scores = np.empty(len(candidates), np.float32)
+        for start in range(0, len(candidates), _BLOCK_SCORED):
+            some = candidates[start : start + _BLOCK_SCORED]
+            np.einsum(
+                "nd,nd->n",
+                self._queries[self._query[some]],
+                self._embeddings[self._row[some]],
+                out=scores[start : start + _BLOCK_SCORED],
+            )
+        return _keys_of(self._row[candidates], scores)
 
 
-def _exact_scores(query: Floats, embeddings: Floats, rows: Indices) -> Floats:
-    """Cosines (n,) with the given rows, each summed in float64 in the same order whatever n is."""
-    exact = np.empty(len(rows), np.float32)
-    for start in range(0, len(rows), _BLOCK_RESCORED):
-        block = slice(start, start + _BLOCK_RESCORED)
-        exact[block] = np.multiply(embeddings[rows[block]], query, dtype=np.float64).sum(axis=1)
-    return exact
+# A key is 64 bits whose order is that of results: the higher score first, of equal ones the lower row. Its
+# upper half is the score, with the bits of a float32 turned so that they ascend while the score descends.
+
+
+def _keys_of(rows: Indices, scores: Floats) -> npt.NDArray[np.uint64]:
+    bits = (scores + np.float32(0)).view(np.uint32)  # one zero: -0 + 0 = 0
+    descending = np.where(bits >> 31, bits, ~bits & np.uint32(0x7FFFFFFF))
+    return descending.astype(np.uint64) << np.uint64(32) | rows.astype(np.uint64)
+
+
+def _scores_of(keys: npt.NDArray[np.uint64]) -> Floats:
+    descending = (keys >> np.uint64(32)).astype(np.uint32)
+    bits = np.where(descending >> 31, descending, ~descending & np.uint32(0x7FFFFFFF))
+    return bits.astype(np.uint32).view(np.float32)
+
+
+def _rows_of(keys: npt.NDArray[np.uint64]) -> Indices:
+    return (keys & np.uint64(0xFFFFFFFF)).astype(np.int64)
