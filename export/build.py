@@ -14,6 +14,7 @@ from export.data import CaptionDataset
 from export.errors import ExportError
 from export.evaluate import Figures
 from export.features import features_of, pixels_of
+from export.from_keras.inception import keras_trunk, weights_file
 from export.loop import LoopProgress
 from export.make_bundle import Gallery, Trained, make_bundle
 from export.model import MIN_SIDE, ImageEncoder, default_device, load_trunk, save_trunk, weights_sha256
@@ -27,7 +28,7 @@ from itl_infer.text import DEFAULT_TEXT_RULES, TextProcessor, build_vocabulary
 
 @dataclass(frozen=True)
 class BuildSettings:
-    """What to build. `inception` says where the trunk's weights come from: imagenet, none or a .pth file."""
+    """What to build. `inception` is where the trunk's weights come from: imagenet, keras, none or a file."""
 
     name: str
     domain: str
@@ -126,6 +127,9 @@ def _trunk(
     work: Path,
     reporter: Reporter,
 ) -> nn.Module:
+    if settings.inception == "keras" or settings.inception.endswith(".h5"):
+        trunk = keras_trunk(weights_file(settings.inception, reporter.progress))
+        return trunk.to(default_device())
     if settings.inception != "none":
         return load_trunk(settings.inception).to(default_device()).eval()
     trained = work / "trunk" / "trunk.pth"

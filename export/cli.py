@@ -123,8 +123,9 @@ def starter(out: Path, work: Path, font: Path | None) -> None:
     "--inception",
     default="imagenet",
     show_default=True,
-    metavar="imagenet|none|PATH",
-    help="Weights of the trunk: torchvision's, none (train it on these pictures first), or a .pth file.",
+    metavar="imagenet|keras|none|PATH",
+    help="Weights of the trunk: torchvision's, Keras' (fetched once), none (train it on these pictures first), "
+    "or a file: .pth, or Keras' no-top .h5.",
 )
 @click.option("--side", type=click.IntRange(min=75), default=256, show_default=True, help="Pixels a side.")
 @click.option("--epochs", type=click.IntRange(min=1), default=Recipe.epochs, show_default=True)

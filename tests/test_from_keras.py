@@ -28,16 +28,19 @@ from click.testing import CliRunner
 from torch import Tensor, nn
 
 from export import from_keras
+from export.build import BuildSettings, build
 from export.cli import main
+from export.data import CaptionDataset, CaptionedImage
 from export.errors import ExportError
 from export.from_keras import find_keras_files, read_keras
 from export.from_keras import inception as inception_module
 from export.from_keras.fetch import fetch
 from export.from_keras.hdf5 import read_stack
-from export.from_keras.inception import keras_trunk, official_weights
+from export.from_keras.inception import keras_trunk, weights_file
 from export.from_keras.stack import KerasTextEncoder, read_branch, text_encoder
 from export.from_keras.tokenizer import read_stems
 from export.model import FEATURE_DIM, ImageEncoder, inception_trunk, l2_normalize
+from export.report import Reporter
 from export.to_onnx import export_image_encoder, export_text_encoder
 from export.torchvision_models import torchvision_models
 from itl_infer.bundle import load_bundle, verify_bundle
@@ -738,6 +741,12 @@ class TestCommand:
             embeddings = encoder(torch.from_numpy(pixels)[None]).numpy()
         assert np.abs(bundle.embed_images([picture]) - embeddings).max() < TOLERANCE
 
+    def test_build_takes_a_trunk_from_keras_too(self, tmp_path: Path) -> None:
+        examples = tuple(CaptionedImage("a.jpg", ("a dog",), split) for split in ("train", "val", "test"))
+        settings = BuildSettings(name="n", domain="d", inception=str(tmp_path / "absent.h5"))
+        with pytest.raises(ExportError, match=r"absent\.h5: give the path of a Keras"):
+            build(CaptionDataset("x", tmp_path, examples), settings, tmp_path, tmp_path / "out", Reporter())
+
     def test_errors(self, tmp_path: Path) -> None:
         result = CliRunner().invoke(main, ["from-keras", "--image-model", str(IMAGE_MODEL)])
         assert result.exit_code == 2
@@ -892,7 +901,7 @@ class TestFetch:
         monkeypatch.setattr(inception_module, "OFFICIAL_URL", storage.url)
         monkeypatch.setattr(inception_module, "OFFICIAL_MD5", MD5)
         monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-        assert official_weights() == tmp_path / "checkpoints" / "weights.h5"
+        assert weights_file("keras") == tmp_path / "checkpoints" / "weights.h5"
         with pytest.raises(ExportError, match="is damaged or no Keras"):
             read_keras(IMAGE_MODEL, TEXT_MODEL, TOKENIZER, "keras")
         assert storage.ranges == [None]

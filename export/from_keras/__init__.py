@@ -10,7 +10,7 @@ from pathlib import Path
 from torch import nn
 
 from export.errors import ExportError
-from export.from_keras.inception import keras_trunk, official_weights
+from export.from_keras.inception import keras_trunk, weights_file
 from export.from_keras.stack import input_width, output_width, read_branch, text_encoder
 from export.from_keras.tokenizer import read_stems
 from export.model import FEATURE_DIM, ImageEncoder, TextEncoder
@@ -74,7 +74,7 @@ def read_keras(
             f"{image_model} gives {output_width(image_branch)} values, {text_model} "
             f"{output_width(text_branch)}: they are not of one training run"
         )
-    weights = official_weights(progress) if inception == "keras" else Path(inception)
+    weights = weights_file(inception, progress)
     trunk = keras_trunk(weights)
     return KerasModel(
         ImageEncoder(trunk, nn.Sequential(*image_branch), pixel_scaling).eval().requires_grad_(False),

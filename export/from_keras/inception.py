@@ -24,8 +24,13 @@ OFFICIAL_URL = (
 OFFICIAL_MD5 = "bcbd6486424b2319ff4ef7d526e38f63"
 
 
-def official_weights(progress: Callable[[int, int], None] | None = None) -> Path:
-    """The file that Keras itself uses, fetched once into torch's folder for such files (see TORCH_HOME)."""
+def weights_file(inception: str, progress: Callable[[int, int], None] | None = None) -> Path:
+    """The path `inception`, or for "keras" the file that Keras itself uses, with `progress(bytes, total)`.
+
+    It is fetched once, into torch's folder for such files (see TORCH_HOME).
+    """
+    if inception != "keras":
+        return Path(inception)
     folder = Path(torch.hub.get_dir()) / "checkpoints"
     return fetch(OFFICIAL_URL, folder / OFFICIAL_URL.rpartition("/")[2], OFFICIAL_MD5, progress)
 
