@@ -18,7 +18,7 @@ Indices = npt.NDArray[np.int64]
 
 _BLOCK_QUERIES = 256
 _BLOCK_ROWS = 2**16  # at most
-_BLOCK_PRODUCTS = 2**22  # at a time: 16 MiB, which the cores' caches share
+_BLOCK_PRODUCTS = 2**21  # at a time: 8 MiB, which stay in the cache that the cores share
 _BLOCK_CANDIDATES = 2**24  # kept at a time: the k best of each query, and some more
 _BLOCK_SCORED = 2**11  # rows scored again at a time: 1 MiB at 128 columns
 _SPARE = 64  # candidates more than what must be kept, for each query, before they are thinned out
@@ -29,8 +29,8 @@ def rank(queries: Floats, embeddings: Floats, k: int) -> tuple[Indices, Floats]:
     """The k best rows for each query: indices (Q, k) int64 and scores (Q, k) float32, best first.
 
     `queries` (Q, D) and `embeddings` (N, D) are float32 with unit rows, so that a score is a cosine. k is cut
-    to N; equal scores stand in order of index. Uses about 100 MB above its inputs and its result, more only
-    where k is in the hundred thousands. Raises ValueError for k < 1, for shapes that do not fit, and for NaN.
+    to N; equal scores stand in order of index. Uses less than 200 MB above its inputs and its result,
+    more only where k is in the hundred thousands. Raises ValueError for k < 1, for shapes that do not fit, and for NaN.
     """
     queries, embeddings = _as_rows(queries, "queries"), _as_rows(embeddings, "embeddings")
     if queries.shape[1] != embeddings.shape[1]:
@@ -77,77 +77,84 @@ class _Candidates:
         # within 2^-24, are off by D * 2^-24 * |q| |x| at most; a little more for the score's own rounding.
         self._margins = np.float32(2.1 * (queries.shape[1] + 2) * 2**-24) * np.linalg.norm(queries, axis=1)
         self._thresholds = np.full(len(queries), -np.inf, np.float32)
-        self._query = np.empty(0, np.uint16)  # one entry of these three for each candidate
-        self._row = np.empty(0, np.int64)
-        self._product = np.empty(0, np.float32)
-        self._new: list[tuple[npt.NDArray[np.uint16], Indices, Floats]] = []
+        # Of each candidate: query, row, product. The first part is in order of query, what is new behind it.
+        self._parts: list[tuple[npt.NDArray[np.uint16], Indices, Floats]] = []
         self._room = (self._k + _SPARE) * len(queries)
 
     def offer(self, products: Floats, first_row: int) -> None:
         """Take in those of the (Q, n) products with the rows from `first_row` on that pass the thresholds."""
         n = products.shape[1]
         if first_row == 0 and n > self._k:
-            self._thresholds = np.partition(products, n - self._k, axis=1)[:, n - self._k] - self._margins
+            self._thresholds = _below_kth_best(products, self._k) - self._margins
         passing = np.flatnonzero(products >= self._thresholds[:, None])
         query, row = np.divmod(passing, n)
-        self._new.append((query.astype(np.uint16), row + first_row, products.reshape(-1)[passing]))
+        self._parts.append((query.astype(np.uint16), row + first_row, products.reshape(-1)[passing]))
         self._room -= len(passing)
         if self._room < 0:
             self._thin_out()
 
     def best_keys(self) -> npt.NDArray[np.uint64]:
         """The keys (Q, k) of the best rows, ascending. ValueError where NaN left fewer than k."""
-        self._gather()
-        keys = self._score(np.arange(len(self._row)))
-        best = [np.sort(keys[group])[: self._k] for group in self._groups()]
+        query, row, _ = self._gather()
+        keys = self._score(query, row)
+        best = [np.sort(keys[group])[: self._k] for group in self._groups(query)]
         if any(len(row) < self._k for row in best):
             raise ValueError("queries or embeddings hold NaN")
         return np.array(best)
 
-    def _gather(self) -> None:
-        """Join what is new to what was kept, all in order of query."""
-        query, row, product = zip((self._query, self._row, self._product), *self._new, strict=True)
-        self._new = []
-        queries = np.concatenate(query)
-        order = np.argsort(queries, kind="stable")
-        self._query = queries[order]
-        self._row = np.concatenate(row)[order]
-        self._product = np.concatenate(product)[order]
+    def _gather(self) -> tuple[npt.NDArray[np.uint16], Indices, Floats]:
+        """All candidates, in order of query."""
+        if len(self._parts) == 1:
+            return self._parts[0]
+        query, row, product = (np.concatenate(part) for part in zip(*self._parts, strict=True))
+        order = np.argsort(query, kind="stable")
+        return query[order], row[order], product[order]
 
-    def _groups(self) -> list[slice]:
-        """Where the candidates of each query are, once gathered."""
-        ends = np.searchsorted(self._query, np.arange(len(self._queries)), side="right").tolist()
+    def _groups(self, query: npt.NDArray[np.uint16]) -> list[slice]:
+        """Where the candidates of each query are."""
+        ends = np.searchsorted(query, np.arange(len(self._queries)), side="right").tolist()
         return [slice(start, end) for start, end in zip([0, *ends], ends, strict=False)]
 
     def _thin_out(self) -> None:
         """Raise the thresholds, and drop what no longer passes."""
-        self._gather()
+        query, row, product = self._gather()
         kept = []
-        for query, group in enumerate(self._groups()):
-            product = self._product[group]
-            if len(product) > self._k:
-                kth_best = np.partition(product, len(product) - self._k)[len(product) - self._k]
-                self._thresholds[query] = kth_best - self._margins[query]
-            passing = np.flatnonzero(product >= self._thresholds[query]) + group.start
+        for i, group in enumerate(self._groups(query)):
+            of_query = product[group]
+            if len(of_query) > self._k:
+                place = len(of_query) - self._k
+                self._thresholds[i] = np.partition(of_query, place)[place] - self._margins[i]
+            passing = np.flatnonzero(of_query >= self._thresholds[i]) + group.start
             if len(passing) > 2 * self._k + _MANY_EQUAL:  # many of nearly one score, as of copies
-                passing = passing[np.argsort(self._score(passing))[: self._k]]
+                best = np.argsort(self._score(query[passing], row[passing]))[: self._k]
+                passing = passing[best]
             kept.append(passing)
         keep = np.concatenate(kept)
-        self._query, self._row, self._product = self._query[keep], self._row[keep], self._product[keep]
+        self._parts = [(query[keep], row[keep], product[keep])]
         self._room = len(keep) + _SPARE * len(self._queries)
 
-    def _score(self, candidates: Indices) -> npt.NDArray[np.uint64]:
+    def _score(self, query: npt.NDArray[np.uint16], row: Indices) -> npt.NDArray[np.uint64]:
         """The keys (n,) of some candidates, from scores that depend on nothing but query and row."""
-        scores = np.empty(len(candidates), np.float32)
-        for start in range(0, len(candidates), _BLOCK_SCORED):
-            some = candidates[start : start + _BLOCK_SCORED]
-            np.einsum(
-                "nd,nd->n",
-                self._queries[self._query[some]],
-                self._embeddings[self._row[some]],
-                out=scores[start : start + _BLOCK_SCORED],
-            )
-        return _keys_of(self._row[candidates], scores)
+        scores = np.empty(len(row), np.float32)
+        buffers = np.empty((2, min(_BLOCK_SCORED, len(row)), self._queries.shape[1]), np.float32)
+        for start in range(0, len(row), _BLOCK_SCORED):
+            block = slice(start, start + _BLOCK_SCORED)
+            x, y = buffers[:, : len(scores[block])]
+            np.take(self._queries, query[block], axis=0, out=x, mode="clip")  # "raise" would copy once more
+            np.take(self._embeddings, row[block], axis=0, out=y, mode="clip")
+            np.einsum("nd,nd->n", x, y, out=scores[block])
+        return _keys_of(row, scores)
+
+
+def _below_kth_best(products: Floats, k: int) -> Floats:
+    """A line (Q,) that at least k of each row of (Q, n) products reach, and few more; n > k.
+
+    The k-th best of the maxima of disjoint groups is such a line, and found far sooner than that of all.
+    """
+    size = max(1, products.shape[1] // (16 * k))
+    groups = products.shape[1] // size
+    maxima = products[:, : groups * size].reshape(len(products), size, groups).max(axis=1)
+    return np.partition(maxima, groups - k, axis=1)[:, groups - k]
 
 
 # A key is 64 bits whose order is that of results: the higher score first, of equal ones the lower row. Its
