@@ -16,6 +16,9 @@ class Recipe:
     learning_rate: float = 1e-3
     epochs: int = 60
     patience: int = 10  # epochs without a better val before the run ends
+    short_captions: float = (
+        0.0  # share of captions cut to some of their words, to be more like people's queries
+    )
     collapse_steps: int = 300  # steps in a row at the loss of a collapsed model before the run is stopped
     trunk_learning_rate: float = 1e-4  # only where the trunk is trained too
     shift: float = 0.1  # likewise: how far pictures are moved, as in TrunkRecipe

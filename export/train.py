@@ -133,7 +133,8 @@ def train(
         rows = batch_rows(recipe.seed, epoch, batch, recipe.batch_size, len(train_data))
         rng = np.random.default_rng((recipe.seed, epoch, batch))
         images = torch.from_numpy(np.array(train_data.images[rows])).to(device)
-        input_ids = torch.from_numpy(train_data.input_ids[train_data.one_caption_each(rows, rng)]).to(device)
+        input_ids = train_data.input_ids[train_data.one_caption_each(rows, rng)]
+        input_ids = torch.from_numpy(shorten(input_ids, recipe.short_captions, rng)).to(device)
         model.train()
         image_embeddings = model.embed_images(
             images, lambda x: augment(x, x.shape[-1], recipe.shift, recipe.zoom, rng)
@@ -165,6 +166,16 @@ def train(
     history = loop.run(train_step, epoch_end, progress)
     model.load_state_dict(kept["best"])
     return model.eval(), history
+
+
+def shorten(input_ids: np.ndarray[Any, Any], share: float, rng: np.random.Generator) -> np.ndarray[Any, Any]:
+    """(N, T) ids with a random `share` of the rows cut to some of their ids: any number from 1, any of them."""
+    counts = (input_ids > 0).sum(axis=1)
+    keep = np.where(
+        rng.random(len(input_ids)) < share, 1 + (rng.random(len(input_ids)) * counts).astype(int), counts
+    )
+    places = np.where(input_ids > 0, rng.random(input_ids.shape), 2.0).argsort(axis=1).argsort(axis=1)
+    return np.where(places < keep[:, None], input_ids, 0)
 
 
 @torch.inference_mode()

@@ -17,7 +17,7 @@ from export.errors import ExportError
 from export.loop import LoopProgress
 from export.model import FEATURE_DIM, inception_trunk, weights_sha256
 from export.recipes import Recipe, TrunkRecipe
-from export.train import TrainingData, embed, train
+from export.train import TrainingData, embed, shorten, train
 from export.trunk import augment, stem_targets, train_trunk
 from itl_infer.metrics import evaluate_retrieval
 from itl_infer.text import DEFAULT_TEXT_RULES, TextProcessor
@@ -162,6 +162,17 @@ def test_one_caption_each_is_the_pictures_own() -> None:
     assert set(drawn.ravel()) == {
         i for i, owner in enumerate(data.owners) if owner in set(rows)
     }  # each, in time
+
+
+def test_shortened_captions_keep_some_of_their_own_words() -> None:
+    ids = np.array([[5, 9, 2, 0], [7, 0, 0, 0], [0, 0, 0, 0]] * 200)
+    short = shorten(ids, 1.0, np.random.default_rng(0))
+    left = (short > 0).sum(axis=1)
+    assert set(left[::3]) == {1, 2, 3}  # never none of the words
+    assert set(left[1::3]) == {1}
+    assert ((short == ids) | (short == 0)).all()
+    assert np.array_equal(shorten(ids, 0.0, np.random.default_rng(0)), ids)
+    assert 0.2 < (shorten(ids, 0.5, np.random.default_rng(0))[::3] != ids[::3]).any(axis=1).mean() < 0.5
 
 
 # --- the trunk from nothing ---------------------------------------------------------------------------------
