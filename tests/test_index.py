@@ -19,6 +19,7 @@ import pytest
 from itl_infer.errors import FolderError, IndexStoreError
 from itl_infer.index import (
     Index,
+    Picture,
     check_index,
     disk,
     export_index,
@@ -26,6 +27,7 @@ from itl_infer.index import (
     read_status,
     remembered_paths,
     schema,
+    snapshot,
 )
 from itl_infer.index.snapshot import Layout
 from itl_infer.ingest import embed_again, embed_directory
@@ -273,6 +275,22 @@ def test_readers_in_threads_and_processes_see_whole_states(index: Index, photos:
     assert errors == b""
 
 
+def test_a_compaction_between_reading_the_database_and_the_files(
+    index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real_map = snapshot._map
+
+    def compact_then_map(*arguments: object) -> snapshot.Snapshot:
+        monkeypatch.setattr(snapshot, "_map", real_map)
+        prune(index.path)
+        return real_map(*arguments)
+
+    monkeypatch.setattr(snapshot, "_map", compact_then_map)
+    reader = Index.open(index.path, FakeBundle(), mode="r")
+    assert reader.state.generation == 2
+    assert_whole(reader)
+
+
 # --- bundles and formats
 
 
@@ -506,6 +524,16 @@ def test_check_finds_nothing_wrong_with_a_good_index(index: Index) -> None:
     assert (report.ok, report.rows, report.problems) == (True, 12, [])
 
 
+def test_check_finds_embeddings_that_are_no_unit_vectors(index: Index) -> None:
+    with index.writing() as writer:
+        for name, length in ((b"000.bmp", 1.01), (b"001.bmp", np.nan), (b"002.bmp", 1.0001)):
+            writer.add(Picture(1, name, 102, 0, b"digest"), index.embeddings[0] * np.float32(length))
+        writer.commit()
+    report = check_index(index.path)
+    assert report.problems == [f"row {row} ({row - 12:03}.bmp) is not of unit length" for row in (12, 13)]
+    assert report.damaged_rows == [12, 13]
+
+
 def _spoil(path: Path, offset: int, data: bytes) -> None:
     with path.open("r+b") as file:
         file.seek(offset)
@@ -519,7 +547,11 @@ def _spoil_record(folder: Path, sql: str) -> None:
 
 
 _DAMAGES = {
-    "a vector": (lambda f: _spoil(f / "vectors-000001.f32", 3 * 32 + 5, b"\xff"), 1, "row 3 (003.bmp) does not match"),
+    "a vector": (
+        lambda f: _spoil(f / "vectors-000001.f32", 3 * 32 + 5, b"\xff"),
+        1,
+        "row 3 (003.bmp) does not match",
+    ),
     "the last vectors": (lambda f: os.truncate(f / "vectors-000001.f32", 10 * 32), 2, "holds 10 of 12 rows"),
     "all vectors": (lambda f: (f / "vectors-000001.f32").unlink(), 12, "holds 0 of 12 rows"),
     "a name": (lambda f: _spoil(f / "paths-000001.nul", 3, b"x"), 0, "1 names are not those on record"),
@@ -741,19 +773,23 @@ def test_every_byte_is_on_the_disk_before_it_counts(
         real_sync(file)
         synced[Path(file.name).name] = Path(file.name).read_bytes()
 
+    def lose_power(copy: Path) -> None:
+        shutil.copytree(index.path, copy)
+        for path in copy.glob("*-*"):
+            path.write_bytes(synced.get(path.name, b"").ljust(path.stat().st_size, b"\0"))
+        assert check_index(copy).ok
+        assert_whole(Index.open(copy, FakeBundle()))
+
     monkeypatch.setattr("itl_infer.index.disk.sync", sync)
     monkeypatch.setattr("itl_infer.index.writer.sync", sync)
     write_pictures(photos / "more", 20, seed=100)
     embed_directory(photos, index, batch_size=3)
+    lose_power(index.path.parent / "after-commits.itl")
     for path in list(photos.glob("*.bmp"))[:10]:
         path.unlink()
     embed_directory(photos, index)
     assert index.state.generation == 2
-    for path in index.path.glob("*-*"):
-        kept = synced.get(path.name, b"")
-        path.write_bytes(kept.ljust(path.stat().st_size, b"\0"))
-    assert check_index(index.path).ok
-    assert_whole(Index.open(index.path, FakeBundle()))
+    lose_power(index.path.parent / "after-a-compaction.itl")
 
 
 def test_commits_are_synced_to_the_disk(index: Index) -> None:

@@ -148,8 +148,11 @@ class Index:
             _require_same_bundle(self.path, writer.state, self.bundle)
             try:
                 yield writer
-            finally:
-                self.refresh()
+            except BaseException:
+                with contextlib.suppress(IndexStoreError):  # the first error says more
+                    self.refresh()
+                raise
+            self.refresh()
 
 
 def _take_snapshot(path: Path, bundle: Bundle | None, *, may_be_new: bool) -> Snapshot:

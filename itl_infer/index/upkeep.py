@@ -118,12 +118,13 @@ def prune(path: str | os.PathLike[str], *, wait: bool = False) -> Pruned:
             with store_errors(folder):
                 known = writer.connection.execute(_KNOWN_FILES, {"root": root.id}).fetchall()
             gone = [(name, state) for name, state in known if root.has_file(name) is False]
-            for name, state in gone:
-                writer.drop(root.id, name)
-                pictures += state == RowState.LIVE
+            pictures += sum(state == RowState.LIVE for _, state in gone)
             if len(gone) == len(known):
                 writer.forget_root(root.id)
                 forgotten.append(str(root.folder))
+                continue
+            for name, _ in gone:
+                writer.drop(root.id, name)
         writer.commit()
         writer.compact()
     return Pruned(pictures, tuple(forgotten))

@@ -150,6 +150,10 @@ class Writer:
     def set_state(self, row: int, state: RowState) -> None:
         self._change("UPDATE pictures SET state = ? WHERE row = ?", int(state), row)
 
+    def set_states(self, rows: str, state: RowState) -> None:
+        """`set_state` for all that SELECT row FROM `rows` gives at the commit, temporary tables included."""
+        self._change(f"UPDATE pictures SET state = ? WHERE row IN (SELECT row FROM {rows})", int(state))
+
     def embedding(self, row: int) -> npt.NDArray[np.float32]:
         """The stored embedding (D,) of a committed row, whatever its state."""
         width = self.state.embed_dim * 4

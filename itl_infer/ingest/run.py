@@ -24,7 +24,7 @@ from itl_infer.index import UNIT_TOLERANCE, FailedFile, Index, Picture, Writer
 from itl_infer.index.disk import database_errors
 from itl_infer.index.schema import RowState
 from itl_infer.index.upkeep import remembered_paths
-from itl_infer.ingest.survey import Item, Survey, Target
+from itl_infer.ingest.survey import EXCLUDED_ROWS, GONE_ROWS, WANTED_AGAIN_ROWS, Item, Survey, Target
 from itl_infer.ingest.walk import UNKNOWN
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def embed_directory(
     with index.writing(wait=wait) as writer, database_errors(index.path):
         survey = Survey(writer, max_megapixels=max_megapixels, retry_failed=retry_failed)
         survey.look(targets, prune=prune)
-        if not (survey.seen or survey.excluded_rows or survey.gone_rows()):
+        if not (survey.seen or survey.excluded or survey.gone):
             raise _nothing_found(targets)
         run = _Run(bundle, writer, survey, report, max_megapixels, batch_size or DEFAULT_BATCH_SIZE, progress)
         run.settle_known()
@@ -224,12 +224,10 @@ class _Run:
         report.unchanged += survey.unchanged
         report.known_failures += survey.known_failures
         report.failed += [Failure(*problem) for problem in survey.problems]
-        for row in survey.excluded_rows:
-            self._writer.set_state(row, RowState.ASIDE)
-            report.set_aside += 1
-        for row in survey.rows_wanted_again():
-            self._writer.set_state(row, RowState.LIVE)
-            report.reused += 1
+        report.set_aside += survey.excluded
+        report.reused += survey.wanted_again
+        self._writer.set_states(EXCLUDED_ROWS, RowState.ASIDE)
+        self._writer.set_states(WANTED_AGAIN_ROWS, RowState.LIVE)
         for root, path in survey.vanished_failures:
             self._writer.drop(root, path)
 
@@ -250,10 +248,8 @@ class _Run:
 
     def remove_gone(self) -> None:
         """Drop the rows whose pictures are gone and did not turn up under another name."""
-        gone = self._survey.gone_rows()
-        for row in gone:
-            self._writer.set_state(row, RowState.GONE)
-        self._report.removed += len(gone)
+        self._report.removed += self._survey.gone
+        self._writer.set_states(GONE_ROWS, RowState.GONE)
         self._writer.commit()
 
     def _read_ahead(self, workers: int) -> Generator[Future[_Reading], None, None]:

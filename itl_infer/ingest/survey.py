@@ -22,9 +22,15 @@ _TABLES = (
     f"CREATE TEMP TABLE seen ({_FILE}, PRIMARY KEY (root, path)) WITHOUT ROWID",
     f"CREATE TEMP TABLE todo (id INTEGER PRIMARY KEY, {_FILE}, picture_digest BLOB, failure_digest BLOB)",
     "CREATE TEMP TABLE gone (row INTEGER PRIMARY KEY, in_scope INTEGER)",
+    "CREATE TEMP TABLE excluded (row INTEGER PRIMARY KEY)",
 )
 
 _SAME_PICTURE = "temp.seen JOIN pictures USING (root, path, size, mtime_ns) WHERE state <> 2 AND state = {:d}"
+# What a survey found out about rows, for `Writer.set_states`.
+GONE_ROWS = "temp.gone WHERE in_scope"
+EXCLUDED_ROWS = "temp.excluded"
+WANTED_AGAIN_ROWS = _SAME_PICTURE.format(RowState.ASIDE)
+
 _SAME_FAILURE = (
     "temp.seen JOIN failures USING (root, path, size, mtime_ns)"
     " WHERE max_megapixels >= :max_megapixels AND NOT :retry_failed"
@@ -63,8 +69,8 @@ class Target:
         return self._identity is not None
 
     def went_away(self) -> bool:
-        """Whether another folder, or none, has taken its place, as when a drive is pulled out."""
-        return self._identify() != self._identity
+        """Whether a folder has been replaced by another, or by none, as when a drive is pulled out."""
+        return self.walk is not None and self._identify() != self._identity
 
     def files(self) -> Iterable[FoundFile]:
         """What there is to embed; a single file whatever its name."""
@@ -112,7 +118,6 @@ class Survey:
         self._places: dict[str, tuple[int, bytes]] = {}
         for table in _TABLES:
             self._connection.execute(table)
-        self.excluded_rows: set[int] = set()  # their picture is there, but left out now
         self.vanished_failures: set[tuple[int, bytes]] = set()
         self.problems: list[tuple[str, str]] = []  # folders that could not be listed, and why
 
@@ -185,7 +190,7 @@ class Survey:
                     self._connection.execute("INSERT OR REPLACE INTO temp.gone VALUES (?, TRUE)", (row,))
                     lost += state == RowState.LIVE
                 elif is_there and state == RowState.LIVE:
-                    self.excluded_rows.add(row)
+                    self._connection.execute("INSERT OR IGNORE INTO temp.excluded VALUES (?)", (row,))
             self.vanished_failures.update(self._unseen("root, path", "failures", scope))
         return lost
 
@@ -224,20 +229,24 @@ class Survey:
     def todo(self) -> int:
         return self._count("temp.todo")
 
+    @property
+    def gone(self) -> int:
+        """Rows whose picture is gone from the targets, and not found under another name so far."""
+        return self._count(GONE_ROWS)
+
+    @property
+    def excluded(self) -> int:
+        """Rows whose picture is there, but left out now."""
+        return self._count(EXCLUDED_ROWS)
+
+    @property
+    def wanted_again(self) -> int:
+        """Rows set aside whose picture is no longer left out."""
+        return self._count(WANTED_AGAIN_ROWS)
+
     def _count(self, source: str) -> int:
         (count,) = self._connection.execute(f"SELECT count(*) FROM {source}", self._options).fetchone()
         return int(count)
-
-    def rows_wanted_again(self) -> list[int]:
-        """Rows set aside whose picture is no longer left out."""
-        return self._rows(_SAME_PICTURE.format(RowState.ASIDE))
-
-    def gone_rows(self) -> list[int]:
-        """Rows whose picture is gone from the targets, and was not found under another name."""
-        return self._rows("temp.gone WHERE in_scope")
-
-    def _rows(self, source: str) -> list[int]:
-        return [row for (row,) in self._connection.execute(f"SELECT row FROM {source}")]
 
     def items(self) -> Iterator[Item]:
         """The files to be read, in order."""
