@@ -1,9 +1,12 @@
-"""The triplet ranking loss of the original system, over all negatives of a batch."""
+"""Losses over all pairs of a batch: the triplet ranking loss of the original system, and a symmetric softmax."""
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 
 def triplet_ranking_loss(image_embeddings: Tensor, text_embeddings: Tensor, margin: float) -> Tensor:
@@ -22,6 +25,17 @@ def triplet_ranking_loss(image_embeddings: Tensor, text_embeddings: Tensor, marg
     return ((to_texts + to_images) * off_diagonal).sum() / len(scores)
 
 
-def collapsed_loss(batch_size: int, margin: float) -> float:
-    """The loss of a model that gives every input the same embedding: 2 x margin x (n - 1)."""
-    return 2 * margin * (batch_size - 1)
+def softmax_loss(image_embeddings: Tensor, text_embeddings: Tensor, temperature: float) -> Tensor:
+    """Cross entropy of finding the own text among the batch's, plus that of finding the own picture.
+
+    InfoNCE both ways (van den Oord et al. 2018, arXiv:1807.03748; Radford et al. 2021, arXiv:2103.00020): near
+    negatives weigh most, the more so the lower the temperature. Shapes as for the triplet loss.
+    """
+    scores = image_embeddings @ text_embeddings.T / temperature
+    own = torch.arange(len(scores), device=scores.device)
+    return F.cross_entropy(scores, own) + F.cross_entropy(scores.T, own)
+
+
+def collapsed_loss(batch_size: int, margin: float, temperature: float | None = None) -> float:
+    """The loss of a model that gives every input the same embedding: 2 x margin x (n - 1), or 2 ln n."""
+    return 2 * margin * (batch_size - 1) if temperature is None else 2 * math.log(batch_size)

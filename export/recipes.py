@@ -13,6 +13,7 @@ class Recipe:
     name: str = "original"
     batch_size: int = 64
     margin: float = 0.5
+    temperature: float | None = None  # with one, the softmax loss takes the place of the triplet loss
     learning_rate: float = 1e-3
     epochs: int = 60
     patience: int = 10  # epochs without a better val before the run ends

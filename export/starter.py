@@ -20,7 +20,7 @@ SETTINGS = BuildSettings(
     domain="drawn scenes made of emoji (postcards); not photographs",
     inception="none",
     image_rules=ImageRules(side=160),
-    recipe=Recipe(name="short captions", short_captions=0.5),
+    recipe=Recipe(name="softmax", batch_size=256, temperature=0.1, short_captions=0.8),
     # Most of the training on fewer pixels, zoomed in so that things are as large as they are in use (Touvron et al.
     # 2019, arXiv:1906.06423), at two thirds of the cost; then as many pixels as in use.
     trunk_recipes=(

@@ -1,4 +1,4 @@
-"""Trains the two branches with the triplet ranking loss, on cached trunk features or together with the trunk."""
+"""Trains the two branches, on cached trunk features or together with the trunk."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from export.data import CaptionDataset
 from export.errors import ExportError
 from export.loop import History, Loop, LoopProgress, batch_rows
-from export.loss import collapsed_loss, triplet_ranking_loss
+from export.loss import collapsed_loss, softmax_loss, triplet_ranking_loss
 from export.model import ScalePixels, TextEncoder, default_device, image_branch, l2_normalize
 from export.recipes import Recipe
 from export.trunk import augment
@@ -127,7 +127,7 @@ def train(
         },
         kept=kept,
     )
-    hopeless = 0.999 * collapsed_loss(recipe.batch_size, recipe.margin)
+    hopeless = 0.999 * collapsed_loss(recipe.batch_size, recipe.margin, recipe.temperature)
 
     def train_step(epoch: int, batch: int) -> float:
         rows = batch_rows(recipe.seed, epoch, batch, recipe.batch_size, len(train_data))
@@ -139,7 +139,7 @@ def train(
         image_embeddings = model.embed_images(
             images, lambda x: augment(x, x.shape[-1], recipe.shift, recipe.zoom, rng)
         )
-        loss = triplet_ranking_loss(image_embeddings, model.text_encoder(input_ids), recipe.margin)
+        loss = batch_loss(image_embeddings, model.text_encoder(input_ids), recipe)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
@@ -148,7 +148,8 @@ def train(
         if kept["stuck_steps"] >= recipe.collapse_steps:
             raise ExportError(
                 f"the model has collapsed: for {recipe.collapse_steps} steps the loss stood at {value:.2f} ="
-                " 2 x margin x (n - 1), which is what equal embeddings for every input give;"
+                f" {'2 x margin x (n - 1)' if recipe.temperature is None else '2 ln n'}, which is what equal embeddings"
+                " for every input give;"
                 f" lower the learning rate or change the seed, and delete {loop.checkpoint}"
             )
         return value
@@ -166,6 +167,13 @@ def train(
     history = loop.run(train_step, epoch_end, progress)
     model.load_state_dict(kept["best"])
     return model.eval(), history
+
+
+def batch_loss(image_embeddings: Tensor, text_embeddings: Tensor, recipe: Recipe) -> Tensor:
+    """The recipe's loss of (n, D) unit rows, row i of one belonging to row i of the other."""
+    if recipe.temperature is None:
+        return triplet_ranking_loss(image_embeddings, text_embeddings, recipe.margin)
+    return softmax_loss(image_embeddings, text_embeddings, recipe.temperature)
 
 
 def shorten(input_ids: np.ndarray[Any, Any], share: float, rng: np.random.Generator) -> np.ndarray[Any, Any]:
@@ -203,7 +211,7 @@ def validate(model: TwoBranch, data: TrainingData, recipe: Recipe) -> dict[str, 
     for start in range(0, len(order) - recipe.batch_size + 1, recipe.batch_size):
         rows = order[start : start + recipe.batch_size]
         pair = torch.from_numpy(images[rows]), torch.from_numpy(texts[chosen[rows]])
-        losses.append(triplet_ranking_loss(*pair, recipe.margin).item())
+        losses.append(batch_loss(*pair, recipe).item())
     figures = evaluate_retrieval(texts, images, data.owners.tolist())
     return {
         "val_loss": float(np.mean(losses)) if losses else float("nan"),
@@ -223,7 +231,7 @@ def write_loss_curve(history: History, folder: Path) -> None:
     epochs = [row["epoch"] for row in history]
     for key, label in (("train_loss", "train"), ("val_loss", "val")):
         losses.plot(epochs, [row[key] for row in history], label=label)
-    losses.set(xlabel="epoch", ylabel="triplet ranking loss", ylim=(0, None))
+    losses.set(xlabel="epoch", ylabel="loss", ylim=(0, None))
     for key, label in (("val_t2i_recall_at_10", "text to image"), ("val_i2t_recall_at_10", "image to text")):
         recalls.plot(epochs, [100 * row[key] for row in history], label=label)
     recalls.set(xlabel="epoch", ylabel="recall at 10 on val, %", ylim=(0, 100))

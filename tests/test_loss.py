@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 torch = pytest.importorskip("torch", reason="the training side needs the extra: pip install -e .[export]")
 
-from export.loss import collapsed_loss, triplet_ranking_loss
+from export.loss import collapsed_loss, softmax_loss, triplet_ranking_loss
 from export.model import l2_normalize
 
 
@@ -35,3 +37,11 @@ def test_equal_embeddings_give_the_collapsed_loss() -> None:
     same = torch.ones(64, 4) / 2
     assert triplet_ranking_loss(same, same, 0.5).item() == pytest.approx(collapsed_loss(64, 0.5))
     assert collapsed_loss(64, 0.5) == 63.0  # as in the original's published curve
+
+
+def test_softmax_loss_by_hand() -> None:
+    x = torch.eye(2)
+    own = math.log(1 + math.exp(-1 / 0.5))  # scores 1 and 0, temperature a half
+    assert softmax_loss(x, x, 0.5).item() == pytest.approx(2 * own)
+    same = torch.ones(64, 4) / 2
+    assert softmax_loss(same, same, 0.07).item() == pytest.approx(collapsed_loss(64, 0.5, 0.07), rel=1e-4)
