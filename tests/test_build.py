@@ -202,9 +202,7 @@ def test_a_graph_that_differs_from_torch_is_refused(
     values[0] += 0.5
     bias.CopyFrom(onnx.numpy_helper.from_array(values, bias.name))
     onnx.save(model, tmp_path / "bent.onnx")
-    with pytest.raises(
-        ExportError, match=r"bent\.onnx: the graph differs from torch by .*, more than 1e-04"
-    ):
+    with pytest.raises(ExportError, match=r"bent\.onnx: the graph differs from torch by .*, more than 1e-04"):
         check_parity(encoder, torch.from_numpy(pixels[:5]), tmp_path / "bent.onnx")
 
 

@@ -794,8 +794,8 @@ def test_every_byte_is_on_the_disk_before_it_counts(
 
 def test_commits_are_synced_to_the_disk(index: Index) -> None:
     with index.writing() as writer:
-        assert writer.connection.execute("PRAGMA synchronous").fetchone() == (3,)  # EXTRA
-        assert writer.connection.execute("PRAGMA journal_mode").fetchone() == ("delete",)
+        assert writer.execute("PRAGMA synchronous") == [(3,)]  # EXTRA
+        assert writer.execute("PRAGMA journal_mode") == [("delete",)]
 
 
 @pytest.fixture

@@ -63,9 +63,9 @@ def told_of_commits(tell: Callable[[], object]) -> Iterator[None]:
 
     def telling(method: Callable[..., None]) -> Callable[..., None]:
         def call(writer: Writer, *arguments: object) -> None:
-            before = writer.connection.total_changes
+            before = writer._connection.total_changes
             method(writer, *arguments)
-            if writer.connection.total_changes != before:
+            if writer._connection.total_changes != before:
                 tell()
 
         return call

@@ -116,7 +116,7 @@ def prune(path: str | os.PathLike[str], *, wait: bool = False) -> Pruned:
         pictures, forgotten = 0, []
         for root in writer.roots().values():
             with store_errors(folder):
-                known = writer.connection.execute(_KNOWN_FILES, {"root": root.id}).fetchall()
+                known = writer.execute(_KNOWN_FILES, {"root": root.id})
             gone = [(name, state) for name, state in known if root.has_file(name) is False]
             pictures += sum(state == RowState.LIVE for _, state in gone)
             if len(gone) == len(known):

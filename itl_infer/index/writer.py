@@ -12,10 +12,10 @@ import shutil
 import sqlite3
 import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -85,13 +85,13 @@ class _Statement(NamedTuple):
 class Writer:
     """Changes an index: all that is called between two commits is on the disk after the second, or nothing.
 
-    `connection` is for questions, and for temporary tables; `lock` guards it where several threads ask.
+    One thread makes the changes; others may `execute` questions meanwhile.
     """
 
     def __init__(self, folder: Path, connection: sqlite3.Connection) -> None:
         self.folder = folder
-        self.connection = connection
-        self.lock = threading.Lock()
+        self._connection = connection
+        self._lock = threading.Lock()  # two threads in one statement would get each other's answers
         self.state = schema.read_state(connection)
         self._last_root = max(self.roots(), default=0)
         self._forget_pending()
@@ -103,8 +103,18 @@ class Writer:
     def _change(self, sql: str, *parameters: object) -> None:
         self._changes.append(_Statement(sql, parameters))
 
+    def execute(self, sql: str, parameters: Mapping[str, object] | Sequence[object] = ()) -> list[Any]:
+        """The answer to a question, or a change of temporary tables, at once. Safe from any thread."""
+        with self._lock:
+            return self._connection.execute(sql, parameters).fetchall()
+
+    def executemany(self, sql: str, parameters: Iterable[Sequence[object]]) -> int:
+        """Many changes of temporary tables at once; how many rows they changed."""
+        with self._lock, transaction(self._connection, "BEGIN"):
+            return self._connection.executemany(sql, parameters).rowcount
+
     def roots(self) -> dict[int, Root]:
-        return read_roots(self.connection, self.folder)
+        return read_roots(self._connection, self.folder)
 
     def add_root(self, folder: Path, *, is_whole: bool = True) -> Root:
         """Remember a folder, so that pictures can be added to it."""
@@ -161,8 +171,7 @@ class Writer:
             file.seek(row * width)
             vector = file.read(width)
             columns = "crc, root, path, size, mtime_ns, digest"
-            found = self.connection.execute(f"SELECT {columns} FROM pictures WHERE row = ?", (row,))
-            crc, *picture = found.fetchone()
+            [(crc, *picture)] = self.execute(f"SELECT {columns} FROM pictures WHERE row = ?", (row,))
         if checksum(Picture(*picture), vector) != crc:
             raise IndexStoreError(
                 f"{self.folder}: row {row} is damaged: itl-infer check --repair drops it and keeps the rest"
@@ -177,17 +186,17 @@ class Writer:
         vectors = b"".join(vector for _, vector in added)
         names = b"".join(make_name(picture.root, picture.path) + b"\0" for picture, _ in added)
         old, new = self.state, self.state.grown(len(added), len(names))
-        with store_errors(self.folder), self.lock:
+        with store_errors(self.folder), self._lock:
             if added:
                 write_at(old.vectors_file(self.folder), old.vectors_bytes, vectors)
                 write_at(old.paths_file(self.folder), old.paths_bytes, names)
             try:
-                with transaction(self.connection):
+                with transaction(self._connection):
                     self._apply_changes()
-                    schema.write_state(self.connection, new)
+                    schema.write_state(self._connection, new)
             finally:
                 # Ask, rather than assume: an interrupt may come between SQLite's commit and the next line.
-                if schema.read_state(self.connection) == new:
+                if schema.read_state(self._connection) == new:
                     self.state = new
                     self._forget_pending()
 
@@ -195,14 +204,14 @@ class Writer:
         row = self.state.rows
         for change in self._changes:
             if isinstance(change, _Statement):
-                self.connection.execute(*change)
+                self._connection.execute(*change)
             else:
-                self.connection.execute(_INSERT_PICTURE, (row, *change.picture, checksum(*change)))
+                self._connection.execute(_INSERT_PICTURE, (row, *change.picture, checksum(*change)))
                 row += 1
 
     def compact_if_due(self) -> None:
         """Compact once a quarter of the rows are gone, if the disk has room for the copy that it takes."""
-        (gone,) = self.connection.execute("SELECT count(*) FROM pictures WHERE state = 2").fetchone()
+        [(gone,)] = self.execute("SELECT count(*) FROM pictures WHERE state = 2")
         if 0 < gone >= self.state.rows * _GONE_SHARE:
             needed = self.state.vectors_bytes + self.state.paths_bytes + _SPARE_BYTES
             if shutil.disk_usage(self.folder).free > needed:
@@ -218,11 +227,11 @@ class Writer:
             order = self._kept_rows()
             try:
                 new = self._write_generation(order)
-                with transaction(self.connection):
+                with transaction(self._connection):
                     self._renumber(order)
-                    schema.write_state(self.connection, new)
+                    schema.write_state(self._connection, new)
             finally:
-                self.state = schema.read_state(self.connection)
+                self.state = schema.read_state(self._connection)
                 remove_other_generations(self.folder, self.state)
 
     def _kept_rows(self) -> npt.NDArray[np.int64]:
@@ -231,7 +240,7 @@ class Writer:
         return np.concatenate([Layout.around(hidden, self.state.rows).rows(), self._rows("state = 1")])
 
     def _rows(self, where: str) -> npt.NDArray[np.int64]:
-        found = self.connection.execute(f"SELECT row FROM pictures WHERE {where} ORDER BY row")
+        found = self._connection.execute(f"SELECT row FROM pictures WHERE {where} ORDER BY row")
         return np.array([row for (row,) in found], np.int64)
 
     def _write_generation(self, order: npt.NDArray[np.int64]) -> State:
@@ -246,7 +255,7 @@ class Writer:
             sync(file)
         with new.paths_file(self.folder).open("wb") as file:
             for row in order.tolist():
-                found = self.connection.execute("SELECT root, path FROM pictures WHERE row = ?", (row,))
+                found = self._connection.execute("SELECT root, path FROM pictures WHERE row = ?", (row,))
                 file.write(make_name(*found.fetchone()) + b"\0")
             sync(file)
             paths_bytes = file.tell()
@@ -255,14 +264,14 @@ class Writer:
 
     def _renumber(self, order: npt.NDArray[np.int64]) -> None:
         """Give the kept rows the numbers of their new places; most have them already."""
-        self.connection.execute("DELETE FROM pictures WHERE state = 2")
+        self._connection.execute("DELETE FROM pictures WHERE state = 2")
         moved = np.flatnonzero(order != np.arange(len(order)))
         # By way of negative numbers, as a new place may not be free yet.
-        self.connection.executemany(
+        self._connection.executemany(
             "UPDATE pictures SET row = ? WHERE row = ?",
             zip((-1 - moved).tolist(), order[moved].tolist(), strict=True),
         )
-        self.connection.execute("UPDATE pictures SET row = -1 - row WHERE row < 0")
+        self._connection.execute("UPDATE pictures SET row = -1 - row WHERE row < 0")
 
     def start_over(self, bundle: Bundle) -> None:
         """Empty the index and bind it to another bundle, in one step; its roots stay."""
@@ -270,10 +279,10 @@ class Writer:
         new = State(self.state.generation + 1, 0, 0, bundle.embed_dim, bundle.name, bundle.fingerprint)
         with store_errors(self.folder):
             _make_files(self.folder, new)
-            with transaction(self.connection):
-                self.connection.execute("DELETE FROM pictures")
-                self.connection.execute("DELETE FROM failures")
-                schema.write_state(self.connection, new)
+            with transaction(self._connection):
+                self._connection.execute("DELETE FROM pictures")
+                self._connection.execute("DELETE FROM failures")
+                schema.write_state(self._connection, new)
             self.state = new
             remove_other_generations(self.folder, new)
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from itl_infer.errors import FolderError
 from itl_infer.index import Writer
 from itl_infer.index.roots import Root, real_path
-from itl_infer.index.schema import RowState, transaction
+from itl_infer.index.schema import RowState
 from itl_infer.ingest.walk import FoundFile, Walk, describe
 
 _PAGE = 1000  # items read from the database at a time
@@ -111,13 +111,12 @@ class Survey:
 
     def __init__(self, writer: Writer, *, max_megapixels: float, retry_failed: bool) -> None:
         self._writer = writer
-        self._connection = writer.connection
         self._options = {"max_megapixels": max_megapixels, "retry_failed": retry_failed}
         self._roots = writer.roots()
         self._first_new_row = writer.state.rows
         self._places: dict[str, tuple[int, bytes]] = {}
         for table in _TABLES:
-            self._connection.execute(table)
+            writer.execute(table)
         self.vanished_failures: set[tuple[int, bytes]] = set()
         self.problems: list[tuple[str, str]] = []  # folders that could not be listed, and why
 
@@ -136,12 +135,12 @@ class Survey:
                 raise FolderError(
                     f"{target.path}: went away while it was read: nothing was removed; run again"
                 )
-        self._connection.execute(_FILL_TODO, self._options)
+        self._writer.execute(_FILL_TODO, self._options)
 
     def _offer_missing_roots(self) -> None:
         """Pictures of folders that are not there may turn up under the targets, but are not dropped for that."""
         missing = [(root.id,) for root in self._roots.values() if root.is_missing()]
-        self._connection.executemany(
+        self._writer.executemany(
             "INSERT INTO temp.gone SELECT row, FALSE FROM pictures WHERE root = ? AND state = 0", missing
         )
 
@@ -155,15 +154,13 @@ class Survey:
             self._places.clear()
         elif root is not None and is_folder and root.folder == target.folder and not root.is_whole:
             self._writer.make_whole(root)
-        before = self._connection.total_changes
-        with transaction(self._connection, "BEGIN"):
-            self._connection.executemany(
-                "INSERT OR REPLACE INTO temp.seen VALUES (?, ?, ?, ?)",
-                ((*self._place(file.path), file.size, file.mtime_ns) for file in target.files()),
-            )
+        found = self._writer.executemany(
+            "INSERT OR REPLACE INTO temp.seen VALUES (?, ?, ?, ?)",
+            ((*self._place(file.path), file.size, file.mtime_ns) for file in target.files()),
+        )
         if target.walk is not None:
             self.problems += target.walk.problems
-        return self._connection.total_changes - before
+        return found
 
     def _root_of(self, folder: Path) -> Root | None:
         """The innermost root that covers a folder."""
@@ -187,10 +184,10 @@ class Survey:
             for row, root, path, state in self._unseen("row, root, path, state", "pictures", scope):
                 is_there = self._roots[root].has_file(path)
                 if is_there is False:
-                    self._connection.execute("INSERT OR REPLACE INTO temp.gone VALUES (?, TRUE)", (row,))
+                    self._writer.execute("INSERT OR REPLACE INTO temp.gone VALUES (?, TRUE)", (row,))
                     lost += state == RowState.LIVE
                 elif is_there and state == RowState.LIVE:
-                    self._connection.execute("INSERT OR IGNORE INTO temp.excluded VALUES (?)", (row,))
+                    self._writer.execute("INSERT OR IGNORE INTO temp.excluded VALUES (?)", (row,))
             self.vanished_failures.update(self._unseen("root, path", "failures", scope))
         return lost
 
@@ -204,13 +201,13 @@ class Survey:
                 yield _Scope(root.id, path + b"/", path + b"0")  # what is in it: "0" comes after "/"
 
     def _unseen(self, columns: str, table: str, scope: _Scope) -> list[tuple[Any, ...]]:
-        return self._connection.execute(
+        return self._writer.execute(
             f"SELECT {columns} FROM {table} t WHERE root = :root AND path >= :low"
             " AND (:high IS NULL OR path < :high)"
             + (" AND state <> 2" if table == "pictures" else "")
             + " AND NOT EXISTS (SELECT 1 FROM temp.seen s WHERE s.root = t.root AND s.path = t.path)",
             scope._asdict(),
-        ).fetchall()
+        )
 
     @property
     def seen(self) -> int:
@@ -245,23 +242,22 @@ class Survey:
         return self._count(WANTED_AGAIN_ROWS)
 
     def _count(self, source: str) -> int:
-        (count,) = self._connection.execute(f"SELECT count(*) FROM {source}", self._options).fetchone()
+        [(count,)] = self._writer.execute(f"SELECT count(*) FROM {source}", self._options)
         return int(count)
 
     def items(self) -> Iterator[Item]:
         """The files to be read, in order."""
         last = 0
-        while page := self._connection.execute(
+        while page := self._writer.execute(
             "SELECT * FROM temp.todo WHERE id > ? ORDER BY id LIMIT ?", (last, _PAGE)
-        ).fetchall():
+        ):
             for _, root, path, *rest in page:
                 yield Item(root, path, self._roots[root].locate(path), *rest)
             last = page[-1][0]
 
     def knows(self, digest: bytes) -> bool:
         """Whether the index had such content before this run. Safe to ask from any thread."""
-        with self._writer.lock:
-            return self._row_with(digest) is not None
+        return self._row_with(digest) is not None
 
     def take(self, digest: bytes) -> tuple[int, bool]:
         """A row with such content, and whether its own picture is gone: it has moved, and is taken once."""
@@ -269,16 +265,16 @@ class Survey:
         assert found is not None, "ask `knows` first"
         row, is_gone = found
         if is_gone:
-            self._connection.execute("DELETE FROM temp.gone WHERE row = ?", (row,))
+            self._writer.execute("DELETE FROM temp.gone WHERE row = ?", (row,))
         return row, is_gone
 
     def _row_with(self, digest: bytes) -> tuple[int, bool] | None:
-        row = self._connection.execute(
+        rows = self._writer.execute(
             "SELECT p.row, g.row IS NOT NULL FROM pictures p LEFT JOIN temp.gone g USING (row)"
             " WHERE digest = ? AND p.row < ? ORDER BY 2 DESC, state, p.row LIMIT 1",
             (digest, self._first_new_row),
-        ).fetchone()
-        return None if row is None else (row[0], bool(row[1]))
+        )
+        return (rows[0][0], bool(rows[0][1])) if rows else None
 
 
 def _stored_path(path: Path, root: Root) -> bytes:
