@@ -143,6 +143,18 @@ def test_pictures_moved_to_another_mount(index: Index, photos: Path, tmp_path: P
     assert_whole(index, pictures_in(moved))
 
 
+def test_many_threads_ask_at_once_for_what_is_known(tmp_path: Path) -> None:
+    write_pictures(tmp_path / "old", 500)
+    index = Index.open(tmp_path / "photos.itl", FakeBundle())
+    embed_directory(tmp_path / "old", index)
+    for turn in range(3):
+        (tmp_path / "old").rename(tmp_path / f"new{turn}")
+        assert counts(embed_directory(tmp_path / f"new{turn}", index, workers=8)) == {"renamed": 500}
+        assert_whole(index, pictures_in(tmp_path / f"new{turn}"))
+        (tmp_path / f"new{turn}").rename(tmp_path / "old")
+        embed_directory(tmp_path / "old", index, workers=8)
+
+
 def test_a_missing_folder_never_empties_the_index(index: Index, photos: Path, tmp_path: Path) -> None:
     photos.rename(tmp_path / "unplugged")
     with pytest.raises(FolderError, match=r"photos: no such file or folder, nothing was removed: .*--prune"):
@@ -585,6 +597,8 @@ def test_an_interrupt_keeps_what_was_embedded(tmp_path: Path, error: BaseExcepti
     assert counts(report) == {"unchanged": 15, "embedded": 15}
 
 
+# The standard library, interrupted in the middle of listing a folder, is told off for not closing it.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_signal_at_any_moment_keeps_what_was_embedded(tmp_path: Path) -> None:
     """Ctrl-C comes between any two instructions, those of a commit among them."""
     write_pictures(tmp_path / "photos", 60)
