@@ -6,6 +6,7 @@ writer does meanwhile; a compaction leaves it the files that it has open.
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import sqlite3
 from collections.abc import Mapping, Sequence
@@ -108,16 +109,14 @@ def empty_snapshot(embed_dim: int, bundle_name: str, bundle_fingerprint: str) ->
 def take_snapshot(folder: Path) -> Snapshot:
     """The last committed state of the index in `folder`. Raises NoIndexError where there is none yet."""
     for _ in range(_ATTEMPTS):
-        with store_errors(folder), schema.reading(folder) as connection:
-            state = schema.read_state(connection)
-            roots = read_roots(connection, folder)
-            hidden = [
-                row for (row,) in connection.execute("SELECT row FROM pictures WHERE state <> 0 ORDER BY row")
-            ]
-        try:
-            return _map(folder, state, roots, Layout.around(np.array(hidden, np.int64), state.rows))
-        except FileNotFoundError:
-            continue
+        with store_errors(folder):
+            with schema.reading(folder) as connection:
+                state = schema.read_state(connection)
+                roots = read_roots(connection, folder)
+                rows = connection.execute("SELECT row FROM pictures WHERE state <> 0 ORDER BY row")
+                hidden = np.array([row for (row,) in rows], np.int64)
+            with contextlib.suppress(FileNotFoundError):  # a compaction came between
+                return _map(folder, state, roots, Layout.around(hidden, state.rows))
     raise IndexStoreError(
         f"{state.vectors_file(folder)}: missing: copy it back beside {schema.DATABASE}, or embed again"
         " (itl-infer embed-images --rebuild)"
@@ -131,8 +130,7 @@ def _map(folder: Path, state: State, roots: Mapping[int, Root], layout: Layout) 
 
 def _map_matrix(folder: Path, state: State, layout: Layout) -> npt.NDArray[np.float32]:
     """The live rows as one matrix; filling the holes copies the pages they lie on, the rest stays on disk."""
-    length = state.rows * state.embed_dim * 4
-    mapped = map_file(state.vectors_file(folder), length, private=len(layout.holes) > 0)
+    mapped = map_file(state.vectors_file(folder), state.vectors_bytes, private=len(layout.holes) > 0)
     matrix = np.frombuffer(mapped, dtype="<f4").reshape(state.rows, state.embed_dim)
     if len(layout.holes):
         matrix[layout.holes] = matrix[layout.fillers]
