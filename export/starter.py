@@ -25,7 +25,7 @@ SETTINGS = BuildSettings(
     # 2019, arXiv:1906.06423), at two thirds of the cost; then as many pixels as in use.
     trunk_recipes=(
         TrunkRecipe(epochs=7, sides=(128,)),
-        TrunkRecipe(epochs=1, learning_rate=3e-4, zoom=(0.8, 1.05), seed=1),
+        TrunkRecipe(epochs=4, learning_rate=4e-4, zoom=(0.8, 1.05), seed=1),
     ),
     gallery=Gallery(pictures=200, featuring=("surfer", "surfers")),  # the README's query
 )
