@@ -50,18 +50,8 @@ def build(
 
     Interrupted at any time, the same call goes on where it stopped. Returns the recalls on the test split.
     """
-    keep_freed_memory()
     rules, recipe = settings.image_rules, settings.recipe
-    if rules.side < MIN_SIDE:
-        raise ExportError(f"side {rules.side} is too small for InceptionV3: {MIN_SIDE} pixels at least")
-    splits = {name: dataset.split(name) for name in ("train", "val", "test")}
-    for name, part in splits.items():
-        if not len(part):
-            raise ExportError(f"{dataset.name} has no {name} pictures: give it train, val and test splits")
-    stems = build_vocabulary(splits["train"].captions, DEFAULT_TEXT_RULES, min_count=settings.min_count)
-    processor = TextProcessor(DEFAULT_TEXT_RULES, stems)
-    reporter.say(f"{dataset.describe()}\n  {len(stems):,} stems in the training captions")
-    trunk = _trunk(splits, processor, settings, work, reporter)
+    splits, processor, trunk = prepare(dataset, settings, work, reporter)
 
     data = {}
     for name in ("train", "val"):
@@ -78,7 +68,7 @@ def build(
     model, history = train(
         data["train"],
         data["val"],
-        len(stems),
+        len(processor.stems),
         recipe,
         folder,
         trunk=trunk if settings.train_trunk else None,
@@ -118,6 +108,25 @@ def build(
         gallery=settings.gallery,
         reporter=reporter,
     )
+
+
+def prepare(
+    dataset: CaptionDataset, settings: BuildSettings, work: Path, reporter: Reporter
+) -> tuple[dict[str, CaptionDataset], TextProcessor, nn.Module]:
+    """The splits, the words of the training captions, and the trunk, trained where the settings ask for it."""
+    keep_freed_memory()
+    if settings.image_rules.side < MIN_SIDE:
+        raise ExportError(
+            f"side {settings.image_rules.side} is too small for InceptionV3: {MIN_SIDE} pixels at least"
+        )
+    splits = {name: dataset.split(name) for name in ("train", "val", "test")}
+    for name, part in splits.items():
+        if not len(part):
+            raise ExportError(f"{dataset.name} has no {name} pictures: give it train, val and test splits")
+    stems = build_vocabulary(splits["train"].captions, DEFAULT_TEXT_RULES, min_count=settings.min_count)
+    processor = TextProcessor(DEFAULT_TEXT_RULES, stems)
+    reporter.say(f"{dataset.describe()}\n  {len(stems):,} stems in the training captions")
+    return splits, processor, _trunk(splits, processor, settings, work, reporter)
 
 
 def _trunk(

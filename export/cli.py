@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import click
 
-from export.recipes import Recipe, TrunkRecipe
+from export.recipes import RECIPES, TrunkRecipe
 from export.report import Reporter
 from itl_infer.errors import ItlError
 
@@ -128,7 +129,14 @@ def starter(out: Path, work: Path, font: Path | None) -> None:
     "or a file: .pth, or Keras' no-top .h5.",
 )
 @click.option("--side", type=click.IntRange(min=75), default=256, show_default=True, help="Pixels a side.")
-@click.option("--epochs", type=click.IntRange(min=1), default=Recipe.epochs, show_default=True)
+@click.option(
+    "--recipe",
+    type=click.Choice(list(RECIPES)),
+    default="best",
+    show_default=True,
+    help="How the branches are trained: as the original was, or as won on held-out data.",
+)
+@click.option("--epochs", type=click.IntRange(min=1), help="[default: the recipe's, 60]")
 @click.option(
     "--min-count", type=click.IntRange(min=1), default=1, show_default=True, help="Leave rarer stems out."
 )
@@ -149,7 +157,8 @@ def build(
     splits: Path | None,
     inception: str,
     side: int,
-    epochs: int,
+    recipe: str,
+    epochs: int | None,
     min_count: int,
     train_trunk: bool,
     precision: str,
@@ -177,7 +186,7 @@ def build(
         domain=f"pictures like those of {dataset.name}",
         inception=inception,
         image_rules=ImageRules(side=side),
-        recipe=Recipe(epochs=epochs, seed=seed),
+        recipe=replace(RECIPES[recipe], epochs=epochs or RECIPES[recipe].epochs, seed=seed),
         trunk_recipes=(TrunkRecipe(seed=seed),),
         train_trunk=train_trunk,
         min_count=min_count,
@@ -211,6 +220,29 @@ def evaluate(bundle: Path | None, captions: Path | None, split: str, work: Path,
     figures = evaluate_bundle(load_bundle(bundle), dataset, console)
     click.echo(f"{dataset.name}, {split}: {len(dataset)} pictures, {len(dataset.captions)} captions")
     click.echo(format_figures(figures, len(dataset)))
+
+
+@main.command()
+@click.option("--seeds", type=click.IntRange(min=1), default=3, show_default=True)
+@click.option("--only", multiple=True, metavar="NAME", help="Of the recipes only this one; repeatable.")
+@_work
+@_font
+@_one_line_errors
+def recipes(seeds: int, only: tuple[str, ...], work: Path, font: Path | None) -> None:
+    """Compare training recipes on the starter's postcards: mean and spread over seeds, as a Markdown table.
+
+    Uses the trunk and features that `python -m export starter` leaves, and makes them first where it has not run.
+    """
+    from export.starter import SETTINGS, postcards
+    from export.study import TRIED, format_study, study
+
+    if unknown := set(only) - set(TRIED):
+        raise click.UsageError(f"no recipe {sorted(unknown)[0]!r}: choose from {', '.join(TRIED)}")
+    console = _Console()
+    found = study(
+        postcards(work, console, font=font), SETTINGS, work, console, seeds=seeds, names=only or tuple(TRIED)
+    )
+    click.echo(format_study(found))
 
 
 @main.command("from-keras")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+WARM_UP_STEPS = 200
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -15,6 +17,7 @@ class Recipe:
     margin: float = 0.5
     temperature: float | None = None  # with one, the softmax loss takes the place of the triplet loss
     learning_rate: float = 1e-3
+    cosine: bool = False  # learning rate: a short rise, then a cosine down to nothing at the last epoch
     epochs: int = 60
     patience: int = 10  # epochs without a better val before the run ends
     short_captions: float = (
@@ -25,6 +28,27 @@ class Recipe:
     shift: float = 0.1  # likewise: how far pictures are moved, as in TrunkRecipe
     zoom: tuple[float, float] = (0.8, 1.05)  # likewise
     seed: int = 0
+
+    def rate(self, step: int, steps: int) -> float:
+        """Share of the learning rates at a step."""
+        if not self.cosine:
+            return 1.0
+        return cosine_rate(step, steps, min(WARM_UP_STEPS, steps // 10))
+
+
+RECIPES = {
+    "original": Recipe(),
+    # What each difference gives: python -m export recipes
+    "best": Recipe(
+        name="best",
+        temperature=0.1,
+        short_captions=0.8,
+        batch_size=512,
+        learning_rate=2e-3,
+        cosine=True,
+        patience=60,
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -48,7 +72,11 @@ class TrunkRecipe:
 
     def rate(self, step: int, steps: int) -> float:
         """Learning rate of a step."""
-        warm = max(1, round(self.warm_up * steps))
-        if step < warm:
-            return self.learning_rate * (step + 1) / warm
-        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
+        return self.learning_rate * cosine_rate(step, steps, round(self.warm_up * steps))
+
+
+def cosine_rate(step: int, steps: int, warm_up: int) -> float:
+    """Up to 1 in equal steps over the first `warm_up`, then half a cosine down to 0 at `steps`."""
+    if step < warm_up:
+        return (step + 1) / warm_up
+    return 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(1, steps - warm_up)))

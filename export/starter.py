@@ -10,7 +10,7 @@ from export.data import CaptionDataset, read_json_lines
 from export.evaluate import Figures
 from export.make_bundle import Gallery
 from export.postcards import draw_postcards
-from export.recipes import Recipe, TrunkRecipe
+from export.recipes import RECIPES, TrunkRecipe
 from export.report import Reporter
 from itl_infer.image import ImageRules
 
@@ -20,7 +20,7 @@ SETTINGS = BuildSettings(
     domain="drawn scenes made of emoji (postcards); not photographs",
     inception="none",
     image_rules=ImageRules(side=160),
-    recipe=Recipe(name="softmax", batch_size=256, temperature=0.1, short_captions=0.8),
+    recipe=RECIPES["best"],
     # Most of the training on fewer pixels, zoomed in so that things are as large as they are in use (Touvron et al.
     # 2019, arXiv:1906.06423), at two thirds of the cost; then as many pixels as in use.
     trunk_recipes=(

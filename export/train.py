@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from export.data import CaptionDataset
 from export.errors import ExportError
-from export.loop import History, Loop, LoopProgress, batch_rows
+from export.loop import History, Loop, LoopProgress, batch_rows, sample_sha256
 from export.loss import collapsed_loss, softmax_loss, triplet_ranking_loss
 from export.model import ScalePixels, TextEncoder, default_device, image_branch, l2_normalize
 from export.recipes import Recipe
@@ -92,16 +92,16 @@ def train(
 ) -> tuple[TwoBranch, History]:
     """The model of the best epoch on val (by rsum), and one row of figures per epoch.
 
-    A batch is `batch_size` different pictures with one caption each, drawn by chance. Writes into `folder` a
-    checkpoint, from which an interrupted run goes on to the same result, and the loss curve (loss_curve.json and
-    loss_curve.png).
+    A batch is `batch_size` different pictures (or all, if there are fewer) with one caption each, drawn by chance.
+    Writes into `folder` a checkpoint, from which an interrupted run goes on to the same result, and the loss curve
+    (loss_curve.json and loss_curve.png).
     With `trunk`, a copy of it is trained too. Raises ExportError where the model collapses.
     """
-    if len(train_data) < recipe.batch_size:
+    if len(train_data) < 2:
         raise ExportError(
-            f"{len(train_data)} training pictures are fewer than one batch of {recipe.batch_size}:"
-            " add pictures or lower the batch size"
+            f"{len(train_data)} training pictures: there is nothing to tell apart, give two at least"
         )
+    recipe = replace(recipe, batch_size=min(recipe.batch_size, len(train_data)))
     device = default_device()
     torch.manual_seed(recipe.seed)
     model = TwoBranch(vocabulary_size, copy.deepcopy(trunk), pixel_scaling).to(device)
@@ -110,6 +110,7 @@ def train(
     if model.trunk is not None:
         groups.append({"params": [*model.trunk.parameters()], "lr": recipe.trunk_learning_rate})
     optimizer = torch.optim.Adam(groups, lr=recipe.learning_rate)
+    learning_rates = [group["lr"] for group in optimizer.param_groups]
     kept = {"best": copy.deepcopy(model.state_dict()), "best_rsum": -1.0, "best_epoch": 0, "stuck_steps": 0}
     loop = Loop(
         model,
@@ -122,11 +123,13 @@ def train(
             "zoom": list(recipe.zoom),
             "train": train_data.ids_sha256,
             "val": val_data.ids_sha256,
+            "images": sample_sha256(train_data.images),
             "vocabulary_size": vocabulary_size,
             "trains_trunk": trunk is not None,
         },
         kept=kept,
     )
+    steps = recipe.epochs * loop.steps_per_epoch
     hopeless = 0.999 * collapsed_loss(recipe.batch_size, recipe.margin, recipe.temperature)
 
     def train_step(epoch: int, batch: int) -> float:
@@ -140,6 +143,9 @@ def train(
             images, lambda x: augment(x, x.shape[-1], recipe.shift, recipe.zoom, rng)
         )
         loss = batch_loss(image_embeddings, model.text_encoder(input_ids), recipe)
+        rate = recipe.rate(epoch * loop.steps_per_epoch + batch, steps)
+        for group, learning_rate in zip(optimizer.param_groups, learning_rates, strict=True):
+            group["lr"] = rate * learning_rate
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()

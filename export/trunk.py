@@ -8,7 +8,7 @@ more (log inverse document frequency), since "penguin" says more than "near". Th
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from export.data import CaptionDataset
-from export.loop import History, Loop, LoopProgress, batch_rows, load_checkpoint
+from export.loop import History, Loop, LoopProgress, batch_rows, load_checkpoint, sample_sha256
 from export.model import FEATURE_DIM, ScalePixels, default_device, inception_trunk
 from export.recipes import TrunkRecipe
 from itl_infer.text import TextProcessor
@@ -46,6 +46,7 @@ def train_trunk(
     run whose weights this one starts from.
     """
     device = default_device()
+    recipe = replace(recipe, batch_size=min(recipe.batch_size, len(train)))
     torch.manual_seed(recipe.seed)
     trunk = inception_trunk()
     head = nn.Linear(FEATURE_DIM, len(processor.stems) + 1)
@@ -68,6 +69,7 @@ def train_trunk(
             "sides": list(recipe.sides),
             "zoom": list(recipe.zoom),
             "train": train.ids_sha256,
+            "images": sample_sha256(pixels),
             "stems": len(processor.stems),
         },
         kept={},

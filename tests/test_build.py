@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -33,7 +34,9 @@ from export.postcards import draw_postcards, find_font
 from export.quantize import embed_with, measure_drift, quantize_image_encoder
 from export.recipes import Recipe
 from export.report import Reporter
+from export.study import format_study, short_query_map, study
 from export.to_onnx import check_parity, export_image_encoder, export_text_encoder, fold_batch_norms
+from export.train import TrainingData
 from itl_infer.bundle import load_bundle, verify_bundle
 from itl_infer.image import ImageRules, load_pixels
 from itl_infer.index import Index
@@ -336,3 +339,42 @@ def test_errors_of_the_command_line_are_one_line(tmp_path: Path) -> None:
     assert result.exit_code == 1
     assert result.stderr.strip().splitlines()[-1].startswith("error: no emoji font at ")
     assert "Traceback" not in result.output
+
+
+def test_recipes_are_compared_over_seeds(dataset: CaptionDataset, weights: Path, tmp_path: Path) -> None:
+    settings = replace(SETTINGS, inception=str(weights))
+    names = ("original", "+ cosine schedule = best")
+    found = study(dataset, settings, tmp_path, Reporter(), seeds=2, names=names)
+    assert {name: len(runs) for name, runs in found.items()} == {name: 2 for name in names}
+    first, second = found["original"]
+    assert first != second
+    header, _, row, best = format_study(found).splitlines()
+    assert header.startswith("| recipe | t2i R@1 | R@5 | R@10 | i2t R@1 |")
+    mean, half_range = (first["rsum"] + second["rsum"]) / 2, abs(first["rsum"] - second["rsum"]) / 2
+    assert (
+        f"| {mean:.1f} ± {half_range * 2**0.5:.1f} |" in row
+    )  # of two values, that is the standard deviation
+    assert best.startswith("| + cosine schedule = best |")
+    again = study(dataset, settings, tmp_path, Reporter(), seeds=2, names=names)
+    assert again == found  # from the checkpoints
+
+
+class Words(torch.nn.Module):
+    """Query (a, b) -> the sum of the two stems' directions."""
+
+    def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
+        return torch.eye(4)[input_ids].sum(dim=1)
+
+
+def test_short_query_precision_by_hand() -> None:
+    data = TrainingData(
+        images=np.eye(4, dtype=np.float32)[:3],
+        input_ids=np.array([[1, 2], [1, 2], [3, 0]]),  # the third caption has one stem only
+        owners=np.array([0, 1, 2]),
+        ids_sha256="by hand",
+    )
+    model = SimpleNamespace(text_encoder=Words(), parameters=lambda: iter([torch.zeros(1)]))
+    images = np.eye(4, dtype=np.float32)[[1, 3, 0]]
+    # "1 2" finds pictures 0 (score 1), then 1 and 2 (score 0): both relevant ones first, precision 1, asked twice.
+    # "3" with padding finds 1 and 2 (scores 1, 1; the lower first) before 0: the relevant one at place 2, 1/2.
+    assert short_query_map(model, data, images) == pytest.approx((1 + 1 + 1 / 2) / 3)

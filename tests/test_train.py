@@ -146,11 +146,34 @@ def test_a_collapsed_run_stops_with_a_clear_message(
         train(same, toy[1], 24, replace(RECIPE, collapse_steps=30), tmp_path)
 
 
-def test_fewer_pictures_than_a_batch_are_refused(
+def test_fewer_pictures_than_a_batch_are_one_batch(
     toy: tuple[TrainingData, TrainingData], tmp_path: Path
 ) -> None:
-    with pytest.raises(ExportError, match="320 training pictures are fewer than one batch of 512"):
-        train(*toy, 24, replace(RECIPE, batch_size=512), tmp_path)
+    _, history = train(*toy, 24, replace(RECIPE, batch_size=512, epochs=2), tmp_path)
+    assert history[1]["train_loss"] < history[0]["train_loss"]
+    with pytest.raises(ExportError, match="1 training pictures"):
+        train(toy_data(1, 1), toy[1], 24, RECIPE, tmp_path / "one")
+
+
+def test_cosine_schedule_ends_at_nothing(toy: tuple[TrainingData, TrainingData], tmp_path: Path) -> None:
+    recipe = replace(RECIPE, cosine=True, epochs=3)
+    rates = [recipe.rate(step, 60) for step in range(60)]
+    assert rates[:6] == pytest.approx([1 / 6, 2 / 6, 3 / 6, 4 / 6, 5 / 6, 1])
+    assert rates[33] == pytest.approx(0.5)  # half way down
+    assert rates[-1] < 0.01
+    _, history = train(*toy, 24, recipe, tmp_path)
+    at_full_rate, at_nothing = history[0], history[2]
+    assert at_nothing["train_loss"] < at_full_rate["train_loss"]
+    assert recipe.rate(0, 60) != replace(recipe, cosine=False).rate(0, 60) == 1
+
+
+def test_a_run_on_other_features_does_not_go_on_from_this_one(
+    toy: tuple[TrainingData, TrainingData], tmp_path: Path
+) -> None:
+    recipe = replace(RECIPE, epochs=1)
+    train(*toy, 24, recipe, tmp_path)
+    with pytest.raises(ExportError, match=r"run with other settings \(images\)"):
+        train(replace(toy[0], images=toy[0].images * 2), toy[1], 24, recipe, tmp_path)
 
 
 def test_one_caption_each_is_the_pictures_own() -> None:

@@ -1,0 +1,131 @@
+"""What each step from the original recipe to the best one gives: several seeds each, on held-out pictures."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from export.build import BuildSettings, branch_note, prepare
+from export.data import CaptionDataset
+from export.features import features_of
+from export.recipes import RECIPES, Recipe
+from export.report import Reporter
+from export.train import TrainingData, TwoBranch, embed, train
+from itl_infer.metrics import RECALL_AT, evaluate_retrieval, rsum
+from itl_infer.ranking import rank
+
+_BEST, _ORIGINAL = RECIPES["best"], RECIPES["original"]
+_SOFTMAX = replace(_ORIGINAL, temperature=_BEST.temperature)
+_SHORT = replace(_SOFTMAX, short_captions=_BEST.short_captions)
+_LARGE = replace(_SHORT, batch_size=_BEST.batch_size, learning_rate=_BEST.learning_rate)
+TRIED: dict[str, Recipe] = {
+    "original": _ORIGINAL,
+    "original with short captions": replace(_ORIGINAL, short_captions=_BEST.short_captions),
+    "original with a cosine schedule": replace(_ORIGINAL, cosine=True, patience=_ORIGINAL.epochs),
+    "softmax loss": _SOFTMAX,
+    "+ short captions": _SHORT,
+    "+ batches of 512": _LARGE,
+    "+ cosine schedule = best": _BEST,
+}
+"""The rows below "softmax loss" each add to the one above; so does that to "original"."""
+
+
+def study(
+    dataset: CaptionDataset,
+    settings: BuildSettings,
+    work: Path,
+    reporter: Reporter,
+    *,
+    seeds: int = 3,
+    names: tuple[str, ...] = tuple(TRIED),
+) -> dict[str, list[dict[str, float]]]:
+    """Figures of every named recipe on the test split, one dict per seed; val ends each run.
+
+    Trunk, cached features and the checkpoints of all runs stay in `work`: an interrupted study goes on.
+    """
+    splits, processor, trunk = prepare(dataset, settings, work, reporter)
+    data = {}
+    for name, split in splits.items():
+        reporter.say(f"Computing the trunk's features of the {name} pictures")
+        features = features_of(split, settings.image_rules, trunk, work / "cache", reporter.progress)
+        data[name] = TrainingData.of(split, features, processor)
+    found: dict[str, list[dict[str, float]]] = {}
+    for name in names:
+        for seed in range(seeds):
+            reporter.say(f"Training {name}, seed {seed}")
+            model, history = train(
+                data["train"],
+                data["val"],
+                len(processor.stems),
+                replace(TRIED[name], seed=seed),
+                work / "recipes" / f"{list(TRIED).index(name)}-{seed}",
+                progress=lambda state: reporter.progress(state.step, state.steps, branch_note(state)),
+            )
+            best = max(row["val_rsum"] for row in history)
+            found.setdefault(name, []).append({"val_rsum": best, **measure(model, data["test"])})
+    return found
+
+
+def measure(model: TwoBranch, data: TrainingData) -> dict[str, float]:
+    """Recalls both ways, their sum, and the mean average precision of queries of two words."""
+    images, texts = embed(model, data)
+    figures = evaluate_retrieval(texts, images, data.owners.tolist())
+    recalls = {
+        f"{way}_recall_at_{k}": figures[way][f"recall_at_{k}"] for way in ("t2i", "i2t") for k in RECALL_AT
+    }
+    return {**recalls, "rsum": rsum(figures), "short_query_map": short_query_map(model, data, images)}
+
+
+def short_query_map(model: TwoBranch, data: TrainingData, images: np.ndarray[Any, Any]) -> float:
+    """Mean average precision of one query for each picture: two stems, by chance, of one of its captions.
+
+    Relevant are all pictures whose captions have both, which is what people who type two words expect.
+    """
+    rng = np.random.default_rng(0)
+    stems_of = np.zeros((len(data), int(data.input_ids.max()) + 1), dtype=bool)
+    stems_of[data.owners[:, None], data.input_ids] = True
+    queries = np.zeros((len(data), 2), dtype=np.int64)
+    for row, caption in enumerate(data.input_ids[data.one_caption_each(np.arange(len(data)), rng)]):
+        known = caption[caption > 0]
+        chosen = rng.permutation(known)[:2]
+        queries[row, : len(chosen)] = chosen
+    queries = queries[queries.any(axis=1)]
+    with torch.inference_mode():
+        device = next(model.parameters()).device
+        embeddings = model.text_encoder(torch.from_numpy(queries).to(device)).cpu().numpy()
+    order, _ = rank(embeddings, images, k=len(images))
+    stems_of[:, 0] = True  # padding, where a caption has but one stem
+    precisions = []
+    for query, pictures in zip(queries, order, strict=True):
+        hits = np.flatnonzero(stems_of[pictures][:, query].all(axis=1))
+        precisions.append(float(np.mean(np.arange(1, len(hits) + 1) / (hits + 1))))
+    return float(np.mean(precisions))
+
+
+COLUMNS = {
+    "t2i_recall_at_1": "t2i R@1",
+    "t2i_recall_at_5": "R@5",
+    "t2i_recall_at_10": "R@10",
+    "i2t_recall_at_1": "i2t R@1",
+    "i2t_recall_at_5": "R@5",
+    "i2t_recall_at_10": "R@10",
+    "rsum": "rsum",
+    "short_query_map": "two words, mAP",
+    "val_rsum": "val rsum",
+}
+
+
+def format_study(found: dict[str, list[dict[str, float]]]) -> str:
+    """A Markdown table: in per cent, mean over the seeds ± their standard deviation."""
+    lines = ["| recipe | " + " | ".join(COLUMNS.values()) + " |", "|---" * (len(COLUMNS) + 1) + "|"]
+    for name, runs in found.items():
+        cells = []
+        for key in COLUMNS:
+            values = np.array([run[key] for run in runs]) * (1 if "rsum" in key else 100)
+            cells.append(f"{values.mean():.1f} ± {values.std(ddof=1) if len(values) > 1 else 0:.1f}")
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
