@@ -10,7 +10,6 @@ from typing import Any
 from torch import nn
 
 from export.allocator import keep_freed_memory
-from export.data import CaptionDataset
 from export.errors import ExportError
 from export.evaluate import Figures
 from export.features import features_of, pixels_of
@@ -22,6 +21,7 @@ from export.recipes import Recipe, TrunkRecipe
 from export.report import Reporter
 from export.train import TrainingData, train
 from export.trunk import train_trunk
+from itl_infer.captions import CaptionDataset
 from itl_infer.image import ImageRules
 from itl_infer.text import DEFAULT_TEXT_RULES, TextProcessor, build_vocabulary
 

@@ -166,9 +166,9 @@ def build(
     python -m export build --captions flickr30k/results.csv --images flickr30k/images --out artifacts/flickr30k
     """
     from export.build import BuildSettings, build
-    from export.data import read_captions
     from export.evaluate import format_figures
     from export.make_bundle import Gallery
+    from itl_infer.captions import read_captions
     from itl_infer.image import ImageRules
 
     dataset = read_captions(captions, images, splits, seed=seed)
@@ -198,11 +198,11 @@ def build(
 @_one_line_errors
 def evaluate(bundle: Path | None, captions: Path | None, split: str, work: Path, font: Path | None) -> None:
     """Measure a bundle's recall on captioned pictures, both ways, chance beside it."""
-    from export.data import read_json_lines
     from export.errors import ExportError
     from export.evaluate import evaluate_bundle, format_figures
     from export.starter import postcards
     from itl_infer.bundle import load_bundle
+    from itl_infer.captions import read_json_lines
 
     console = _Console()
     dataset = (read_json_lines(captions) if captions else postcards(work, console, font=font)).split(split)

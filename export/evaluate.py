@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from export.data import CaptionDataset
 from export.report import Reporter
 from itl_infer.bundle import Bundle
+from itl_infer.captions import CaptionDataset
 from itl_infer.image import load_pixels
 from itl_infer.manifest import VOCABULARY
 from itl_infer.metrics import RECALL_AT, evaluate_retrieval

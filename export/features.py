@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from export.data import CaptionDataset
 from export.model import FEATURE_DIM, ScalePixels, weights_sha256
+from itl_infer.captions import CaptionDataset
 from itl_infer.image import ImageRules, load_pixels
 
 Progress = Callable[[int, int], None]

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from export.data import CaptionDataset
 from export.errors import ExportError
 from export.evaluate import Figures, evaluate_bundle
 from export.model import ImageEncoder, TextEncoder
@@ -23,6 +22,7 @@ from export.quantize import embed_with, measure_drift, quantize_image_encoder
 from export.report import Reporter
 from export.to_onnx import export_image_encoder, export_text_encoder
 from itl_infer.bundle import Bundle, load_bundle, verify_bundle
+from itl_infer.captions import CaptionDataset
 from itl_infer.image import ImageRules, load_pixels
 from itl_infer.index import Index
 from itl_infer.ingest import embed_directory

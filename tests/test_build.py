@@ -16,7 +16,6 @@ from click.testing import CliRunner
 
 from export.build import BuildSettings, build
 from export.cli import main
-from export.data import CaptionDataset, read_json_lines
 from export.errors import ExportError
 from export.features import features_of, pixels_of
 from export.make_bundle import Gallery
@@ -35,6 +34,7 @@ from export.recipes import Recipe
 from export.report import Reporter
 from export.to_onnx import check_parity, export_image_encoder, export_text_encoder, fold_batch_norms
 from itl_infer.bundle import load_bundle, verify_bundle
+from itl_infer.captions import CaptionDataset, read_json_lines
 from itl_infer.image import ImageRules, load_pixels
 from itl_infer.index import Index
 

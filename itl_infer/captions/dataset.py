@@ -1,4 +1,4 @@
-"""Captioned pictures as every part of the training side takes them, and the report of how they were read."""
+"""Captioned pictures as training and evaluation take them, and the report of how they were read."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ class Skipped:
     where: str  # "FILE:LINE", or "FILE: images[3]" where lines mean nothing
     what: str  # the name there, or how the line begins
     reason: str  # the same words for the same fault, so that faults can be counted
+    split: str | None = None  # of the picture, where it has one
 
     def __str__(self) -> str:
         return f"{self.where}: {one_line(self.what)}: {self.reason}"
