@@ -11,8 +11,7 @@ from torch import nn
 
 from export.allocator import keep_freed_memory
 from export.errors import ExportError
-from export.evaluate import Figures
-from export.features import features_of, pixels_of
+from export.features import features_of, pixels_of, unreadable
 from export.from_keras.inception import keras_trunk, weights_file
 from export.loop import LoopProgress
 from export.make_bundle import Gallery, Trained, make_bundle
@@ -21,8 +20,9 @@ from export.recipes import Recipe, TrunkRecipe
 from export.report import Reporter
 from export.train import TrainingData, train
 from export.trunk import train_trunk
-from itl_infer.captions import CaptionDataset
+from itl_infer.captions import SPLITS, CaptionDataset, describe_faults
 from itl_infer.image import ImageRules
+from itl_infer.metrics import Figures
 from itl_infer.text import DEFAULT_TEXT_RULES, TextProcessor, build_vocabulary
 
 
@@ -48,19 +48,25 @@ def build(
 ) -> Figures:
     """Train on `dataset` and write the bundle `out`; what is computed on the way stays in `work`.
 
-    Interrupted at any time, the same call goes on where it stopped. Returns the recalls on the test split.
+    Interrupted at any time, the same call goes on where it stopped. Returns the figures on the test split, as
+    `metrics.measure_ranks` gives them.
     """
     keep_freed_memory()
     rules, recipe = settings.image_rules, settings.recipe
     if rules.side < MIN_SIDE:
         raise ExportError(f"side {rules.side} is too small for InceptionV3: {MIN_SIDE} pixels at least")
-    splits = {name: dataset.split(name) for name in ("train", "val", "test")}
+    if len(dataset):
+        reporter.say("Looking for pictures that cannot be read")
+        dataset = dataset.without(unreadable(dataset, rules, work / "cache", reporter.progress))
+    splits = {name: dataset.split(name) for name in SPLITS}
     for name, part in splits.items():
         if not len(part):
             raise ExportError(f"{dataset.name} has no {name} pictures: give it train, val and test splits")
     stems = build_vocabulary(splits["train"].captions, DEFAULT_TEXT_RULES, min_count=settings.min_count)
     processor = TextProcessor(DEFAULT_TEXT_RULES, stems)
-    reporter.say(f"{dataset.describe()}\n  {len(stems):,} stems in the training captions")
+    without_words = dataset.captions_without_words(lambda caption: bool(processor.parse(caption).ids))
+    lines = [dataset.describe(), f"  {len(stems):,} stems in the training captions"]
+    reporter.say("\n".join([*lines, *describe_faults(without_words)]))
     trunk = _trunk(splits, processor, settings, work, reporter)
 
     data = {}

@@ -130,7 +130,7 @@ def test_a_second_build_trains_nothing_and_gives_the_same_bundle(
         raise AssertionError(f"computed again: {computed}")
 
     monkeypatch.setattr("export.loop.Loop._save", never)
-    monkeypatch.setattr("export.features.load_pixels", never)
+    monkeypatch.setattr("export.features._decoded", never)
     settings = replace(SETTINGS, inception=str(weights))
     figures = build(dataset, settings, built[0].parent / "work", built[0], Reporter())
     assert figures == built[1]
@@ -143,9 +143,9 @@ def test_evaluate_command_prints_recalls_and_chance(
     captions = dataset.folder / "captions.jsonl"
     result = CliRunner().invoke(main, ["evaluate", "-m", str(built[0]), "--captions", str(captions)])
     assert result.exit_code == 0, result.output
-    assert "10 pictures, 50 captions" in result.stdout
-    (chance,) = [line.split() for line in result.stdout.splitlines() if line.startswith("chance")]
-    assert chance == ["chance", "10.0", "50.0", "100.0"]
+    assert result.stdout.splitlines()[0].endswith(": 10 pictures, 50 captions")
+    chance = [line.split() for line in result.stdout.splitlines() if line.startswith("  by chance")]
+    assert chance[0] == ["by", "chance", "10.0", "50.0", "100.0", "5", "5.5"]
     t2i = next(line.split() for line in result.stdout.splitlines() if line.startswith("text to image"))
     assert float(t2i[3]) == pytest.approx(100 * built[1]["t2i"]["recall_at_1"], abs=0.05)
 

@@ -29,6 +29,7 @@ class Listed:
     captions: tuple[str, ...]
     where: str
     split: str | None = None
+    places: tuple[str, ...] = ()  # of each caption
     extra: dict[str, object] = field(default_factory=dict)
 
 
@@ -50,7 +51,7 @@ class Gathering:
         self.notes: list[str] = []
         self.skipped: list[Skipped] = []
         self._pictures: dict[str, Listed] = {}
-        self._captions: dict[str, list[str]] = {}
+        self._captions: dict[str, list[tuple[str, str]]] = {}  # with their places
         self._numbers: set[tuple[str, str]] = set()
 
     def skip(self, where: str, what: str, reason: str) -> None:
@@ -91,21 +92,24 @@ class Gathering:
         self._add(image, caption, where)
 
     def listing(self) -> Listing:
-        pictures = tuple(
-            replace(listed, captions=tuple(self._captions[image])) for image, listed in self._pictures.items()
-        )
-        return Listing(self.format, pictures, tuple(self.notes), tuple(self.skipped))
+        pictures = []
+        for image, listed in self._pictures.items():
+            captions, places = zip(*self._captions[image], strict=True) if self._captions[image] else ((), ())
+            pictures.append(replace(listed, captions=captions, places=places))
+        return Listing(self.format, tuple(pictures), tuple(self.notes), tuple(self.skipped))
 
     def _register(self, image: str, where: str, split: object, extra: dict[str, object]) -> None:
         check_name(image, where)
         if split is not None and not (isinstance(split, str) and split in SPLIT_NAMES):
             raise CaptionsError(f"{where}: split {split!r:.40} is none of {', '.join(SPLIT_NAMES)}")
-        self._pictures[image] = Listed(image, (), where, SPLIT_NAMES[str(split)] if split else None, extra)
+        self._pictures[image] = Listed(
+            image, (), where, SPLIT_NAMES[str(split)] if split else None, extra=extra
+        )
         self._captions[image] = []
 
     def _add(self, image: str, caption: str, where: str) -> None:
         if caption.strip():
-            self._captions[image].append(caption.strip())
+            self._captions[image].append((caption.strip(), where))
         else:
             self.skip(where, image, "empty caption")
 

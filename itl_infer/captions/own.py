@@ -36,7 +36,7 @@ def read_json_lines(path: Path, *, name: str | None = None) -> CaptionDataset:
     if not listing.pictures:
         raise CaptionsError(f'{path} is empty: expected lines of {{"image": ..., "captions": [...]}}')
     examples = tuple(
-        CaptionedImage(listed.image, listed.captions, listed.split or "train", listed.extra)
+        CaptionedImage(listed.image, listed.captions, listed.split or "train", listed.extra, listed.places)
         for listed in listing.pictures
     )
     report = Report(path, listing.format, path.name)
@@ -101,8 +101,9 @@ def read_text_files(folder: Path, pictures: PictureNames) -> Listing:
         except UnicodeDecodeError as error:  # one file of many: the others stand
             gathering.skip(f"{path}:{line_of(error)}", picture, "not UTF-8: save the file as UTF-8")
             continue
-        captions = [line for _, line in numbered_lines(text)]
-        gathering.add_picture(picture, captions, str(path), tops[picture] if in_split_folders else None)
+        gathering.add_picture(picture, [], str(path), tops[picture] if in_split_folders else None)
+        for number, line in numbered_lines(text):
+            gathering.add_caption(picture, line, f"{path}:{number}")
     return gathering.listing()
 
 

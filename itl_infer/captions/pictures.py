@@ -15,7 +15,8 @@ class PictureNames:
     """The pictures that captions can mean, by their names relative to `folder`.
 
     Names are looked up among these and never joined to a path: no captions file can lead out of the folder.
-    `place` is what messages call it all, and `mend` what to do where the right pictures are not among them.
+    `place` is what messages call all of them, `absent` what they say of a picture that is not among them, and `mend`
+    what to do then.
     """
 
     def __init__(
@@ -24,11 +25,12 @@ class PictureNames:
         names: Sequence[str],
         *,
         place: str = "",
+        absent: str = "no such picture",
         mend: str = "give the folder that holds them",
         problems: Sequence[str] = (),
     ) -> None:
         self.folder, self.names, self.problems = folder, names, tuple(problems)
-        self.place, self.mend = place or str(folder), mend
+        self.place, self.absent, self.mend = place or str(folder), absent, mend
         self._top = folder.resolve().name
         self._by_last: dict[str, list[tuple[tuple[str, ...], str]]] = {}
         for name in names:

@@ -63,7 +63,7 @@ def match_captions(
             f"{skipped[len(listing.skipped)]}; {pictures.mend}"
         )
     examples = [
-        CaptionedImage(image, listed.captions, split, listed.extra)
+        CaptionedImage(image, listed.captions, split, listed.extra, listed.places)
         for image, listed in found.items()
         if (split := division.split_of(listed, image))
     ]
@@ -164,7 +164,7 @@ def _look_up(
         split = division.split_of(picture)
         match pictures.find(picture.image):
             case []:
-                skipped.append(Skipped(picture.where, picture.image, "no such picture", split))
+                skipped.append(Skipped(picture.where, picture.image, pictures.absent, split))
             case [image] if image in found:
                 other = found[image]
                 raise CaptionsError(
