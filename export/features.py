@@ -156,7 +156,7 @@ def _cached(
         rows = path.with_suffix(".part"), path.with_suffix(".rows")
         _fill(*rows, shape, np.dtype(dtype), compute, progress)
         rows[0].replace(path)
-        rows[1].unlink()
+        rows[1].unlink(missing_ok=True)  # a short pass is whole before it is counted
     return np.load(path, mmap_mode="r")  # type: ignore[no-any-return]
 
 
@@ -175,6 +175,7 @@ def _fill(
     with part.open("r+b") as file:
         header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(file, header)
+        file.flush()
         first = file.tell()
         done = min(_count(counter), (part.stat().st_size - first) // row_bytes, shape[0])
         file.truncate(first + done * row_bytes)  # what is behind may be half a row

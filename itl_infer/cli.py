@@ -339,10 +339,10 @@ def evaluate(
 
     index = Index.open(_require_index_path(index_path), _load_bundle(bundle_path), mode="r")
     found = evaluate_index(captions, index, images=images, splits=splits, split=split, seed=seed)
-    for line in found.describe_faults():
-        _note(line)
     if ranks_path:
         found.write_ranks(ranks_path)
+    for line in found.describe_faults():
+        _note(line)
     _write(
         _json(found.to_json(), indent=2) if format_name == "json" else os.fsencode(found.to_table() + "\n")
     )

@@ -48,7 +48,8 @@ def retrieval_ranks(
     for block in _blocks(len(own), step):
         positives[block] = np.einsum("nd,nd->n", text_embeddings[block], images[own[block]], dtype=np.float64)
     best = np.full(len(images), -np.inf)
-    np.maximum.at(best, own, positives)  # NaN stays NaN
+    with np.errstate(invalid="ignore"):
+        np.maximum.at(best, own, positives)  # NaN stays NaN
 
     t2i, i2t = np.empty(len(own), np.int64), np.zeros(len(images), np.int64)
     for block in _blocks(len(own), step):
