@@ -98,7 +98,9 @@ def _load_state(trunk: nn.Module, state: object, source: str) -> nn.Module:
 
 
 def save_trunk(trunk: nn.Module, path: Path) -> None:
-    torch.save(trunk.state_dict(), path)
+    unfinished = path.with_suffix(".part")
+    torch.save(trunk.state_dict(), unfinished)
+    unfinished.replace(path)
 
 
 def weights_sha256(module: nn.Module) -> str:

@@ -40,7 +40,7 @@ from export.recipes import Recipe
 from export.report import Reporter
 from export.to_onnx import check_parity, export_image_encoder, export_text_encoder, fold_batch_norms
 from itl_infer.bundle import load_bundle, verify_bundle
-from itl_infer.captions import CaptionDataset, CaptionedImage, read_json_lines
+from itl_infer.captions import CaptionDataset, CaptionedImage, read_captions, read_json_lines
 from itl_infer.cli import main as itl_infer_main
 from itl_infer.errors import ImageError
 from itl_infer.image import ImageRules, load_pixels
@@ -502,6 +502,82 @@ def test_a_missing_split_is_named(dataset: CaptionDataset, tmp_path: Path) -> No
 def test_a_side_too_small_for_inception_is_refused(dataset: CaptionDataset, tmp_path: Path) -> None:
     with pytest.raises(ExportError, match="side 64 is too small for InceptionV3: 75 pixels at least"):
         build(dataset, replace(SETTINGS, image_rules=ImageRules(side=64)), tmp_path, tmp_path, Reporter())
+
+
+class Lines(Reporter):
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def say(self, line: str) -> None:
+        self.said += line.splitlines()
+
+
+def test_build_says_which_captions_have_no_known_word_and_which_pictures_are_left_out(
+    many: CaptionDataset, tmp_path: Path
+) -> None:
+    """Before any work begins, with file and line."""
+    rows = []
+    for i, split in enumerate(["train", "train", "val", "test", "test"]):
+        shutil.copyfile(many.paths[i], tmp_path / f"{i}.bmp")
+        rows.append({"image": f"{i}.bmp", "captions": ["a dog", "a cat"], "split": split})
+    rows[1]["captions"] = ["a dog", "the"]
+    rows[2]["captions"] = ["a xyzzy", "two dogs", " "]
+    (tmp_path / "4.bmp").write_bytes(b"no picture")
+    (tmp_path / "5.bmp").write_bytes(b"nobody said anything of this one")
+    rows.append({"image": "6.bmp", "captions": ["a dog"], "split": "train"})
+    captions = tmp_path / "c.jsonl"
+    captions.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    reporter, settings = Lines(), replace(SETTINGS, inception=str(tmp_path / "absent.pth"))
+    with pytest.raises(ExportError, match=r"no trunk weights at .*absent\.pth"):
+        build(read_captions(captions), settings, tmp_path / "work", tmp_path / "out", reporter)
+    for reason, place in (
+        ("skipped 1: empty caption", f"{captions}:3: 2.bmp"),
+        ("skipped 1: no such picture", f"{captions}:6: 6.bmp"),
+        ("skipped 1: picture without captions", f"{tmp_path}: 5.bmp"),
+        ("skipped 1: not a JPEG, PNG, WebP, GIF, TIFF or BMP picture", f"{tmp_path}/4.bmp: 4.bmp"),
+        ("2: caption without a known word", f"{captions}:2: 1.bmp: the"),
+    ):
+        assert reporter.said[reporter.said.index(f"  {reason}") + 1] == f"    {place}"
+    assert f"    {captions}:3: 2.bmp: a xyzzy" in reporter.said
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"1.jpg#0\tA caf\xe9 .\n", "c.token:1: not UTF-8 (byte 0xe9): save the file as UTF-8"),
+        (b"1.jpg#0\t \n", "no captions found: first, {}:1: 1.jpg: empty caption"),
+        (b"2.jpg#0\tA dog .\n", "none of its 1 pictures is in"),
+        (b'{"image": "1.jpg", "captions": ["A"]}\n' * 2, "c.token:2: 1.jpg is listed before, at {}:1"),
+    ],
+    ids=["encoding", "empty", "missing pictures", "duplicate"],
+)
+def test_build_with_captions_that_cannot_be_used_ends_in_one_line(
+    tmp_path: Path, content: bytes, message: str
+) -> None:
+    (tmp_path / "1.jpg").touch()
+    captions = tmp_path / "c.token"
+    captions.write_bytes(content)
+    options = ["--captions", str(captions), "--out", str(tmp_path / "out"), "--work", str(tmp_path / "work")]
+    result = CliRunner().invoke(main, ["build", *options])
+    assert result.exit_code == 1
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert message.format(captions) in line
+    assert [path.name for path in tmp_path.iterdir()] in (["1.jpg", "c.token"], ["c.token", "1.jpg"])
+
+
+def test_a_trunk_gets_its_name_when_it_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A later build takes trunk.pth for a trained one."""
+
+    def killed(_state: object, path: Path) -> None:
+        Path(path).write_bytes(b"half of it")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("torch.save", killed)
+    with pytest.raises(KeyboardInterrupt):
+        save_trunk(ToyTrunk(), tmp_path / "trunk.pth")
+    assert not (tmp_path / "trunk.pth").exists()
 
 
 def test_a_failed_build_leaves_the_old_bundle(
