@@ -62,7 +62,7 @@ def main() -> None:
             f" {recipe.batch_size}; {len(os.sched_getaffinity(0))} cores, torch {torch.__version__}",
             flush=True,
         )
-        start = time.perf_counter()
+        start, cpu_start = time.perf_counter(), time.process_time()
         seen = 0
 
         def report(state: LoopProgress) -> None:
@@ -74,7 +74,10 @@ def main() -> None:
         train(data, val, STEMS, recipe, folder / "branches", progress=report)
         seconds = time.perf_counter() - start
     minutes = 20 * seconds / epochs / 60
-    print(f"{epochs} epochs, validation and checkpoints: {seconds:.1f} s; 20 would take {minutes:.1f} min")
+    print(
+        f"{epochs} epochs, validation and checkpoints: {seconds:.1f} s ({time.process_time() - cpu_start:.1f} s of CPU)"
+        f"; 20 would take {minutes:.1f} min"
+    )
 
 
 if __name__ == "__main__":
