@@ -10,10 +10,8 @@ from typing import Any
 from torch import nn
 
 from export.allocator import keep_freed_memory
-from export.data import CaptionDataset
 from export.errors import ExportError
-from export.evaluate import Figures
-from export.features import features_of, pixels_of
+from export.features import features_of, pixels_of, unreadable
 from export.from_keras.inception import keras_trunk, weights_file
 from export.loop import LoopProgress
 from export.make_bundle import Gallery, Trained, make_bundle
@@ -22,7 +20,9 @@ from export.recipes import Recipe, TrunkRecipe
 from export.report import Reporter
 from export.train import TrainingData, train
 from export.trunk import train_trunk
+from itl_infer.captions import SPLITS, CaptionDataset, describe_faults
 from itl_infer.image import ImageRules
+from itl_infer.metrics import Figures
 from itl_infer.text import DEFAULT_TEXT_RULES, TextProcessor, build_vocabulary
 
 
@@ -48,10 +48,12 @@ def build(
 ) -> Figures:
     """Train on `dataset` and write the bundle `out`; what is computed on the way stays in `work`.
 
-    Interrupted at any time, the same call goes on where it stopped. Returns the recalls on the test split.
+    Interrupted at any time, the same call goes on where it stopped. Returns the figures on the test split, as
+    `metrics.measure_ranks` gives them.
     """
     rules, recipe = settings.image_rules, settings.recipe
-    splits, processor, trunk = prepare(dataset, settings, work, reporter)
+    ready = prepare(dataset, settings, work, reporter)
+    dataset, splits, processor, trunk = ready.dataset, ready.splits, ready.processor, ready.trunk
 
     data = {}
     for name in ("train", "val"):
@@ -110,23 +112,35 @@ def build(
     )
 
 
-def prepare(
-    dataset: CaptionDataset, settings: BuildSettings, work: Path, reporter: Reporter
-) -> tuple[dict[str, CaptionDataset], TextProcessor, nn.Module]:
-    """The splits, the words of the training captions, and the trunk, trained where the settings ask for it."""
+@dataclass(frozen=True)
+class Prepared:
+    """A data set without what cannot be read, its splits, the words of its training captions, and a trunk."""
+
+    dataset: CaptionDataset
+    splits: dict[str, CaptionDataset]
+    processor: TextProcessor
+    trunk: nn.Module
+
+
+def prepare(dataset: CaptionDataset, settings: BuildSettings, work: Path, reporter: Reporter) -> Prepared:
+    """What features and branches are made from; trains the trunk where the settings ask for it."""
     keep_freed_memory()
-    if settings.image_rules.side < MIN_SIDE:
-        raise ExportError(
-            f"side {settings.image_rules.side} is too small for InceptionV3: {MIN_SIDE} pixels at least"
-        )
-    splits = {name: dataset.split(name) for name in ("train", "val", "test")}
+    rules = settings.image_rules
+    if rules.side < MIN_SIDE:
+        raise ExportError(f"side {rules.side} is too small for InceptionV3: {MIN_SIDE} pixels at least")
+    if len(dataset):
+        reporter.say("Looking for pictures that cannot be read")
+        dataset = dataset.without(unreadable(dataset, rules, work / "cache", reporter.progress))
+    splits = {name: dataset.split(name) for name in SPLITS}
     for name, part in splits.items():
         if not len(part):
             raise ExportError(f"{dataset.name} has no {name} pictures: give it train, val and test splits")
     stems = build_vocabulary(splits["train"].captions, DEFAULT_TEXT_RULES, min_count=settings.min_count)
     processor = TextProcessor(DEFAULT_TEXT_RULES, stems)
-    reporter.say(f"{dataset.describe()}\n  {len(stems):,} stems in the training captions")
-    return splits, processor, _trunk(splits, processor, settings, work, reporter)
+    without_words = dataset.captions_without_words(lambda caption: bool(processor.parse(caption).ids))
+    lines = [dataset.describe(), f"  {len(stems):,} stems in the training captions"]
+    reporter.say("\n".join([*lines, *describe_faults(without_words)]))
+    return Prepared(dataset, splits, processor, _trunk(splits, processor, settings, work, reporter))
 
 
 def _trunk(

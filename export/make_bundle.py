@@ -15,18 +15,19 @@ from typing import Any
 import numpy as np
 import torch
 
-from export.data import CaptionDataset
 from export.errors import ExportError
-from export.evaluate import Figures, evaluate_bundle
+from export.evaluate import evaluate_bundle
 from export.model import ImageEncoder, TextEncoder
 from export.quantize import embed_with, measure_drift, quantize_image_encoder
 from export.report import Reporter
 from export.to_onnx import export_image_encoder, export_text_encoder
 from itl_infer.bundle import Bundle, load_bundle, verify_bundle
+from itl_infer.captions import CaptionDataset
 from itl_infer.image import ImageRules, load_pixels
 from itl_infer.index import Index
 from itl_infer.ingest import embed_directory
 from itl_infer.manifest import GALLERY, GOLDEN, IMAGE_GRAPH, TEXT_GRAPH, VOCABULARY, write_manifest
+from itl_infer.metrics import Figures
 from itl_infer.text import TextProcessor, format_vocabulary
 
 GOLDEN_PICTURES, GOLDEN_CAPTIONS = 8, 32
@@ -66,7 +67,7 @@ def make_bundle(
     gallery: Gallery | None = None,
     reporter: Reporter,
 ) -> Figures:
-    """Write the bundle `out`, replacing one that is there; returns its recalls on the test split of `dataset`.
+    """Write the bundle `out`, replacing one that is there; returns its figures on the test split of `dataset`.
 
     `precision` is "int8" or "float32". Raises ExportError where a graph does not compute what torch does; `out` is
     then as it was.
@@ -82,7 +83,7 @@ def make_bundle(
     written = _write_float32(building, trained, pixels, test.captions[:GOLDEN_CAPTIONS])
     manifest = {"name": name, "domain": domain, **written, "training": training}
     write_manifest(building, manifest)
-    float_recall = recall = evaluate_bundle(load_bundle(building), test, reporter)
+    exact = measured = evaluate_bundle(load_bundle(building), test, "test", reporter)
 
     if precision == "int8":
         reporter.say("Quantising the image graph to int8")
@@ -96,12 +97,12 @@ def make_bundle(
         manifest["precision"]["image_encoder"] = "int8"
         manifest["golden"]["image_min_cosine"] = round(golden_drift.min_cosine - INT8_SLACK, 3)
         write_manifest(building, manifest)
-        recall = evaluate_bundle(load_bundle(building), test, reporter)
+        measured = evaluate_bundle(load_bundle(building), test, "test", reporter)
         manifest["quantization"] = {
             "method": "static QDQ, weights int8 per channel, activations uint8",
             "calibration_pictures": len(calibration),
             **asdict(drift),
-            "recall": {"float32": float_recall, "int8": recall},
+            "recall": {"float32": exact.recalls, "int8": measured.recalls},
         }
     manifest["recall"] = {
         "data": dataset.name,
@@ -109,7 +110,7 @@ def make_bundle(
         "split_sha256": test.split_sha256,
         "pictures": len(test),
         "captions": len(test.captions),
-        **recall,
+        **measured.figures,
     }
     if gallery:
         copy_gallery(test, gallery, building / GALLERY)
@@ -117,7 +118,7 @@ def make_bundle(
     if gallery:
         _index_gallery(load_bundle(building))
     _take_place(building, out)
-    return recall
+    return measured.figures
 
 
 def make_bundle_without_data(

@@ -62,9 +62,13 @@ def load_trunk(weights: str) -> nn.Module:
         return trunk
     if weights == "imagenet":
         # torchvision checks the hash that is part of the file's name.
-        state = torchvision_models().Inception_V3_Weights.IMAGENET1K_V1.get_state_dict(
-            progress=True, check_hash=True
-        )
+        published = torchvision_models().Inception_V3_Weights.IMAGENET1K_V1
+        try:
+            state = published.get_state_dict(progress=True, check_hash=True)
+        except OSError as error:
+            raise ExportError(
+                f"{published.url} could not be fetched ({error}): run again, or fetch it elsewhere and give its path"
+            ) from error
         return _load_state(trunk, state, "torchvision's IMAGENET1K_V1")
     path = Path(weights)
     if not path.is_file():
@@ -98,7 +102,9 @@ def _load_state(trunk: nn.Module, state: object, source: str) -> nn.Module:
 
 
 def save_trunk(trunk: nn.Module, path: Path) -> None:
-    torch.save(trunk.state_dict(), path)
+    unfinished = path.with_suffix(".part")
+    torch.save(trunk.state_dict(), unfinished)
+    unfinished.replace(path)
 
 
 def weights_sha256(module: nn.Module) -> str:

@@ -6,13 +6,13 @@ import os
 from pathlib import Path
 
 from export.build import BuildSettings, build
-from export.data import CaptionDataset, read_json_lines
-from export.evaluate import Figures
 from export.make_bundle import Gallery
 from export.postcards import draw_postcards
 from export.recipes import RECIPES, TrunkRecipe
 from export.report import Reporter
+from itl_infer.captions import CaptionDataset, read_json_lines
 from itl_infer.image import ImageRules
+from itl_infer.metrics import Figures
 
 TRAIN, VAL, TEST = 20_000, 1_000, 1_000
 SETTINGS = BuildSettings(

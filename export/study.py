@@ -10,11 +10,11 @@ import numpy as np
 import torch
 
 from export.build import BuildSettings, branch_note, prepare
-from export.data import CaptionDataset
 from export.features import features_of
 from export.recipes import RECIPES, Recipe
 from export.report import Reporter
 from export.train import TrainingData, TwoBranch, embed, train
+from itl_infer.captions import CaptionDataset
 from itl_infer.metrics import RECALL_AT, evaluate_retrieval, rsum
 from itl_infer.ranking import rank
 
@@ -47,12 +47,12 @@ def study(
 
     Trunk, cached features and the checkpoints of all runs stay in `work`: an interrupted study goes on.
     """
-    splits, processor, trunk = prepare(dataset, settings, work, reporter)
+    ready = prepare(dataset, settings, work, reporter)
     data = {}
-    for name, split in splits.items():
+    for name, split in ready.splits.items():
         reporter.say(f"Computing the trunk's features of the {name} pictures")
-        features = features_of(split, settings.image_rules, trunk, work / "cache", reporter.progress)
-        data[name] = TrainingData.of(split, features, processor)
+        features = features_of(split, settings.image_rules, ready.trunk, work / "cache", reporter.progress)
+        data[name] = TrainingData.of(split, features, ready.processor)
     found: dict[str, list[dict[str, float]]] = {}
     for name in names:
         for seed in range(seeds):
@@ -60,7 +60,7 @@ def study(
             model, history = train(
                 data["train"],
                 data["val"],
-                len(processor.stems),
+                len(ready.processor.stems),
                 replace(TRIED[name], seed=seed),
                 work / "recipes" / f"{list(TRIED).index(name)}-{seed}",
                 progress=lambda state: reporter.progress(state.step, state.steps, branch_note(state)),

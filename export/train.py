@@ -13,13 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from export.data import CaptionDataset
 from export.errors import ExportError
 from export.loop import History, Loop, LoopProgress, batch_rows, sample_sha256
 from export.loss import collapsed_loss, softmax_loss, triplet_ranking_loss
 from export.model import ScalePixels, TextEncoder, default_device, image_branch, l2_normalize
 from export.recipes import Recipe
 from export.trunk import augment
+from itl_infer.captions import CaptionDataset
 from itl_infer.metrics import evaluate_retrieval, rsum
 from itl_infer.text import TextProcessor
 

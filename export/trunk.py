@@ -17,10 +17,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from export.data import CaptionDataset
 from export.loop import History, Loop, LoopProgress, batch_rows, load_checkpoint, sample_sha256
 from export.model import FEATURE_DIM, ScalePixels, default_device, inception_trunk
 from export.recipes import TrunkRecipe
+from itl_infer.captions import CaptionDataset
 from itl_infer.text import TextProcessor
 
 GUESSES = 10

@@ -13,11 +13,14 @@ if TYPE_CHECKING:
     from itl_infer.bundle import load_bundle as load_bundle
     from itl_infer.bundle import verify_bundle as verify_bundle
     from itl_infer.errors import BundleError as BundleError
+    from itl_infer.errors import CaptionsError as CaptionsError
     from itl_infer.errors import FolderError as FolderError
     from itl_infer.errors import ImageError as ImageError
     from itl_infer.errors import IndexStoreError as IndexStoreError
     from itl_infer.errors import ItlError as ItlError
     from itl_infer.errors import QueryError as QueryError
+    from itl_infer.evaluation import Evaluation as Evaluation
+    from itl_infer.evaluation import evaluate_index as evaluate_index
     from itl_infer.index import Index as Index
     from itl_infer.index import SearchResult as SearchResult
     from itl_infer.ingest import Report as Report
@@ -28,7 +31,11 @@ __version__ = "0.1.0"
 
 _MODULES = {
     "bundle": ("Bundle", "load_bundle", "verify_bundle"),
-    "errors": ("BundleError", "FolderError", "ImageError", "IndexStoreError", "ItlError", "QueryError"),
+    "errors": (
+        *("BundleError", "CaptionsError", "FolderError"),
+        *("ImageError", "IndexStoreError", "ItlError", "QueryError"),
+    ),
+    "evaluation": ("Evaluation", "evaluate_index"),
     "index": ("Index", "SearchResult"),
     "ingest": ("Report", "embed_directory"),
     "ranking": ("rank",),

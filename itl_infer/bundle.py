@@ -131,9 +131,13 @@ class Bundle:
         embeddings += [self._text_encoder().embed(pad_ids([sorted(row)])) for row in rows]
         return np.concatenate(embeddings)
 
+    def parse_text(self, text: str) -> ParsedText:
+        """What the bundle makes of the words of any text, whether it knows one of them or not."""
+        return self._text_processor().parse(text)
+
     def parse_query(self, text: str) -> ParsedText:
         """What the bundle makes of the words of a query. Raises QueryError where it knows none of them."""
-        parsed = self._text_processor().parse(text)
+        parsed = self.parse_text(text)
         if parsed.ids:
             return parsed
         if parsed.unknown_words:

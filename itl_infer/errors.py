@@ -5,6 +5,7 @@ ItlError
 ├── IndexStoreError   an index that cannot be opened, or was made with another bundle
 ├── FolderError       a folder of pictures that is missing or has none
 ├── ImageError        a picture that cannot be embedded
+├── CaptionsError     a file of captions or splits that cannot be used
 └── QueryError        a text without a single word to search for
 """
 
@@ -37,6 +38,10 @@ class ImageError(ItlError):
 
     def __str__(self) -> str:
         return f"{self.name}: {self.reason}"
+
+
+class CaptionsError(ItlError):
+    """Captions or splits are missing, of an unknown format, malformed, or of other pictures."""
 
 
 class QueryError(ItlError):

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,6 +15,7 @@ from types import SimpleNamespace
 import numpy as np
 import onnx
 import pytest
+from PIL import Image
 
 torch = pytest.importorskip("torch", reason="the training side needs the extra: pip install -e .[export]")
 
@@ -17,9 +23,8 @@ from click.testing import CliRunner
 
 from export.build import BuildSettings, build
 from export.cli import main
-from export.data import CaptionDataset, read_json_lines
 from export.errors import ExportError
-from export.features import features_of, pixels_of
+from export.features import decode_ahead, features_of, unreadable
 from export.make_bundle import Gallery
 from export.model import (
     FEATURE_DIM,
@@ -38,6 +43,9 @@ from export.study import format_study, short_query_map, study
 from export.to_onnx import check_parity, export_image_encoder, export_text_encoder, fold_batch_norms
 from export.train import TrainingData
 from itl_infer.bundle import load_bundle, verify_bundle
+from itl_infer.captions import CaptionDataset, CaptionedImage, read_captions, read_json_lines
+from itl_infer.cli import main as itl_infer_main
+from itl_infer.errors import ImageError
 from itl_infer.image import ImageRules, load_pixels
 from itl_infer.index import Index
 
@@ -58,7 +66,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> CaptionDataset:
     except ExportError as error:
         pytest.skip(str(error))
     folder = tmp_path_factory.mktemp("postcards")
-    return read_json_lines(draw_postcards(folder, train=40, val=8, test=10, seed=1, font=font))
+    return read_json_lines(draw_postcards(folder, train=70, val=8, test=10, seed=1, font=font))
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +141,7 @@ def test_a_second_build_trains_nothing_and_gives_the_same_bundle(
         raise AssertionError(f"computed again: {computed}")
 
     monkeypatch.setattr("export.loop.Loop._save", never)
-    monkeypatch.setattr("export.features.load_pixels", never)
+    monkeypatch.setattr("export.features._decoded", never)
     settings = replace(SETTINGS, inception=str(weights))
     figures = build(dataset, settings, built[0].parent / "work", built[0], Reporter())
     assert figures == built[1]
@@ -146,11 +154,50 @@ def test_evaluate_command_prints_recalls_and_chance(
     captions = dataset.folder / "captions.jsonl"
     result = CliRunner().invoke(main, ["evaluate", "-m", str(built[0]), "--captions", str(captions)])
     assert result.exit_code == 0, result.output
-    assert "10 pictures, 50 captions" in result.stdout
-    (chance,) = [line.split() for line in result.stdout.splitlines() if line.startswith("chance")]
-    assert chance == ["chance", "10.0", "50.0", "100.0"]
+    assert result.stdout.splitlines()[0].endswith(": 10 pictures, 50 captions")
+    chance = [line.split() for line in result.stdout.splitlines() if line.startswith("  by chance")]
+    assert chance[0] == ["by", "chance", "10.0", "50.0", "100.0", "5", "5.5"]
     t2i = next(line.split() for line in result.stdout.splitlines() if line.startswith("text to image"))
     assert float(t2i[3]) == pytest.approx(100 * built[1]["t2i"]["recall_at_1"], abs=0.05)
+
+
+def test_flickr30k_as_kaggle_has_it_becomes_a_bundle_that_is_served(
+    dataset: CaptionDataset, weights: Path, tmp_path: Path
+) -> None:
+    """results.csv with its bars, the row without its second one, and pictures in two folders of one name."""
+    images = tmp_path / "flickr30k_images"
+    (images / "flickr30k_images").mkdir(parents=True)
+    rows = ["image_name| comment_number| comment"]
+    for example, path in zip(dataset, dataset.paths, strict=True):
+        shutil.copyfile(path, images / "flickr30k_images" / path.name)
+        rows += [f"{path.name}| {i}| {caption}" for i, caption in enumerate(example.captions)]
+    rows[5] = rows[5].replace("| 4| ", "| 4   ")
+    captions = tmp_path / "results.csv"
+    captions.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    out, work = tmp_path / "bundle", tmp_path / "work"
+    options = ["--inception", weights, "--side", SIDE, "--epochs", 1, "--work", work, "--out", out]
+    command = ["build", "--captions", captions, "--images", images, *options]
+    result = CliRunner().invoke(main, [str(argument) for argument in command])
+    assert result.exit_code == 0, result.output
+    assert f"note: {captions}:6: second bar missing, read as caption 4" in result.stderr
+    assert "88 pictures, 440 captions, Flickr30k table" in result.stderr
+
+    def itl_infer(*args: object) -> str:
+        answer = CliRunner().invoke(itl_infer_main, [str(arg) for arg in args])
+        assert answer.exit_code == 0, answer.output
+        return answer.stdout
+
+    index = tmp_path / "photos.itl"
+    itl_infer("embed-images", images, "-d", index, "-m", out)
+    word = load_bundle(out).parse_text(dataset.captions[0]).used_words[0]
+    found = json.loads(itl_infer("query", word, "-d", index, "-m", out, "-k", 3, "--format", "json"))
+    assert len(found["results"]) == 3
+    figures = json.loads(
+        itl_infer("evaluate", "--captions", captions, "-d", index, "-m", out, "--format", "json")
+    )
+    recall = json.loads((out / "bundle.json").read_text(encoding="utf-8"))["recall"]
+    same = ("split_sha256", "pictures", "captions", "t2i", "i2t", "rsum", "chance", "confidence_95")
+    assert {name: figures[name] for name in same} == {name: recall[name] for name in same}
 
 
 # --- graphs -------------------------------------------------------------------------------------------------
@@ -278,18 +325,167 @@ def test_features_are_computed_once_and_again_for_other_pixels(
     assert np.abs(first - expected).max() < 1e-4
 
 
-def test_an_interrupted_cache_is_made_again(dataset: CaptionDataset, tmp_path: Path) -> None:
-    part = dataset.split("test")
+class ToyTrunk(torch.nn.Module):
+    """As fast as can be: a feature is a pixel's value."""
 
-    def stop(done: int, total: int) -> None:
-        assert total == 10
-        if done == 4:
-            raise KeyboardInterrupt
+    def __init__(self, weight: float = 1.0) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.tensor(weight))
 
-    with pytest.raises(KeyboardInterrupt):
-        pixels_of(part, SETTINGS.image_rules, tmp_path, stop)
-    whole = pixels_of(part, SETTINGS.image_rules, tmp_path, lambda _done, _total: None)
-    assert np.array_equal(whole[9], load_pixels(part.paths[9], SETTINGS.image_rules))
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.flatten(1)[:, :FEATURE_DIM] * self.weight
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> CaptionDataset:
+    """300 pictures of noise, which need no font."""
+    folder = tmp_path_factory.mktemp("many")
+    rng = np.random.default_rng(0)
+    for i in range(300):
+        Image.fromarray(rng.integers(0, 256, (40, 40, 3), np.uint8)).save(folder / f"{i:03}.bmp")
+    return noise_pictures(folder)
+
+
+def noise_pictures(folder: Path) -> CaptionDataset:
+    return CaptionDataset(
+        "many", folder, tuple(CaptionedImage(f"{i:03}.bmp", ("noise",), "train") for i in range(300))
+    )
+
+
+def toy_features(
+    dataset: CaptionDataset,
+    cache: Path,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
+    trunk: torch.nn.Module | None = None,
+) -> np.ndarray:
+    return features_of(dataset, ImageRules(side=30), trunk or ToyTrunk(), cache, progress)
+
+
+def test_a_pass_that_was_killed_goes_on_behind_the_last_row_that_counts(
+    many: CaptionDataset, tmp_path: Path
+) -> None:
+    """A process is killed (SIGKILL) in the middle of it, and half a row is left behind what it wrote."""
+    expected = np.array(toy_features(many, tmp_path / "whole"))
+    code = f"""
+import os
+from pathlib import Path
+import export.features
+from tests.test_build import noise_pictures, toy_features
+export.features._SYNC_SECONDS = 0
+many = noise_pictures(Path({str(many.folder)!r}))
+toy_features(many, Path({str(tmp_path)!r}), lambda done, _: os.kill(os.getpid(), 9) if done >= 160 else None)
+"""
+    killed = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[1], check=False)
+    assert killed.returncode == -9
+    (part,) = tmp_path.glob("features-*.part")
+    with part.open("ab") as file:
+        file.write(b"\xff" * 9000)
+
+    calls: list[int] = []
+    found = toy_features(many, tmp_path, lambda done, _total: calls.append(done))
+    assert calls[0] == 160  # what counted when it was killed
+    assert np.array_equal(found, expected)
+    assert [path.suffix for path in tmp_path.iterdir() if path.name.startswith("features")] == [".npy"]
+
+
+@pytest.mark.parametrize("counter", ["", "9999", "40"])
+def test_rows_that_are_not_known_to_be_whole_are_computed_again(
+    many: CaptionDataset, tmp_path: Path, counter: str
+) -> None:
+    """Whatever the counter says, no more rows are taken than there are, and none where it cannot be read."""
+    expected = np.array(toy_features(many, tmp_path))
+    (path,) = tmp_path.glob("features-*.npy")
+    content = path.read_bytes()
+    path.unlink()
+    path.with_suffix(".part").write_bytes(content[: len(content) // 2])
+    path.with_suffix(".rows").write_text(counter)
+    calls: list[int] = []
+    assert np.array_equal(toy_features(many, tmp_path, lambda done, _total: calls.append(done)), expected)
+    assert calls[0] == {"": 0, "9999": 149, "40": 40}[counter]
+
+
+def test_features_alone_keep_no_pixels(many: CaptionDataset, tmp_path: Path) -> None:
+    toy_features(many, tmp_path)
+    assert [path.name.partition("-")[0] for path in tmp_path.iterdir()] == ["features"]
+
+
+def test_the_cache_knows_pictures_pixels_weights_and_pooling(
+    many: CaptionDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever changes what a row would be, or which picture it belongs to, is computed anew."""
+
+    def key(dataset: CaptionDataset, rules: ImageRules, trunk: torch.nn.Module) -> str:
+        made: list[str] = []
+        monkeypatch.setattr("export.features._cached", lambda path, *_rest: made.append(path.name))
+        features_of(dataset, rules, trunk, tmp_path, lambda _done, _total: None)
+        return made[0]
+
+    class Mean(ToyTrunk):
+        def __init__(self, count_include_pad: bool) -> None:
+            super().__init__()
+            self.count_include_pad = count_include_pad
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            mean = torch.nn.functional.avg_pool2d(x, 3, 1, 1, count_include_pad=self.count_include_pad)
+            return super().forward(mean)
+
+    rules, first = ImageRules(side=30), replace(many, examples=many.examples[:2])
+    touched = replace(many, folder=tmp_path, examples=many.examples[:2])
+    for example in touched:
+        (tmp_path / example.image).write_bytes((many.folder / example.image).read_bytes())
+    keys = [
+        key(first, rules, ToyTrunk()),
+        key(touched, rules, ToyTrunk()),
+        key(replace(first, examples=first.examples[::-1]), rules, ToyTrunk()),
+        key(first, ImageRules(side=31), ToyTrunk()),
+        key(first, ImageRules(side=30, resize="bilinear"), ToyTrunk()),
+        key(first, ImageRules(side=30, pixel_scaling="unit"), ToyTrunk()),
+        key(first, rules, ToyTrunk(2.0)),
+        key(first, rules, torch.fx.symbolic_trace(Mean(True))),
+        key(first, rules, torch.fx.symbolic_trace(Mean(False))),
+    ]
+    assert len(set(keys)) == len(keys)
+    assert key(first, rules, ToyTrunk()) == keys[0]
+
+
+def test_decoding_goes_on_while_the_network_works_and_not_far_ahead(
+    many: CaptionDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded: list[Path] = []
+
+    def load(path: Path, rules: ImageRules) -> np.ndarray:
+        decoded.append(path)
+        return load_pixels(path, rules)
+
+    monkeypatch.setattr("export.features.load_pixels", load)
+    batches = decode_ahead(many.paths, ImageRules(side=30))
+    next(batches)
+    for _ in range(500):  # the consumer is busy: five seconds at most
+        if len(decoded) == 32 * 5:
+            break
+        time.sleep(0.01)
+    assert len(decoded) == 32 * 5  # the batch in hand, and four ahead
+    batches.close()
+    assert len(decoded) == 32 * 5
+
+
+def test_pictures_that_cannot_be_read_are_said_and_left_out_before_the_work_begins(
+    many: CaptionDataset, tmp_path: Path
+) -> None:
+    for name in ("000.bmp", "001.bmp", "002.bmp", "003.bmp"):
+        (tmp_path / name).write_bytes((many.folder / name).read_bytes())
+    (tmp_path / "001.bmp").write_bytes(b"BM and no more")
+    (tmp_path / "003.bmp").unlink()
+    dataset = replace(many, folder=tmp_path, examples=many.examples[:4])
+    for _ in range(2):  # the second time from the file
+        failed = unreadable(dataset, ImageRules(side=30), tmp_path / "cache", lambda _done, _total: None)
+        assert list(failed) == [str(tmp_path / "001.bmp"), str(tmp_path / "003.bmp")]
+    rest = dataset.without(failed)
+    assert [example.image for example in rest] == ["000.bmp", "002.bmp"]
+    assert "001.bmp" in rest.describe()
+    assert toy_features(rest, tmp_path / "cache").shape == (2, FEATURE_DIM)
+    with pytest.raises(ImageError, match=r"001\.bmp"):
+        toy_features(dataset, tmp_path / "cache")
 
 
 # --- bad input ----------------------------------------------------------------------------------------------
@@ -309,6 +505,82 @@ def test_a_missing_split_is_named(dataset: CaptionDataset, tmp_path: Path) -> No
 def test_a_side_too_small_for_inception_is_refused(dataset: CaptionDataset, tmp_path: Path) -> None:
     with pytest.raises(ExportError, match="side 64 is too small for InceptionV3: 75 pixels at least"):
         build(dataset, replace(SETTINGS, image_rules=ImageRules(side=64)), tmp_path, tmp_path, Reporter())
+
+
+class Lines(Reporter):
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def say(self, line: str) -> None:
+        self.said += line.splitlines()
+
+
+def test_build_says_which_captions_have_no_known_word_and_which_pictures_are_left_out(
+    many: CaptionDataset, tmp_path: Path
+) -> None:
+    """Before any work begins, with file and line."""
+    rows = []
+    for i, split in enumerate(["train", "train", "val", "test", "test"]):
+        shutil.copyfile(many.paths[i], tmp_path / f"{i}.bmp")
+        rows.append({"image": f"{i}.bmp", "captions": ["a dog", "a cat"], "split": split})
+    rows[1]["captions"] = ["a dog", "the"]
+    rows[2]["captions"] = ["a xyzzy", "two dogs", " "]
+    (tmp_path / "4.bmp").write_bytes(b"no picture")
+    (tmp_path / "5.bmp").write_bytes(b"nobody said anything of this one")
+    rows.append({"image": "6.bmp", "captions": ["a dog"], "split": "train"})
+    captions = tmp_path / "c.jsonl"
+    captions.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    reporter, settings = Lines(), replace(SETTINGS, inception=str(tmp_path / "absent.pth"))
+    with pytest.raises(ExportError, match=r"no trunk weights at .*absent\.pth"):
+        build(read_captions(captions), settings, tmp_path / "work", tmp_path / "out", reporter)
+    for reason, place in (
+        ("skipped 1: empty caption", f"{captions}:3: 2.bmp"),
+        ("skipped 1: no such picture", f"{captions}:6: 6.bmp"),
+        ("skipped 1: picture without captions", f"{tmp_path}: 5.bmp"),
+        ("skipped 1: not a JPEG, PNG, WebP, GIF, TIFF or BMP picture", f"{tmp_path}/4.bmp: 4.bmp"),
+        ("2: caption without a known word", f"{captions}:2: 1.bmp: the"),
+    ):
+        assert reporter.said[reporter.said.index(f"  {reason}") + 1] == f"    {place}"
+    assert f"    {captions}:3: 2.bmp: a xyzzy" in reporter.said
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"1.jpg#0\tA caf\xe9 .\n", "c.token:1: not UTF-8 (byte 0xe9): save the file as UTF-8"),
+        (b"1.jpg#0\t \n", "no captions found: first, {}:1: 1.jpg: empty caption"),
+        (b"2.jpg#0\tA dog .\n", "none of its 1 pictures is in"),
+        (b'{"image": "1.jpg", "captions": ["A"]}\n' * 2, "c.token:2: 1.jpg is listed before, at {}:1"),
+    ],
+    ids=["encoding", "empty", "missing pictures", "duplicate"],
+)
+def test_build_with_captions_that_cannot_be_used_ends_in_one_line(
+    tmp_path: Path, content: bytes, message: str
+) -> None:
+    (tmp_path / "1.jpg").touch()
+    captions = tmp_path / "c.token"
+    captions.write_bytes(content)
+    options = ["--captions", str(captions), "--out", str(tmp_path / "out"), "--work", str(tmp_path / "work")]
+    result = CliRunner().invoke(main, ["build", *options])
+    assert result.exit_code == 1
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert message.format(captions) in line
+    assert [path.name for path in tmp_path.iterdir()] in (["1.jpg", "c.token"], ["c.token", "1.jpg"])
+
+
+def test_a_trunk_gets_its_name_when_it_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A later build takes trunk.pth for a trained one."""
+
+    def killed(_state: object, path: Path) -> None:
+        Path(path).write_bytes(b"half of it")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("torch.save", killed)
+    with pytest.raises(KeyboardInterrupt):
+        save_trunk(ToyTrunk(), tmp_path / "trunk.pth")
+    assert not (tmp_path / "trunk.pth").exists()
 
 
 def test_a_failed_build_leaves_the_old_bundle(

@@ -30,7 +30,6 @@ from torch import Tensor, nn
 from export import from_keras
 from export.build import BuildSettings, build
 from export.cli import main
-from export.data import CaptionDataset, CaptionedImage
 from export.errors import ExportError
 from export.from_keras import find_keras_files, read_keras
 from export.from_keras import inception as inception_module
@@ -44,6 +43,7 @@ from export.report import Reporter
 from export.to_onnx import export_image_encoder, export_text_encoder
 from export.torchvision_models import torchvision_models
 from itl_infer.bundle import load_bundle, verify_bundle
+from itl_infer.captions import CaptionDataset, CaptionedImage
 from itl_infer.image import ImageRules, load_pixels
 from itl_infer.text import DEFAULT_TEXT_RULES
 from tests.fixtures.keras.seeded import block_weights, pictures

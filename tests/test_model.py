@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import urllib.error
 from pathlib import Path
 
 import pytest
@@ -113,6 +114,18 @@ def test_imagenet_weights_come_from_torchvision_with_their_hash_checked(
     monkeypatch.setattr(torch.hub, "download_url_to_file", download)
     load_trunk("imagenet")
     assert asked == [("inception_v3_google-0cc3c7bd.pth", "0cc3c7bd")]
+
+
+def test_imagenet_weights_that_cannot_be_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def offline(*_: object, **__: object) -> None:
+        raise urllib.error.URLError("Name or service not known")
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
+    with pytest.raises(
+        ExportError, match=r"0cc3c7bd\.pth could not be fetched .* run again, or fetch it elsewhere"
+    ):
+        load_trunk("imagenet")
 
 
 def broken(name: str, state: dict[str, torch.Tensor]) -> object:

@@ -61,4 +61,12 @@ def test_the_commands_run(environment: dict[str, str], tmp_path: Path) -> None:
     answer = json.loads(itl_infer(environment, "query", "a red wave", "-d", index, "--format", "json"))
     assert len(answer["results"]) == 2
     assert json.loads(itl_infer(environment, "batch", "-", "-d", index, stdin="a red wave\n")) == answer
+    captions = tmp_path / "captions.jsonl"
+    captions.write_text(
+        '{"image": "red.png", "captions": ["red"]}\n{"image": "blue.png", "captions": ["a blue wave"]}\n'
+    )
+    measured = itl_infer(
+        environment, "evaluate", "--captions", captions, "-d", index, "--split", "all", "--format", "json"
+    )
+    assert json.loads(measured)["rsum"] == 600
     assert ": ok" in itl_infer(environment, "bundle", "verify")

@@ -13,7 +13,6 @@ from PIL import Image
 
 pytest.importorskip("torch", reason="the training side needs the extra: pip install -e .[export]")
 
-from export.data import read_json_lines
 from export.errors import ExportError
 from export.postcards import (
     CAPTIONS_PER_SCENE,
@@ -30,6 +29,7 @@ from export.postcards import (
     with_article,
 )
 from export.postcards_catalogue import AIRBORNE, OUTDOORS, SETTINGS
+from itl_infer.captions import read_json_lines
 
 
 @pytest.fixture(scope="module")

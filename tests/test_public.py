@@ -21,6 +21,8 @@ def test_public_names() -> None:
         "__version__",
         "Bundle",
         "BundleError",
+        "CaptionsError",
+        "Evaluation",
         "FolderError",
         "ImageError",
         "Index",
@@ -30,6 +32,7 @@ def test_public_names() -> None:
         "Report",
         "SearchResult",
         "embed_directory",
+        "evaluate_index",
         "load_bundle",
         "rank",
         "verify_bundle",
@@ -68,7 +71,10 @@ def test_importing_is_cheap(code: str, kept_out: list[str]) -> None:
 
 def test_imports_point_to_earlier_modules() -> None:
     """The order of the design; what is imported for type checkers only does not count."""
-    order = ["errors", "text", "image", "encoder", "manifest", "bundle", "ranking", "index", "ingest", "cli"]
+    order = [
+        *("errors", "text", "image", "encoder", "manifest", "bundle", "ranking", "index", "ingest"),
+        *("captions", "metrics", "evaluation", "cli"),
+    ]
     for place, name in enumerate(order):
         check = (
             f"import itl_infer.{name}, sys\n"

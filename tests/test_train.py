@@ -12,13 +12,13 @@ from PIL import Image
 
 torch = pytest.importorskip("torch", reason="the training side needs the extra: pip install -e .[export]")
 
-from export.data import CaptionDataset, CaptionedImage
 from export.errors import ExportError
 from export.loop import LoopProgress
 from export.model import FEATURE_DIM, inception_trunk, weights_sha256
 from export.recipes import Recipe, TrunkRecipe
 from export.train import TrainingData, embed, shorten, train
 from export.trunk import augment, stem_targets, train_trunk
+from itl_infer.captions import CaptionDataset, CaptionedImage
 from itl_infer.metrics import evaluate_retrieval
 from itl_infer.text import DEFAULT_TEXT_RULES, TextProcessor
 

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PureWindowsPath
 
-from export.data.dataset import SPLITS, Skipped, one_line
-from export.errors import ExportError
+from itl_infer.captions.dataset import SPLITS, Skipped, one_line
+from itl_infer.errors import CaptionsError
 
 SPLIT_NAMES = {split: split for split in SPLITS} | {
     "restval": "train",  # Karpathy's COCO: validation pictures left over, always trained on
@@ -29,6 +29,7 @@ class Listed:
     captions: tuple[str, ...]
     where: str
     split: str | None = None
+    places: tuple[str, ...] = ()  # of each caption
     extra: dict[str, object] = field(default_factory=dict)
 
 
@@ -50,7 +51,7 @@ class Gathering:
         self.notes: list[str] = []
         self.skipped: list[Skipped] = []
         self._pictures: dict[str, Listed] = {}
-        self._captions: dict[str, list[str]] = {}
+        self._captions: dict[str, list[tuple[str, str]]] = {}  # with their places
         self._numbers: set[tuple[str, str]] = set()
 
     def skip(self, where: str, what: str, reason: str) -> None:
@@ -64,18 +65,18 @@ class Gathering:
         split: object = None,
         extra: dict[str, object] | None = None,
     ) -> None:
-        """A picture with all its captions; ExportError where it was listed before or is malformed."""
+        """A picture with all its captions; CaptionsError where it was listed before or is malformed."""
         if not isinstance(image, str) or not isinstance(captions, list):
-            raise ExportError(f"{where}: image must be a name and captions a list of texts")
+            raise CaptionsError(f"{where}: image must be a name and captions a list of texts")
         if image in self._pictures:
-            raise ExportError(
+            raise CaptionsError(
                 f"{where}: {one_line(image)} is listed before, at {self._pictures[image].where}: "
                 "name each picture once"
             )
         self._register(image, where, split, extra or {})
         for caption in captions:
             if not isinstance(caption, str):
-                raise ExportError(
+                raise CaptionsError(
                     f"{where}: {one_line(image)} has {caption!r:.40} among its captions: write a text"
                 )
             self._add(image, caption, where)
@@ -91,31 +92,34 @@ class Gathering:
         self._add(image, caption, where)
 
     def listing(self) -> Listing:
-        pictures = tuple(
-            replace(listed, captions=tuple(self._captions[image])) for image, listed in self._pictures.items()
-        )
-        return Listing(self.format, pictures, tuple(self.notes), tuple(self.skipped))
+        pictures = []
+        for image, listed in self._pictures.items():
+            captions, places = zip(*self._captions[image], strict=True) if self._captions[image] else ((), ())
+            pictures.append(replace(listed, captions=captions, places=places))
+        return Listing(self.format, tuple(pictures), tuple(self.notes), tuple(self.skipped))
 
     def _register(self, image: str, where: str, split: object, extra: dict[str, object]) -> None:
         check_name(image, where)
         if split is not None and not (isinstance(split, str) and split in SPLIT_NAMES):
-            raise ExportError(f"{where}: split {split!r:.40} is none of {', '.join(SPLIT_NAMES)}")
-        self._pictures[image] = Listed(image, (), where, SPLIT_NAMES[str(split)] if split else None, extra)
+            raise CaptionsError(f"{where}: split {split!r:.40} is none of {', '.join(SPLIT_NAMES)}")
+        self._pictures[image] = Listed(
+            image, (), where, SPLIT_NAMES[str(split)] if split else None, extra=extra
+        )
         self._captions[image] = []
 
     def _add(self, image: str, caption: str, where: str) -> None:
         if caption.strip():
-            self._captions[image].append(caption.strip())
+            self._captions[image].append((caption.strip(), where))
         else:
             self.skip(where, image, "empty caption")
 
 
 def check_name(image: str, where: str) -> None:
-    """ExportError for a name that could lead out of the pictures' folder, on any system, or that is none."""
+    """CaptionsError for a name that could lead out of the pictures' folder, on any system, or that is none."""
     if not image.strip():
-        raise ExportError(f"{where}: the picture's name is empty")
+        raise CaptionsError(f"{where}: the picture's name is empty")
     if image[0] in "/\\" or PureWindowsPath(image).drive or ".." in re.split(r"[/\\]", image):
-        raise ExportError(
+        raise CaptionsError(
             f"{where}: {one_line(image)} leads out of the pictures' folder: "
             "write names relative to it, without .."
         )
@@ -128,7 +132,7 @@ def read_text(path: Path) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         where = f"{path}:{line_of(error)}"
-        raise ExportError(
+        raise CaptionsError(
             f"{where}: not UTF-8 (byte 0x{data[error.start]:02x}): save the file as UTF-8"
         ) from error
 
@@ -137,7 +141,7 @@ def read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise ExportError(f"{path} cannot be read: {error.strerror}") from error
+        raise CaptionsError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def line_of(error: UnicodeDecodeError) -> int:
@@ -152,19 +156,19 @@ def numbered_lines(text: str) -> Iterator[tuple[int, str]]:
 
 
 def parse_json(path: Path, text: str) -> object:
-    """Any JSON; ExportError with the line where it is none, or where one object has the same name twice."""
+    """Any JSON; CaptionsError with the line where it is none, or where one object has the same name twice."""
     try:
         return json.loads(text, object_pairs_hook=_object)
     except json.JSONDecodeError as error:
-        raise ExportError(
+        raise CaptionsError(
             f"{path}:{error.lineno}: not JSON ({error.msg}): the file may be cut short, fetch it again"
         ) from error
     except _DuplicateName as error:
         places = [m.start() for m in re.finditer(re.escape(json.dumps(error.name)) + r"\s*:", text)]
         line = f":{text.count(chr(10), 0, places[1]) + 1}" if len(places) == 2 else ""
-        raise ExportError(f"{path}{line}: {one_line(error.name)} is there twice: name it once") from error
+        raise CaptionsError(f"{path}{line}: {one_line(error.name)} is there twice: name it once") from error
     except (RecursionError, ValueError) as error:
-        raise ExportError(f"{path}: JSON that cannot be captions ({error})") from error
+        raise CaptionsError(f"{path}: JSON that cannot be captions ({error})") from error
 
 
 class _DuplicateName(Exception):

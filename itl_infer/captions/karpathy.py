@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from export.data.listing import Gathering, Listing
-from export.errors import ExportError
+from itl_infer.captions.listing import Gathering, Listing
+from itl_infer.errors import CaptionsError
 
 
 def is_karpathy(data: object) -> bool:
@@ -25,7 +25,7 @@ def read_karpathy(path: Path, data: dict[str, list[dict[str, object]]]) -> Listi
             name, captions = image["filename"], [sentence["raw"] for sentence in image["sentences"]]  # type: ignore[attr-defined]
             folder, split = image.get("filepath"), image.get("split")
         except (KeyError, TypeError, AttributeError) as error:
-            raise ExportError(
+            raise CaptionsError(
                 f'{where}: expected {{"filename", "split", "sentences": [{{"raw"}}]}}, found {image!r:.60}'
             ) from error
         gathering.add_picture(f"{folder}/{name}" if folder else name, captions, where, split)

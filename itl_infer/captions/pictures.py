@@ -3,33 +3,37 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path, PurePath, PurePosixPath
 
-from export.errors import ExportError
+from itl_infer.errors import CaptionsError
 from itl_infer.ingest.walk import UNKNOWN, Walk
 
 
-class PictureFolder:
-    """All pictures under `folder`, in order of name.
+class PictureNames:
+    """The pictures that captions can mean, by their names relative to `folder`.
 
     Names are looked up among these and never joined to a path: no captions file can lead out of the folder.
+    `place` is what messages call all of them, `absent` what they say of a picture that is not among them, and `mend`
+    what to do then.
     """
 
-    def __init__(self, folder: Path) -> None:
-        if not folder.is_dir():
-            raise ExportError(f"no folder of pictures at {folder}: give the folder that holds them")
-        walk = Walk(folder)
-        self.folder = folder
-        self.names = [
-            PurePath(file.path).relative_to(folder).as_posix() for file in walk if file.size != UNKNOWN
-        ]
-        self.problems = [f"{unlisted}: {reason}" for unlisted, reason in walk.problems]
-        if not self.names:
-            raise ExportError(f"{folder} has no pictures: give the folder that holds them")
+    def __init__(
+        self,
+        folder: Path,
+        names: Sequence[str],
+        *,
+        place: str = "",
+        absent: str = "no such picture",
+        mend: str = "give the folder that holds them",
+        problems: Sequence[str] = (),
+    ) -> None:
+        self.folder, self.names, self.problems = folder, names, tuple(problems)
+        self.place, self.absent, self.mend = place or str(folder), absent, mend
         self._top = folder.resolve().name
         self._by_last: dict[str, list[tuple[tuple[str, ...], str]]] = {}
-        for name in self.names:
+        for name in names:
             parts = _parts(name)
             self._by_last.setdefault(parts[-1], []).append((parts, name))
 
@@ -56,6 +60,17 @@ class PictureFolder:
         """Equal for copies in nested folders of one name: Kaggle's flickr30k_images/flickr30k_images/."""
         parts = (self._top, *_parts(name))
         return tuple(part for part, _ in groupby(parts))
+
+
+def pictures_in(folder: Path) -> PictureNames:
+    """All pictures under `folder`, in order of name; CaptionsError where there are none."""
+    if not folder.is_dir():
+        raise CaptionsError(f"no folder of pictures at {folder}: give the folder that holds them")
+    walk = Walk(folder)
+    names = [PurePath(file.path).relative_to(folder).as_posix() for file in walk if file.size != UNKNOWN]
+    if not names:
+        raise CaptionsError(f"{folder} has no pictures: give the folder that holds them")
+    return PictureNames(folder, names, problems=[f"{where}: {reason}" for where, reason in walk.problems])
 
 
 def _parts(name: str) -> tuple[str, ...]:

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from export.data.dataset import one_line, picture_id, without_suffix
-from export.data.karpathy import is_karpathy, read_karpathy
-from export.data.listing import SPLIT_NAMES, numbered_lines, parse_json, read_text
-from export.errors import ExportError
+from itl_infer.captions.dataset import one_line, picture_id, without_suffix
+from itl_infer.captions.karpathy import is_karpathy, read_karpathy
+from itl_infer.captions.listing import SPLIT_NAMES, numbered_lines, parse_json, read_text
+from itl_infer.errors import CaptionsError
 
 SPLIT_FILES = (
     {"train": "train.txt", "val": "val.txt", "test": "test.txt"},  # Flickr30k Entities
@@ -48,13 +48,13 @@ def split_files_in(folder: Path) -> dict[str, Path] | None:
 def read_splits(path: Path) -> SplitLists:
     """From a folder with a list of ids for each split, or JSON: Karpathy's, or `{"train": [ids], ...}`.
 
-    ExportError where an id is listed twice.
+    CaptionsError where an id is listed twice.
     """
     if path.is_dir():
         files = split_files_in(path)
         if files is None:
             shapes = " or ".join(", ".join(names.values()) for names in SPLIT_FILES)
-            raise ExportError(f"{path} has no split files: expected {shapes}")
+            raise CaptionsError(f"{path} has no split files: expected {shapes}")
         name = f"{', '.join(file.name for file in files.values())} in {path.resolve().name}"
         return _collect(
             name,
@@ -65,7 +65,7 @@ def read_splits(path: Path) -> SplitLists:
             ),
         )
     if not path.is_file():
-        raise ExportError(f"no split files at {path}: give a folder with train.txt, val.txt and test.txt")
+        raise CaptionsError(f"no split files at {path}: give a folder with train.txt, val.txt and test.txt")
     data = parse_json(path, read_text(path))
     if is_karpathy(data):
         pictures = read_karpathy(path, data).pictures  # type: ignore[arg-type]
@@ -79,7 +79,7 @@ def read_splits(path: Path) -> SplitLists:
                 for i, name in enumerate(names)
             ),
         )
-    raise ExportError(f'{path} is no split file: expected {{"train": [ids], "val": [ids], "test": [ids]}}')
+    raise CaptionsError(f'{path} is no split file: expected {{"train": [ids], "val": [ids], "test": [ids]}}')
 
 
 def _collect(name: str, rows: Iterable[tuple[str, str, str]]) -> SplitLists:
@@ -88,7 +88,7 @@ def _collect(name: str, rows: Iterable[tuple[str, str, str]]) -> SplitLists:
         bare = without_suffix(listed)
         if bare in ids:
             other, place = ids[bare]
-            raise ExportError(
+            raise CaptionsError(
                 f"{where}: {one_line(listed)} is in {split}, and in {other} at {place}: "
                 "a split must list each picture once"
             )
@@ -111,4 +111,4 @@ def seeded_share(images: Sequence[str], seed: int) -> dict[str, str]:
 
 
 def _shuffled(name: str, seed: int) -> bytes:
-    return hashlib.sha256(f"{seed}/{name}".encode("utf-8", "surrogateescape")).digest()
+    return hashlib.sha256(f"{seed}/{name}".encode("utf-8", "surrogatepass")).digest()  # any str

@@ -1,10 +1,10 @@
-"""Captioned pictures as every part of the training side takes them, and the report of how they were read."""
+"""Captioned pictures as training and evaluation take them, and the report of how they were read."""
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
@@ -21,6 +21,7 @@ class CaptionedImage:
     captions: tuple[str, ...]
     split: str
     extra: dict[str, object] = field(default_factory=dict, compare=False)
+    places: tuple[str, ...] = field(default=(), compare=False)  # of each caption, "FILE:LINE", where known
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Skipped:
     where: str  # "FILE:LINE", or "FILE: images[3]" where lines mean nothing
     what: str  # the name there, or how the line begins
     reason: str  # the same words for the same fault, so that faults can be counted
+    split: str | None = None  # of the picture, where it has one
 
     def __str__(self) -> str:
         return f"{self.where}: {one_line(self.what)}: {self.reason}"
@@ -62,7 +64,23 @@ class CaptionDataset:
         return iter(self.examples)
 
     def split(self, name: str) -> CaptionDataset:
-        return replace(self, examples=tuple(e for e in self.examples if e.split == name))
+        """Its pictures, and of its report what is not of another split."""
+        skipped = tuple(s for s in self.report.skipped if s.split in (None, name))
+        examples = tuple(e for e in self.examples if e.split == name)
+        return replace(self, examples=examples, report=replace(self.report, skipped=skipped))
+
+    def without(self, failed: Mapping[str, str]) -> CaptionDataset:
+        """All but the pictures at these paths, which are reported as skipped for the reasons given."""
+        if not failed:
+            return self
+        examples, skipped = [], list(self.report.skipped)
+        for example, path in zip(self.examples, map(str, self.paths), strict=True):
+            if path in failed:
+                skipped.append(Skipped(path, example.image, failed[path], example.split))
+            else:
+                examples.append(example)
+        report = replace(self.report, skipped=tuple(skipped))
+        return replace(self, examples=tuple(examples), report=report)
 
     @property
     def paths(self) -> list[Path]:
@@ -76,6 +94,17 @@ class CaptionDataset:
     def caption_owners(self) -> list[int]:
         """For each of `captions`, the position of its picture."""
         return [i for i, example in enumerate(self.examples) for _ in example.captions]
+
+    def captions_without_words(self, knows: Callable[[str], bool]) -> list[Skipped]:
+        """The captions of which `knows` says no, with their places; nothing is left out."""
+        return [
+            Skipped(place, f"{example.image}: {caption}", "caption without a known word", example.split)
+            for example in self.examples
+            for caption, place in zip(
+                example.captions, example.places or (example.image,) * len(example.captions), strict=True
+            )
+            if not knows(caption)
+        ]
 
     @property
     def ids_sha256(self) -> str:
@@ -117,13 +146,19 @@ class CaptionDataset:
         if report.split_name:
             lines.append(f"  splits from {report.split_name}")
         lines += [f"  note: {note}" for note in report.notes]
-        for reason, count in Counter(skipped.reason for skipped in report.skipped).items():
-            lines.append(f"  skipped {count:,}: {reason}")
-            same = [skipped for skipped in report.skipped if skipped.reason == reason]
-            lines += [f"    {skipped.where}: {one_line(skipped.what)}" for skipped in same[:examples]]
-            if count > examples:
-                lines.append(f"    and {count - examples:,} more")
-        return "\n".join(lines)
+        return "\n".join([*lines, *describe_faults(report.skipped, "skipped ", examples=examples)])
+
+
+def describe_faults(faults: Sequence[Skipped], verb: str = "", *, examples: int = 3) -> list[str]:
+    """How often each fault was met, as indented lines, with its first `examples` places."""
+    lines = []
+    for reason, count in Counter(fault.reason for fault in faults).items():
+        lines.append(f"  {verb}{count:,}: {reason}")
+        same = [fault for fault in faults if fault.reason == reason]
+        lines += [f"    {fault.where}: {one_line(fault.what)}" for fault in same[:examples]]
+        if count > examples:
+            lines.append(f"    and {count - examples:,} more")
+    return lines
 
 
 def picture_id(name: str) -> str:

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from export.data import SPLITS, CaptionDataset, CaptionedImage, read_captions, read_json_lines
-from export.data.dataset import picture_id
-from export.data.pictures import PictureFolder
-from export.data.splits import read_splits, seeded_share
-from export.errors import ExportError
+from itl_infer.captions import SPLITS, CaptionDataset, CaptionedImage, read_captions, read_json_lines
+from itl_infer.captions.dataset import picture_id
+from itl_infer.captions.pictures import pictures_in
+from itl_infer.captions.splits import read_splits, seeded_share
+from itl_infer.errors import CaptionsError
 
 
 def put_pictures(folder: Path, *names: str) -> Path:
@@ -234,7 +234,7 @@ def test_flickr30k_with_commas(tmp_path: Path, header: str) -> None:
 def test_a_quotation_mark_left_open_swallows_no_rows(tmp_path: Path) -> None:
     put_pictures(tmp_path, "1.jpg", "2.jpg")
     captions = put(tmp_path / "captions.txt", 'image,caption\n1.jpg,"A dog\n2.jpg,A cat\n')
-    with pytest.raises(ExportError, match=r"captions\.txt:2: a quotation mark is not closed"):
+    with pytest.raises(CaptionsError, match=r"captions\.txt:2: a quotation mark is not closed"):
         read_captions(captions)
 
 
@@ -334,7 +334,7 @@ def test_coco_with_more_than_five_captions(tmp_path: Path) -> None:
 )
 def test_json_that_is_wrong_is_refused_and_says_where(tmp_path: Path, text: str, message: str) -> None:
     put_pictures(tmp_path, "1.jpg")
-    with pytest.raises(ExportError, match=message) as caught:
+    with pytest.raises(CaptionsError, match=message) as caught:
         read_captions(put(tmp_path / "captions.json", text))
     assert str(tmp_path / "captions.json") in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -401,7 +401,7 @@ def test_json_lines_without_splits_get_a_share_and_half_marked_ones_are_trained_
 def test_a_wrong_json_line_is_named(tmp_path: Path, line: str, message: str, read: object) -> None:
     put_pictures(tmp_path, "0.jpg", "1.jpg")
     captions = put(tmp_path / "c.jsonl", '{"image": "0.jpg", "captions": ["A cat"]}\n' + line)
-    with pytest.raises(ExportError, match=rf"c\.jsonl:2: .*{message}"):
+    with pytest.raises(CaptionsError, match=rf"c\.jsonl:2: .*{message}"):
         read(captions)  # type: ignore[operator]
 
 
@@ -416,9 +416,9 @@ def test_read_json_lines_skips_nothing_and_looks_for_no_pictures(tmp_path: Path)
         ('{"image": "1.jpg", "captions": []}', "c.jsonl:1: 1.jpg: no caption: remove it"),
         ("", "is empty"),
     ):
-        with pytest.raises(ExportError, match=message):
+        with pytest.raises(CaptionsError, match=message):
             read_json_lines(put(captions, row))
-    with pytest.raises(ExportError, match="no captions file at"):
+    with pytest.raises(CaptionsError, match="no captions file at"):
         read_json_lines(tmp_path / "none.jsonl")
 
 
@@ -548,7 +548,7 @@ def test_splits_given_win_over_those_in_the_captions(tmp_path: Path) -> None:
 )
 def test_a_split_that_overlaps_itself_is_refused(tmp_path: Path, test: str, message: str) -> None:
     splits = put_entities(tmp_path / "s", "4\n3\n2\n", "1", test)
-    with pytest.raises(ExportError, match=message):
+    with pytest.raises(CaptionsError, match=message):
         read_captions(put_ten(tmp_path), splits=splits)
 
 
@@ -565,8 +565,20 @@ def test_wrong_split_files_are_refused(tmp_path: Path) -> None:
         (captions, "c.token:1: not JSON"),
         (put(tmp_path / "t.json", '{"trian": []}'), "is no split file"),
     ):
-        with pytest.raises(ExportError, match=message):
+        with pytest.raises(CaptionsError, match=message):
             read_captions(captions, splits=splits)
+
+
+def test_a_share_does_not_depend_on_which_pictures_are_there(tmp_path: Path) -> None:
+    """Or a bundle would be measured, where half of the pictures are missing, on what it was trained on."""
+    captions = put(tmp_path / "c.token", "".join(f"{i}.jpg#0\tA dog .\n" for i in range(50)))
+    whole = splits_of(
+        read_captions(captions, put_pictures(tmp_path / "all", *(f"{i}.jpg" for i in range(50))))
+    )
+    half = read_captions(captions, put_pictures(tmp_path / "half", *(f"{i}.jpg" for i in range(0, 50, 2))))
+    assert splits_of(half) == {f"{i}.jpg": whole[f"{i}.jpg"] for i in range(0, 50, 2)}
+    missing = {skipped.what: skipped.split for skipped in half.report.skipped}
+    assert missing == {f"{i}.jpg": whole[f"{i}.jpg"] for i in range(1, 50, 2)}
 
 
 @given(st.sets(st.integers(0, 10**6), min_size=3, max_size=60), st.integers(0, 99))
@@ -605,7 +617,7 @@ def test_a_name_that_leads_out_of_the_folder_is_refused(tmp_path: Path, name: st
         "names": ("c.json", json.dumps({name: ["A dog"]})),
     }[kind]
     captions = put(tmp_path / file, text)
-    with pytest.raises(ExportError, match=r"leads out of the pictures' folder") as caught:
+    with pytest.raises(CaptionsError, match=r"leads out of the pictures' folder") as caught:
         read_json_lines(captions) if kind == "read_json_lines" else read_captions(captions, tmp_path / "in")
     assert f"{captions}:" in str(caught.value)
 
@@ -626,28 +638,28 @@ def test_a_name_that_leads_out_of_the_folder_is_refused(tmp_path: Path, name: st
 )
 def test_a_wrong_encoding_or_format_is_refused(tmp_path: Path, data: bytes, message: str) -> None:
     put_pictures(tmp_path, "10002456.jpg")
-    with pytest.raises(ExportError, match=message):
+    with pytest.raises(CaptionsError, match=message):
         read_captions(put(tmp_path / "c.token", data))
 
 
 def test_nothing_to_read_is_refused_with_what_to_give(tmp_path: Path) -> None:
     captions = put(tmp_path / "texts" / "c.token", TOKEN)
     images = put_pictures(tmp_path / "images", "other.jpg")
-    with pytest.raises(ExportError, match="has no pictures: give the folder that holds them"):
+    with pytest.raises(CaptionsError, match="has no pictures: give the folder that holds them"):
         read_captions(captions)
-    with pytest.raises(ExportError, match="no folder of pictures at"):
+    with pytest.raises(CaptionsError, match="no folder of pictures at"):
         read_captions(captions, tmp_path / "none")
-    with pytest.raises(ExportError, match="no captions at"):
+    with pytest.raises(CaptionsError, match="no captions at"):
         read_captions(tmp_path / "none", images)
     with pytest.raises(
-        ExportError, match=r"none of its 2 pictures is in .*images: first, .*:1: 1000092795.jpg"
+        CaptionsError, match=r"none of its 2 pictures is in .*images: first, .*:1: 1000092795.jpg"
     ):
         read_captions(captions, images)
     with pytest.raises(
-        ExportError, match=r"no captions found: first, .*c\.token:1: other.jpg: empty caption"
+        CaptionsError, match=r"no captions found: first, .*c\.token:1: other.jpg: empty caption"
     ):
         read_captions(put(captions, "other.jpg#0\t \n"), images)
-    with pytest.raises(ExportError, match="no captions found; expected"):
+    with pytest.raises(CaptionsError, match="no captions found; expected"):
         read_captions(images)
 
 
@@ -662,7 +674,7 @@ def test_missing_pictures_and_pictures_without_captions_are_named(tmp_path: Path
 
 
 def test_names_are_found_by_their_folders_and_never_taken_for_one_another(tmp_path: Path) -> None:
-    folder = PictureFolder(
+    folder = pictures_in(
         put_pictures(
             tmp_path / "set",
             "1.jpg",
@@ -699,7 +711,7 @@ def test_names_that_cannot_be_told_apart(tmp_path: Path) -> None:
     )
     captions = put(tmp_path / "b.token", "3.jpg#0\tA dog\nx/3.jpg#0\tA cat\n")
     with pytest.raises(
-        ExportError, match=r"b\.token:2: x/3\.jpg and 3\.jpg \(.*:1\) can both only be 3\.jpg"
+        CaptionsError, match=r"b\.token:2: x/3\.jpg and 3\.jpg \(.*:1\) can both only be 3\.jpg"
     ):
         read_captions(captions)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from export.data.listing import Gathering, Listing
-from export.errors import ExportError
+from itl_infer.captions.listing import Gathering, Listing
+from itl_infer.errors import CaptionsError
 
 
 def is_coco(data: object) -> bool:
@@ -29,9 +29,9 @@ def read_coco(path: Path, data: dict[str, Any]) -> Listing:
             if image["id"] in captions or image["id"] not in places:
                 gathering.add_picture(image["file_name"], captions.pop(image["id"], []), where)
             else:
-                raise ExportError(f"{where}: id {image['id']} is listed before: name each picture once")
+                raise CaptionsError(f"{where}: id {image['id']} is listed before: name each picture once")
     except (KeyError, TypeError) as error:
-        raise ExportError(
+        raise CaptionsError(
             f'{where}: expected images of {{"id", "file_name"}} and annotations of '
             '{"image_id", "caption"}: give COCO\'s captions_*.json'
         ) from error

@@ -7,8 +7,8 @@ import io
 import re
 from pathlib import Path, PurePosixPath
 
-from export.data.listing import Gathering, Listing, numbered_lines
-from export.errors import ExportError
+from itl_infer.captions.listing import Gathering, Listing, numbered_lines
+from itl_infer.errors import CaptionsError
 from itl_infer.image import IMAGE_SUFFIXES
 
 _TOKEN = re.compile(r"(?P<image>[^\t]+)#(?P<number>\d+)[ ]*\t(?P<caption>.*)")  # first tab, then last "#"
@@ -90,7 +90,9 @@ def read_commas(path: Path, text: str) -> Listing:
                 start, end
             ):  # a quoted caption may span lines; one that eats the next row may not
                 if _begins_row(lines[inner]):
-                    raise ExportError(f"{where}: a quotation mark is not closed: close it, or write it twice")
+                    raise CaptionsError(
+                        f"{where}: a quotation mark is not closed: close it, or write it twice"
+                    )
             if not any(field.strip() for field in row):
                 continue
             if numbered is None:
@@ -104,5 +106,5 @@ def read_commas(path: Path, text: str) -> Listing:
             caption = ",".join(row[1 + numbered :])
             gathering.add_caption(row[0].strip(), caption, where, row[1].strip() if numbered else "")
     except csv.Error as error:
-        raise ExportError(f"{path}:{end + 1}: not a CSV table ({error})") from error
+        raise CaptionsError(f"{path}:{end + 1}: not a CSV table ({error})") from error
     return gathering.listing()

@@ -6,8 +6,8 @@ import json
 import os
 from pathlib import Path, PurePosixPath
 
-from export.data.dataset import CaptionDataset, CaptionedImage, Report, one_line
-from export.data.listing import (
+from itl_infer.captions.dataset import CaptionDataset, CaptionedImage, Report, one_line
+from itl_infer.captions.listing import (
     SPLIT_NAMES,
     Gathering,
     Listing,
@@ -16,27 +16,27 @@ from export.data.listing import (
     read_bytes,
     read_text,
 )
-from export.data.pictures import PictureFolder
-from export.errors import ExportError
+from itl_infer.captions.pictures import PictureNames
+from itl_infer.errors import CaptionsError
 
 
 def read_json_lines(path: Path, *, name: str | None = None) -> CaptionDataset:
     """One picture a line: `{"image", "captions": [...], "split"?}`, images relative to the file's folder.
 
     Further keys are kept in `extra`. For files that our own code wrote: nothing is skipped, and pictures
-    are not looked for. Raises ExportError naming the line.
+    are not looked for. Raises CaptionsError naming the line.
     """
     if not path.is_file():
-        raise ExportError(f"no captions file at {path}: give the path of a .jsonl file")
+        raise CaptionsError(f"no captions file at {path}: give the path of a .jsonl file")
     listing = list_json_lines(path, read_text(path))
     faults = [str(skipped) for skipped in listing.skipped]
     faults += [f"{p.where}: {one_line(p.image)}: no caption" for p in listing.pictures if not p.captions]
     if faults:
-        raise ExportError(f"{faults[0]}: remove it")
+        raise CaptionsError(f"{faults[0]}: remove it")
     if not listing.pictures:
-        raise ExportError(f'{path} is empty: expected lines of {{"image": ..., "captions": [...]}}')
+        raise CaptionsError(f'{path} is empty: expected lines of {{"image": ..., "captions": [...]}}')
     examples = tuple(
-        CaptionedImage(listed.image, listed.captions, listed.split or "train", listed.extra)
+        CaptionedImage(listed.image, listed.captions, listed.split or "train", listed.extra, listed.places)
         for listed in listing.pictures
     )
     report = Report(path, listing.format, path.name)
@@ -51,7 +51,7 @@ def list_json_lines(path: Path, text: str) -> Listing:
             row = json.loads(line)
             image, captions, split = row.pop("image"), row.pop("captions"), row.pop("split", None)
         except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
-            raise ExportError(
+            raise CaptionsError(
                 f'{where}: expected {{"image": ..., "captions": [...]}}, found {one_line(line, 60)}'
             ) from error
         gathering.add_picture(image, captions, where, split, row)
@@ -74,7 +74,7 @@ def read_name_object(path: Path, data: dict[str, list[object]]) -> Listing:
     return gathering.listing()
 
 
-def read_text_files(folder: Path, pictures: PictureFolder) -> Listing:
+def read_text_files(folder: Path, pictures: PictureNames) -> Listing:
     """`a/b.txt` for the picture `a/b.jpg`, one caption a line.
 
     Where every picture is below a folder called train, val (dev, ...) or test, those are the splits.
@@ -101,8 +101,9 @@ def read_text_files(folder: Path, pictures: PictureFolder) -> Listing:
         except UnicodeDecodeError as error:  # one file of many: the others stand
             gathering.skip(f"{path}:{line_of(error)}", picture, "not UTF-8: save the file as UTF-8")
             continue
-        captions = [line for _, line in numbered_lines(text)]
-        gathering.add_picture(picture, captions, str(path), tops[picture] if in_split_folders else None)
+        gathering.add_picture(picture, [], str(path), tops[picture] if in_split_folders else None)
+        for number, line in numbered_lines(text):
+            gathering.add_caption(picture, line, f"{path}:{number}")
     return gathering.listing()
 
 
