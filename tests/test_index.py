@@ -291,6 +291,25 @@ def test_a_compaction_between_reading_the_database_and_the_files(
     assert_whole(reader)
 
 
+def test_a_commit_waits_until_a_reader_has_read_it_all(
+    index: Index, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (photos / "003.bmp").unlink()
+    writing = threading.Thread(target=embed_directory, args=(photos, index))
+    real_read = snapshot.read_roots
+
+    def read_while_another_writes(*arguments: object) -> object:
+        monkeypatch.setattr(snapshot, "read_roots", real_read)
+        writing.start()
+        writing.join(0.3)
+        return real_read(*arguments)
+
+    monkeypatch.setattr(snapshot, "read_roots", read_while_another_writes)
+    assert len(Index.open(index.path, mode="r")) == 12
+    writing.join(10)
+    assert len(Index.open(index.path, mode="r")) == 11
+
+
 # --- bundles and formats
 
 
