@@ -137,6 +137,7 @@ def _explain(folder: Path, reason: str) -> str:
         "readonly": "use an index that you may write to",
         "Read-only": "use an index that you may write to",
         "Permission": "use an index that you may read and write",
+        "unable to open": "use an index that you may read and write",
         "malformed": "itl-infer check --repair drops what is damaged and keeps the rest",
         "not a database": "itl-infer check --repair drops what is damaged and keeps the rest",
     }
