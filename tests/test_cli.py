@@ -464,7 +464,8 @@ def test_batch_refuses_what_has_no_lines(index: Path, tmp_path: Path) -> None:
     assert "is this a file of queries?" in result.stderr
 
 
-def test_batch_answers_at_once(index: Path) -> None:
+def test_batch_answers_at_once(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)  # else Python would do what is asked of us
     with subprocess.Popen(
         command("batch", "-", "-d", index, "-k", "1"), cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as answering:
