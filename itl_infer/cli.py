@@ -238,7 +238,8 @@ def batch(file: Path, top: int, index_path: Path | None, bundle_path: Path | Non
     """Answer each line of FILE with a line of JSON.
 
     FILE may be - for stdin. The objects are those of query --format json, in the order of the lines. A line
-    that cannot be answered gives {"query": ..., "error": ...} in its place, and the rest goes on.
+    that cannot be answered gives {"query": ..., "error": ...} in its place, and the rest goes on. The exit
+    code is 0 then too, but 1 where lines are not UTF-8: the file as a whole may not be what was meant.
 
     \b
     itl-infer batch queries.txt -d photos.itl > answers.jsonl

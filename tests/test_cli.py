@@ -464,7 +464,8 @@ def test_batch_refuses_what_has_no_lines(index: Path, tmp_path: Path) -> None:
     assert "is this a file of queries?" in result.stderr
 
 
-def test_batch_answers_at_once(index: Path) -> None:
+def test_batch_answers_at_once(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)  # else Python would do what is asked of us
     with subprocess.Popen(
         command("batch", "-", "-d", index, "-k", "1"), cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as answering:
@@ -476,6 +477,29 @@ def test_batch_answers_at_once(index: Path) -> None:
             assert names(json.loads(answering.stdout.readline())["results"]) == [colour]
         answering.stdin.close()
         assert answering.wait(timeout=60) == 0
+
+
+_BATCH_AND_ITS_MEMORY = """
+import sys
+from pathlib import Path
+from itl_infer.cli import main
+main(sys.argv[1:], prog_name="itl-infer", standalone_mode=False)
+[peak] = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
+print(peak.split()[1], file=sys.stderr)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="peaks of memory are read from /proc")
+def test_batch_takes_the_same_memory_for_any_number_of_lines(index: Path, tmp_path: Path) -> None:
+    """Words are few here: a cache of their stems grows up to a bound of its own."""
+    peaks, queries = [], tmp_path / "queries.txt"
+    for lines in (500, 8_000):
+        queries.write_text("".join(f"bright red wave {number % 100}\n" for number in range(lines)))
+        batch = [sys.executable, "-c", _BATCH_AND_ITS_MEMORY, "batch", queries, "-d", index]
+        result = subprocess.run(batch, cwd=ROOT, capture_output=True, check=True)
+        assert result.stdout.count(b"\n") == lines
+        peaks.append(int(result.stderr.split()[-1]))
+    assert peaks[1] - peaks[0] < 3_000  # kB; 8,000 answers kept would be more than 10,000
 
 
 # bundle

@@ -127,6 +127,7 @@ def test_removed_rows_leave_no_gap(index: Index, photos: Path) -> None:
     embed_directory(photos, index)
     assert (index.path / "vectors-000001.f32").stat().st_size == 12 * EMBED_DIM * 4  # not compacted yet
     assert index.embeddings.flags.c_contiguous
+    assert not index.embeddings.flags.writeable
     assert_whole(index, [str(path) for path in photos.iterdir()])
 
 
@@ -289,6 +290,25 @@ def test_a_compaction_between_reading_the_database_and_the_files(
     reader = Index.open(index.path, FakeBundle(), mode="r")
     assert reader.state.generation == 2
     assert_whole(reader)
+
+
+def test_a_commit_waits_until_a_reader_has_read_it_all(
+    index: Index, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (photos / "003.bmp").unlink()
+    writing = threading.Thread(target=embed_directory, args=(photos, index))
+    real_read = snapshot.read_roots
+
+    def read_while_another_writes(*arguments: object) -> object:
+        monkeypatch.setattr(snapshot, "read_roots", real_read)
+        writing.start()
+        writing.join(0.3)
+        return real_read(*arguments)
+
+    monkeypatch.setattr(snapshot, "read_roots", read_while_another_writes)
+    assert len(Index.open(index.path, mode="r")) == 12
+    writing.join(10)
+    assert len(Index.open(index.path, mode="r")) == 11
 
 
 # --- bundles and formats
@@ -519,6 +539,26 @@ def test_prune_drops_what_is_gone_and_gives_back_the_space(
     assert (index.path / "vectors-000002.f32").stat().st_size == 11 * EMBED_DIM * 4
 
 
+def test_pruning_makes_the_database_smaller(index: Index, tmp_path: Path) -> None:
+    write_pictures(tmp_path / "many", 500, seed=100)
+    embed_directory(tmp_path / "many", index)
+    before = (index.path / schema.DATABASE).stat().st_size
+    shutil.rmtree(tmp_path / "many")
+    prune(index.path)
+    assert (index.path / schema.DATABASE).stat().st_size < before / 2
+
+
+def test_a_database_that_may_not_be_opened_is_not_called_damaged(
+    index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise sqlite3.OperationalError("unable to open database file")
+
+    monkeypatch.setattr(sqlite3, "connect", refuse)
+    with pytest.raises(IndexStoreError, match="unable to open database file: use an index that you may read"):
+        check_index(index.path, repair=True)
+
+
 def test_check_finds_nothing_wrong_with_a_good_index(index: Index) -> None:
     report = check_index(index.path)
     assert (report.ok, report.rows, report.problems) == (True, 12, [])
@@ -606,9 +646,12 @@ def test_an_index_whose_files_were_cut_short_says_how_to_mend(index: Index) -> N
     os.truncate(index.path / "vectors-000001.f32", 100)
     with pytest.raises(IndexStoreError, match=r"vectors-000001\.f32: 100 bytes where 384 .*check --repair"):
         Index.open(index.path)
-    (index.path / "vectors-000001.f32").unlink()
-    with pytest.raises(IndexStoreError, match=r"vectors-000001\.f32: missing"):
-        Index.open(index.path)
+    for name in ("vectors-000001.f32", "paths-000001.nul"):
+        with (index.path / name).open("rb") as kept:
+            (index.path / name).unlink()
+            with pytest.raises(IndexStoreError, match=f"{name}: missing: copy it back .*check --repair"):
+                Index.open(index.path)
+            (index.path / name).write_bytes(kept.read().ljust(384, b"\0"))
 
 
 def test_a_damaged_vector_is_not_passed_on(index: Index, photos: Path) -> None:
@@ -646,6 +689,16 @@ def test_what_can_be_read_of_a_damaged_database_is_salvaged(tmp_path: Path) -> N
     assert most == 200  # the one page that leads to all records
     assert max(partly) < 100
     assert 150 < sum(partly) <= 200  # each record once; what only speeds things up is made anew
+
+
+def test_vectors_without_their_database_are_not_written_over(index: Index, photos: Path) -> None:
+    database = (index.path / schema.DATABASE).rename(photos.parent / "database")
+    with pytest.raises(
+        IndexStoreError, match=r"index\.sqlite is missing: copy it back .*, or move the folder"
+    ):
+        embed_directory(photos, Index.open(index.path, FakeBundle()))
+    database.rename(index.path / schema.DATABASE)
+    assert_whole(Index.open(index.path, FakeBundle()), [str(path) for path in photos.iterdir()])
 
 
 def test_a_database_that_is_no_more_is_beyond_repair(index: Index) -> None:

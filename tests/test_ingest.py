@@ -184,6 +184,53 @@ def test_a_missing_folder_beside_another(index: Index, photos: Path, tmp_path: P
     assert len(index) == 8
 
 
+@pytest.mark.parametrize("what_is_left", ["nothing", "an empty folder", "another folder", "a file"])
+def test_a_missing_folder_in_another(index: Index, photos: Path, tmp_path: Path, what_is_left: str) -> None:
+    """Remembered by itself, it may be a drive, and is not gone because the folder around it is there."""
+    around = tmp_path / "around"
+    write_pictures(around, 1, seed=40)
+    write_pictures(around / "drive", 4, seed=50)
+    embed_directory(around / "drive", index)
+    (around / "drive").rename(tmp_path / "unplugged")
+    if what_is_left == "a file":
+        (around / "drive").touch()
+    elif what_is_left != "nothing":
+        (around / "drive").mkdir()
+    if what_is_left == "another folder":
+        (around / "drive" / "not mounted").touch()
+    report = embed_directory([around, around], index)
+    assert counts(report) == {"embedded": 1, "failed": 1}
+    assert report.failed == [
+        (
+            str(around / "drive"),
+            "no pictures in there, but 4 in the index, which are kept: --prune drops them",
+        )
+    ]
+    assert len(index) == 11
+    (tmp_path / "unplugged").rename(around / "plugged in elsewhere")
+    assert counts(embed_directory(around, index))["unchanged"] == 1
+    assert_whole(index) if what_is_left in ("nothing", "an empty folder") else None
+    assert counts(embed_directory(around, index, prune=True)).get("failed") is None
+    assert_whole(index, pictures_in(photos, around))
+
+
+def test_a_file_in_the_place_of_a_folder_empties_nothing(index: Index, photos: Path, tmp_path: Path) -> None:
+    photos.rename(tmp_path / "unplugged")
+    photos.touch()
+    with pytest.raises(
+        FolderError, match=r"photos: no pictures in there, but 6 in the index, nothing was .*"
+    ):
+        embed_directory(photos, index)
+    assert len(Index.open(index.path)) == 6
+    assert counts(embed_directory(photos, index, prune=True)) == {"removed": 6, "failed": 1}
+
+
+def test_a_folder_that_moved_as_a_whole_is_forgotten(index: Index, photos: Path, tmp_path: Path) -> None:
+    photos.rename(tmp_path / "album")
+    assert counts(embed_directory(tmp_path / "album", index)) == {"renamed": 6}
+    assert [root.folder for root in index.roots] == [tmp_path / "album"]
+
+
 def test_a_drive_that_is_pulled_out_while_it_is_read(
     index: Index, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -625,20 +672,23 @@ def test_a_signal_at_any_moment_keeps_what_was_embedded(tmp_path: Path) -> None:
     assert max(kept) > 0
 
 
-def test_commits_come_in_small_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("batch_size", [4, 5, 60])
+def test_commits_come_in_small_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch_size: int
+) -> None:
     import itl_infer.ingest.run as run
 
     assert (run.COMMIT_ROWS, run.COMMIT_SECONDS) == (512, 5.0)
     monkeypatch.setattr(run, "COMMIT_ROWS", 10)
     write_pictures(tmp_path / "photos", 60)
     index = Index.open(tmp_path / "photos.itl", FakeBundle())
-    committed = []
+    committed: list[int] = []
 
     def watch(progress: Progress) -> None:
         on_disk = Index.open(index.path)
         committed.append(progress.done - len(on_disk))
 
-    embed_directory(tmp_path / "photos", index, batch_size=5, progress=watch)
+    embed_directory(tmp_path / "photos", index, batch_size=batch_size, progress=watch)
     assert max(committed) <= 10
 
 

@@ -68,6 +68,8 @@ def _examine(folder: Path) -> CheckReport:
                     raise sqlite3.DatabaseError(message)
             _examine_rows(connection, folder, report)
     except sqlite3.DatabaseError as error:
+        if "unable to open" in str(error):  # it may well be whole
+            raise
         report.database_is_damaged = True
         report.problems.append(f"{DATABASE}: {' '.join(str(error).split())}")
     return report

@@ -60,7 +60,8 @@ def writer_lock(path: Path, *, wait: bool) -> Iterator[None]:
         try:
             yield
         finally:
-            file.truncate(0)
+            with contextlib.suppress(OSError):  # only a courtesy: what counts is the lock
+                file.truncate(0)
 
 
 def write_at(path: Path, offset: int, data: bytes | memoryview) -> None:
@@ -136,6 +137,7 @@ def _explain(folder: Path, reason: str) -> str:
         "readonly": "use an index that you may write to",
         "Read-only": "use an index that you may write to",
         "Permission": "use an index that you may read and write",
+        "unable to open": "use an index that you may read and write",
         "malformed": "itl-infer check --repair drops what is damaged and keeps the rest",
         "not a database": "itl-infer check --repair drops what is damaged and keeps the rest",
     }

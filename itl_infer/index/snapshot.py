@@ -6,7 +6,6 @@ writer does meanwhile; a compaction leaves it the files that it has open.
 
 from __future__ import annotations
 
-import contextlib
 import mmap
 import sqlite3
 from collections.abc import Mapping, Sequence
@@ -115,11 +114,13 @@ def take_snapshot(folder: Path) -> Snapshot:
                 roots = read_roots(connection, folder)
                 rows = connection.execute("SELECT row FROM pictures WHERE state <> 0 ORDER BY row")
                 hidden = np.array([row for (row,) in rows], np.int64)
-            with contextlib.suppress(FileNotFoundError):  # a compaction came between
+            try:
                 return _map(folder, state, roots, Layout.around(hidden, state.rows))
+            except FileNotFoundError as error:  # a compaction came between
+                missing = error.filename
     raise IndexStoreError(
-        f"{state.vectors_file(folder)}: missing: copy it back beside {schema.DATABASE}, or embed again"
-        " (itl-infer embed-images --rebuild)"
+        f"{missing}: missing: copy it back beside {schema.DATABASE}, or itl-infer check --repair, and embed again"
+        " what that drops"
     )
 
 

@@ -330,6 +330,11 @@ def _make_folder(folder: Path) -> None:
         names = set(os.listdir(folder))  # noqa: PTH208 (only names are needed)
         if names and not names & {schema.LOCK, schema.DATABASE}:
             raise IndexStoreError(f"{folder}: a folder, but no index: name one that does not exist yet")
+        if schema.DATABASE not in names and any(path.stat().st_size for path in folder.glob("vectors-*.f32")):
+            raise IndexStoreError(
+                f"{folder}: {schema.DATABASE} is missing: copy it back beside its vectors, or move the folder away"
+                " and embed again"
+            )
     elif folder.exists():
         raise IndexStoreError(f"{folder}: a file, not an index: name a folder that does not exist yet")
     else:

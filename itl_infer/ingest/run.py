@@ -22,6 +22,7 @@ from itl_infer.errors import FolderError, ImageError, IndexStoreError
 from itl_infer.image import DEFAULT_MAX_MEGAPIXELS, load_pixels, open_picture_file
 from itl_infer.index import UNIT_TOLERANCE, FailedFile, Index, Picture, Writer
 from itl_infer.index.disk import database_errors
+from itl_infer.index.roots import Root
 from itl_infer.index.schema import RowState
 from itl_infer.index.upkeep import remembered_paths
 from itl_infer.ingest.survey import EXCLUDED_ROWS, GONE_ROWS, WANTED_AGAIN_ROWS, Item, Survey, Target
@@ -133,6 +134,7 @@ def embed_directory(
         run.settle_known()
         run.embed(workers or usable_cpus())
         run.remove_gone()
+        run.review_missing_folders()
         writer.compact_if_due()
     report.seconds = time.monotonic() - started
     report.images_per_second = report.embedded / report.seconds
@@ -252,6 +254,23 @@ class _Run:
         self._writer.set_states(GONE_ROWS, RowState.GONE)
         self._writer.commit()
 
+    def review_missing_folders(self) -> None:
+        """Forget missing folders whose pictures have all turned up elsewhere; name those kept in the targets."""
+        for root in self._survey.missing:
+            if not self._known_of(root, "pictures WHERE state <> 2") + self._known_of(
+                root, "failures WHERE TRUE"
+            ):
+                self._writer.forget_root(root.id)
+        self._writer.commit()
+        for root in self._survey.kept.values():
+            if left := self._known_of(root, "pictures WHERE state = 0"):
+                error = f"no pictures in there, but {left} in the index, which are kept: --prune drops them"
+                self._report.failed.append(Failure(str(root.folder), error))
+
+    def _known_of(self, root: Root, rows: str) -> int:
+        [(count,)] = self._writer.execute(f"SELECT count(*) FROM {rows} AND root = ?", (root.id,))
+        return int(count)
+
     def _read_ahead(self, workers: int) -> Generator[Future[_Reading], None, None]:
         """The items being read, in order; enough of them that a batch is read while another is embedded."""
         window: deque[Future[_Reading]] = deque()
@@ -323,7 +342,8 @@ class _Run:
             report.reused += not has_moved
         else:
             self._batch.append(reading)
-            if len(self._batch) == self._batch_size:
+            room = min(self._batch_size, COMMIT_ROWS - self._writer.pending)
+            if len(self._batch) >= room:
                 self._embed_batch()
             return
         self._advance(1)

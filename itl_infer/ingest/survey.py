@@ -119,14 +119,17 @@ class Survey:
             writer.execute(table)
         self.vanished_failures: set[tuple[int, bytes]] = set()
         self.problems: list[tuple[str, str]] = []  # folders that could not be listed, and why
+        self.missing: list[Root] = []  # remembered folders that are not there, or empty
+        self.kept: dict[int, Root] = {}  # those in the targets with none of their pictures: not gone for that
 
     def look(self, targets: Sequence[Target], *, prune: bool) -> None:
         """Walk the targets and compare. Raises FolderError for one that lost all pictures, unless `prune`."""
         self._offer_missing_roots()
         found = [self._see(target) for target in targets]
         for target, files in zip(targets, found, strict=True):
-            lost = self._compare(target)
-            if lost and not files and not prune:
+            lost = self._compare(target, prune=prune)
+            # A file loses none, unless it stands where a folder was.
+            if lost and not prune and (not files or target.walk is None):
                 raise FolderError(
                     f"{target.path}: no pictures in there, but {lost} in the index, nothing was removed: plug"
                     " the drive in or, where they are gone for good, --prune"
@@ -139,9 +142,10 @@ class Survey:
 
     def _offer_missing_roots(self) -> None:
         """Pictures of folders that are not there may turn up under the targets, but are not dropped for that."""
-        missing = [(root.id,) for root in self._roots.values() if root.is_missing()]
+        self.missing = [root for root in self._roots.values() if root.is_missing()]
         self._writer.executemany(
-            "INSERT INTO temp.gone SELECT row, FALSE FROM pictures WHERE root = ? AND state = 0", missing
+            "INSERT INTO temp.gone SELECT row, FALSE FROM pictures WHERE root = ? AND state = 0",
+            [(root.id,) for root in self.missing],
         )
 
     def _see(self, target: Target) -> int:
@@ -177,19 +181,42 @@ class Survey:
         root_id, prefix = self._places[folder]
         return root_id, prefix + b"/" * bool(prefix) + os.fsencode(name)
 
-    def _compare(self, target: Target) -> int:
-        """Sort out what a target covers and was not seen; how many of its pictures are gone."""
+    def _compare(self, target: Target, *, prune: bool) -> int:
+        """Sort out what a target covers and was not seen; how many of its pictures are gone.
+
+        A remembered folder somewhere in the target that has none of its pictures left may be a drive that is
+        not plugged in: those are kept, unless `prune`.
+        """
         lost = 0
         for scope in self._scopes(target):
-            for row, root, path, state in self._unseen("row, root, path, state", "pictures", scope):
-                is_there = self._roots[root].has_file(path)
+            root = self._roots[scope.root]
+            gone: list[tuple[int, RowState]] = []
+            excluded: list[tuple[int]] = []
+            has_any = self._has_seen_in(root.folder)
+            for row, path, state in self._unseen("row, path, state", "pictures", scope):
+                is_there = root.has_file(path)
+                has_any = has_any or is_there is not False
                 if is_there is False:
-                    self._writer.execute("INSERT OR REPLACE INTO temp.gone VALUES (?, TRUE)", (row,))
-                    lost += state == RowState.LIVE
+                    gone.append((row, state))
                 elif is_there and state == RowState.LIVE:
-                    self._writer.execute("INSERT OR IGNORE INTO temp.excluded VALUES (?)", (row,))
+                    excluded.append((row,))
+            live = sum(state == RowState.LIVE for _, state in gone)
+            if live and not has_any and not prune and target.real in root.folder.parents:
+                self.kept[root.id] = root
+                continue
+            rows = ((row,) for row, _ in gone)
+            self._writer.executemany("INSERT OR REPLACE INTO temp.gone VALUES (?, TRUE)", rows)
+            self._writer.executemany("INSERT OR IGNORE INTO temp.excluded VALUES (?)", excluded)
             self.vanished_failures.update(self._unseen("root, path", "failures", scope))
+            lost += live
         return lost
+
+    def _has_seen_in(self, folder: Path) -> bool:
+        """Whether a file was seen under one of the roots that are, or are in, a folder."""
+        inside = [root.id for root in self._roots.values() if root.folder.is_relative_to(folder)]
+        return any(
+            self._writer.execute("SELECT 1 FROM temp.seen WHERE root = ? LIMIT 1", (root,)) for root in inside
+        )
 
     def _scopes(self, target: Target) -> Iterator[_Scope]:
         for root in self._roots.values():
