@@ -25,15 +25,20 @@ def triplet_ranking_loss(image_embeddings: Tensor, text_embeddings: Tensor, marg
     return ((to_texts + to_images) * off_diagonal).sum() / len(scores)
 
 
-def softmax_loss(image_embeddings: Tensor, text_embeddings: Tensor, temperature: float) -> Tensor:
-    """Cross entropy of finding the own text among the batch's, plus that of finding the own picture.
+def softmax_loss(
+    image_embeddings: Tensor, text_embeddings: Tensor, temperature: float, holds: Tensor
+) -> Tensor:
+    """Cross entropy of finding the pictures of a text in the batch, plus that of finding the text of a picture.
 
     InfoNCE both ways (van den Oord et al. 2018, arXiv:1807.03748; Radford et al. 2021, arXiv:2103.00020): near
-    negatives weigh most, the more so the lower the temperature. Shapes as for the triplet loss.
+    negatives weigh most, the more so the lower the temperature. A text of few words holds for other pictures than
+    its own as well: its target is spread over all of them (L_out of Khosla et al. 2020, arXiv:2004.11362). `holds`:
+    (n, n) bool, whether picture i shows what text j says, True on the diagonal; else as for the triplet loss.
     """
-    scores = image_embeddings @ text_embeddings.T / temperature
+    scores = image_embeddings @ text_embeddings.T / temperature  # (n, n), rows are images
     own = torch.arange(len(scores), device=scores.device)
-    return F.cross_entropy(scores, own) + F.cross_entropy(scores.T, own)
+    target = holds / holds.sum(dim=0)
+    return F.cross_entropy(scores.T, target.T) + F.cross_entropy(scores, own)
 
 
 def collapsed_loss(batch_size: int, margin: float, temperature: float | None = None) -> float:

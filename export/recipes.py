@@ -41,8 +41,8 @@ RECIPES = {
     # What each difference gives: python -m export recipes
     "best": Recipe(
         name="best",
-        temperature=0.1,
-        short_captions=0.8,
+        temperature=0.06,
+        short_captions=0.9,
         batch_size=512,
         learning_rate=2e-3,
         cosine=True,

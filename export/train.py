@@ -58,6 +58,19 @@ class TrainingData:
         firsts = np.cumsum(counts) - counts
         return firsts[rows] + (rng.random(len(rows)) * counts[rows]).astype(np.int64)
 
+    def holds(self, rows: np.ndarray[Any, Any], input_ids: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """(n, m) bool: whether the captions of picture `rows[i]` have all stems of the text `input_ids[j]`."""
+        counts = np.bincount(self.owners, minlength=len(self))
+        firsts = np.cumsum(counts) - counts
+        captions = np.concatenate([np.arange(firsts[row], firsts[row] + counts[row]) for row in rows])
+        said = np.zeros((len(rows), int(max(self.input_ids.max(), input_ids.max())) + 1), dtype=bool)
+        said[np.repeat(np.arange(len(rows)), counts[rows])[:, None], self.input_ids[captions]] = True
+        said[:, 0] = True  # padding
+        found = np.ones((len(rows), len(input_ids)), dtype=bool)
+        for ids in input_ids.T:
+            found &= said[:, ids]
+        return found
+
 
 class TwoBranch(nn.Module):
     """Both branches, and the trunk where it is trained too; what a checkpoint holds."""
@@ -109,7 +122,8 @@ def train(
     groups: list[dict[str, Any]] = [{"params": heads}]
     if model.trunk is not None:
         groups.append({"params": [*model.trunk.parameters()], "lr": recipe.trunk_learning_rate})
-    optimizer = torch.optim.Adam(groups, lr=recipe.learning_rate)
+    # Fused: the table of stems has a row for every word, and unfused steps over it took most of the time.
+    optimizer = torch.optim.Adam(groups, lr=recipe.learning_rate, fused=True)
     learning_rates = [group["lr"] for group in optimizer.param_groups]
     kept = {"best": copy.deepcopy(model.state_dict()), "best_rsum": -1.0, "best_epoch": 0, "stuck_steps": 0}
     loop = Loop(
@@ -142,7 +156,9 @@ def train(
         image_embeddings = model.embed_images(
             images, lambda x: augment(x, x.shape[-1], recipe.shift, recipe.zoom, rng)
         )
-        loss = batch_loss(image_embeddings, model.text_encoder(input_ids), recipe)
+        loss = batch_loss(
+            train_data, rows, input_ids, image_embeddings, model.text_encoder(input_ids), recipe
+        )
         rate = recipe.rate(epoch * loop.steps_per_epoch + batch, steps)
         for group, learning_rate in zip(optimizer.param_groups, learning_rates, strict=True):
             group["lr"] = rate * learning_rate
@@ -175,11 +191,19 @@ def train(
     return model.eval(), history
 
 
-def batch_loss(image_embeddings: Tensor, text_embeddings: Tensor, recipe: Recipe) -> Tensor:
-    """The recipe's loss of (n, D) unit rows, row i of one belonging to row i of the other."""
+def batch_loss(
+    data: TrainingData,
+    rows: np.ndarray[Any, Any],
+    input_ids: Tensor,
+    image_embeddings: Tensor,
+    text_embeddings: Tensor,
+    recipe: Recipe,
+) -> Tensor:
+    """The recipe's loss of (n, D) unit rows: of the pictures `rows` of `data`, and of one text for each."""
     if recipe.temperature is None:
         return triplet_ranking_loss(image_embeddings, text_embeddings, recipe.margin)
-    return softmax_loss(image_embeddings, text_embeddings, recipe.temperature)
+    holds = torch.from_numpy(data.holds(rows, input_ids.cpu().numpy())).to(image_embeddings.device)
+    return softmax_loss(image_embeddings, text_embeddings, recipe.temperature, holds)
 
 
 def shorten(input_ids: np.ndarray[Any, Any], share: float, rng: np.random.Generator) -> np.ndarray[Any, Any]:
@@ -216,8 +240,9 @@ def validate(model: TwoBranch, data: TrainingData, recipe: Recipe) -> dict[str, 
     losses = []
     for start in range(0, len(order) - recipe.batch_size + 1, recipe.batch_size):
         rows = order[start : start + recipe.batch_size]
+        input_ids = torch.from_numpy(data.input_ids[chosen[rows]])
         pair = torch.from_numpy(images[rows]), torch.from_numpy(texts[chosen[rows]])
-        losses.append(batch_loss(*pair, recipe).item())
+        losses.append(batch_loss(data, rows, input_ids, *pair, recipe).item())
     figures = evaluate_retrieval(texts, images, data.owners.tolist())
     return {
         "val_loss": float(np.mean(losses)) if losses else float("nan"),

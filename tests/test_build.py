@@ -617,7 +617,7 @@ def test_recipes_are_compared_over_seeds(dataset: CaptionDataset, weights: Path,
     settings = replace(SETTINGS, inception=str(weights))
     names = ("original", "+ cosine schedule = best")
     found = study(dataset, settings, tmp_path, Reporter(), seeds=2, names=names)
-    assert {name: len(runs) for name, runs in found.items()} == {name: 2 for name in names}
+    assert {name: len(runs) for name, runs in found.items()} == dict.fromkeys(names, 2)
     first, second = found["original"]
     assert first != second
     header, _, row, best = format_study(found).splitlines()

@@ -40,8 +40,14 @@ def test_equal_embeddings_give_the_collapsed_loss() -> None:
 
 
 def test_softmax_loss_by_hand() -> None:
-    x = torch.eye(2)
-    own = math.log(1 + math.exp(-1 / 0.5))  # scores 1 and 0, temperature a half
-    assert softmax_loss(x, x, 0.5).item() == pytest.approx(2 * own)
+    x, own = torch.eye(2), torch.eye(2, dtype=torch.bool)
+    hit, miss = math.log(1 + math.exp(-2)), math.log(1 + math.exp(2))  # scores 1 and 0, temperature a half
+    assert softmax_loss(x, x, 0.5, own).item() == pytest.approx(2 * hit)
+    # The second text holds for both pictures: the first text costs `hit`, the second the mean of `hit` and `miss`.
+    holds = torch.tensor([[True, True], [False, True]])
+    expected = (hit + (hit + miss) / 2) / 2 + hit
+    assert softmax_loss(x, x, 0.5, holds).item() == pytest.approx(expected)
     same = torch.ones(64, 4) / 2
-    assert softmax_loss(same, same, 0.07).item() == pytest.approx(collapsed_loss(64, 0.5, 0.07), rel=1e-4)
+    for holds in (torch.eye(64, dtype=torch.bool), torch.rand(64, 64) + torch.eye(64) > 0.5):
+        loss = softmax_loss(same, same, 0.07, holds).item()
+        assert loss == pytest.approx(collapsed_loss(64, 0.5, 0.07), rel=1e-4)

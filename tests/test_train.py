@@ -155,6 +155,27 @@ def test_fewer_pictures_than_a_batch_are_one_batch(
         train(toy_data(1, 1), toy[1], 24, RECIPE, tmp_path / "one")
 
 
+def test_a_text_holds_for_every_picture_whose_captions_have_its_words() -> None:
+    data = TrainingData(
+        images=np.zeros((3, FEATURE_DIM), np.float32),
+        input_ids=np.array([[1, 2], [3, 0], [2, 1], [4, 5]]),  # the first picture has two captions
+        owners=np.array([0, 0, 1, 2]),
+        ids_sha256="by hand",
+    )
+    texts = np.array([[2, 0, 0], [1, 3, 0], [5, 4, 0], [6, 0, 0], [0, 0, 0]])
+    assert data.holds(np.array([0, 2, 1]), texts).tolist() == [
+        [True, True, False, False, True],  # words of two captions of one picture count together
+        [False, False, True, False, True],
+        [True, False, False, False, True],
+    ]
+
+
+def test_the_softmax_loss_learns_too(toy: tuple[TrainingData, TrainingData], tmp_path: Path) -> None:
+    _, history = train(*toy, 24, replace(RECIPE, temperature=0.1, short_captions=0.8), tmp_path)
+    assert history[-1]["val_loss"] < history[0]["val_loss"]
+    assert max(row["val_t2i_recall_at_10"] for row in history) > 3 * 10 / 80
+
+
 def test_cosine_schedule_ends_at_nothing(toy: tuple[TrainingData, TrainingData], tmp_path: Path) -> None:
     recipe = replace(RECIPE, cosine=True, epochs=3)
     rates = [recipe.rate(step, 60) for step in range(60)]
