@@ -128,6 +128,8 @@ def prepare(dataset: CaptionDataset, settings: BuildSettings, work: Path, report
     rules = settings.image_rules
     if rules.side < MIN_SIDE:
         raise ExportError(f"side {rules.side} is too small for InceptionV3: {MIN_SIDE} pixels at least")
+    # Before the pictures: a wrong path of weights is said at once.
+    given = None if settings.inception == "none" else _given_trunk(settings.inception, reporter)
     if len(dataset):
         reporter.say("Looking for pictures that cannot be read")
         dataset = dataset.without(unreadable(dataset, rules, work / "cache", reporter.progress))
@@ -140,21 +142,23 @@ def prepare(dataset: CaptionDataset, settings: BuildSettings, work: Path, report
     without_words = dataset.captions_without_words(lambda caption: bool(processor.parse(caption).ids))
     lines = [dataset.describe(), f"  {len(stems):,} stems in the training captions"]
     reporter.say("\n".join([*lines, *describe_faults(without_words)]))
-    return Prepared(dataset, splits, processor, _trunk(splits, processor, settings, work, reporter))
+    trunk = given if given is not None else _trained_trunk(splits, processor, settings, work, reporter)
+    return Prepared(dataset, splits, processor, trunk.to(default_device()).eval())
 
 
-def _trunk(
+def _given_trunk(inception: str, reporter: Reporter) -> nn.Module:
+    if inception == "keras" or inception.endswith(".h5"):
+        return keras_trunk(weights_file(inception, reporter.progress))
+    return load_trunk(inception)
+
+
+def _trained_trunk(
     splits: dict[str, CaptionDataset],
     processor: TextProcessor,
     settings: BuildSettings,
     work: Path,
     reporter: Reporter,
 ) -> nn.Module:
-    if settings.inception == "keras" or settings.inception.endswith(".h5"):
-        trunk = keras_trunk(weights_file(settings.inception, reporter.progress))
-        return trunk.to(default_device())
-    if settings.inception != "none":
-        return load_trunk(settings.inception).to(default_device()).eval()
     trained = work / "trunk" / "trunk.pth"
     if not trained.exists():
         pixels: dict[str, Any] = {}
@@ -180,7 +184,7 @@ def _trunk(
             before = checkpoint
         (work / "trunk" / "history.json").write_text(json.dumps(histories, indent=1) + "\n", encoding="utf-8")
         save_trunk(trunk, trained)
-    return load_trunk(str(trained)).to(default_device()).eval()
+    return load_trunk(str(trained))
 
 
 def trunk_note(state: LoopProgress) -> str:

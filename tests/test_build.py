@@ -39,7 +39,7 @@ from export.postcards import draw_postcards, find_font
 from export.quantize import embed_with, measure_drift, quantize_image_encoder
 from export.recipes import Recipe
 from export.report import Reporter
-from export.study import format_study, short_query_map, study
+from export.study import TRIED, format_study, short_query_map, study
 from export.to_onnx import check_parity, export_image_encoder, export_text_encoder, fold_batch_norms
 from export.train import TrainingData
 from itl_infer.bundle import load_bundle, verify_bundle
@@ -613,9 +613,12 @@ def test_errors_of_the_command_line_are_one_line(tmp_path: Path) -> None:
     assert "Traceback" not in result.output
 
 
-def test_recipes_are_compared_over_seeds(dataset: CaptionDataset, weights: Path, tmp_path: Path) -> None:
+def test_recipes_are_compared_over_seeds(
+    dataset: CaptionDataset, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings = replace(SETTINGS, inception=str(weights))
     names = ("original", "+ cosine schedule = best")
+    monkeypatch.setattr("export.study.TRIED", {name: replace(TRIED[name], epochs=3) for name in names})
     found = study(dataset, settings, tmp_path, Reporter(), seeds=2, names=names)
     assert {name: len(runs) for name, runs in found.items()} == dict.fromkeys(names, 2)
     first, second = found["original"]
