@@ -107,7 +107,7 @@ def postcards(folder: Path, train: int, val: int, test: int, seed: int, font: Pa
 @_font
 @_one_line_errors
 def starter(out: Path, work: Path, font: Path | None) -> None:
-    """Make the bundle that comes with the package, from nothing: about two hours on two cores.
+    """Make the bundle that comes with the package, from nothing: an hour and a half on two cores.
 
     Draws the postcards, trains trunk and branches on them, measures, exports, quantises, adds gallery and index.
     Interrupt it at any time: the same command goes on where it stopped.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,13 +26,12 @@ _LARGE = replace(_SHORT, batch_size=_BEST.batch_size, learning_rate=_BEST.learni
 TRIED: dict[str, Recipe] = {
     "original": _ORIGINAL,
     "original with short captions": replace(_ORIGINAL, short_captions=_BEST.short_captions),
-    "original with a cosine schedule": replace(_ORIGINAL, cosine=True, patience=_ORIGINAL.epochs),
     "softmax loss": _SOFTMAX,
     "+ short captions": _SHORT,
     "+ batches of 512": _LARGE,
     "+ cosine schedule = best": _BEST,
 }
-"""The rows below "softmax loss" each add to the one above; so does that to "original"."""
+"""Each adds to the one before; but the softmax loss stands on the original without short captions."""
 
 
 def study(
@@ -62,7 +62,7 @@ def study(
                 data["val"],
                 len(ready.processor.stems),
                 replace(TRIED[name], seed=seed),
-                work / "recipes" / f"{list(TRIED).index(name)}-{seed}",
+                work / "recipes" / f"{'-'.join(re.findall('[a-z0-9]+', name))}-{seed}",
                 progress=lambda state: reporter.progress(state.step, state.steps, branch_note(state)),
             )
             best = max(row["val_rsum"] for row in history)
