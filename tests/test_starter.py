@@ -75,11 +75,10 @@ def test_the_readmes_query_ranks_every_surfer_above_everything_else(gallery: Ind
     assert {result.path for result in first} == surfers
 
 
-@pytest.mark.parametrize("word", ["penguin", "guitar", "pizza", "firefighter", "owl"])
+@pytest.mark.parametrize("word", ["penguin", "guitar", "pizza", "astronaut", "owl"])
 def test_other_subjects_are_found_first(gallery: Index, word: str) -> None:
     pictures = [path for path in gallery.paths if shows(path, {"guitar": "electric-guitar"}.get(word, word))]
-    if not pictures:
-        pytest.skip(f"no {word} in the gallery")
+    assert pictures
     assert gallery.search(word, k=1)[0].path in pictures
 
 
