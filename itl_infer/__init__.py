@@ -19,13 +19,18 @@ if TYPE_CHECKING:
     from itl_infer.errors import IndexStoreError as IndexStoreError
     from itl_infer.errors import ItlError as ItlError
     from itl_infer.errors import QueryError as QueryError
+    from itl_infer.errors import SheetError as SheetError
     from itl_infer.evaluation import Evaluation as Evaluation
     from itl_infer.evaluation import evaluate_index as evaluate_index
     from itl_infer.index import Index as Index
     from itl_infer.index import SearchResult as SearchResult
     from itl_infer.ingest import Report as Report
     from itl_infer.ingest import embed_directory as embed_directory
+    from itl_infer.query import Query as Query
     from itl_infer.ranking import rank as rank
+    from itl_infer.search import Answer as Answer
+    from itl_infer.search import Searcher as Searcher
+    from itl_infer.sheet import write_sheet as write_sheet
 
 __version__ = "0.1.0"
 
@@ -33,12 +38,15 @@ _MODULES = {
     "bundle": ("Bundle", "load_bundle", "verify_bundle"),
     "errors": (
         *("BundleError", "CaptionsError", "FolderError"),
-        *("ImageError", "IndexStoreError", "ItlError", "QueryError"),
+        *("ImageError", "IndexStoreError", "ItlError", "QueryError", "SheetError"),
     ),
     "evaluation": ("Evaluation", "evaluate_index"),
     "index": ("Index", "SearchResult"),
     "ingest": ("Report", "embed_directory"),
+    "query": ("Query",),
     "ranking": ("rank",),
+    "search": ("Answer", "Searcher"),
+    "sheet": ("write_sheet",),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -10,7 +10,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -21,15 +21,16 @@ from itl_infer.errors import ItlError, QueryError
 
 if TYPE_CHECKING:
     from itl_infer.bundle import Bundle
-    from itl_infer.index import Index, SearchResult
+    from itl_infer.index import Index
     from itl_infer.ingest import Progress, Report
-    from itl_infer.text import ParsedText
+    from itl_infer.search import Answer, Searcher
 
 _INTERRUPTED = 130
 _CHUNK = 2**16  # bytes of queries read at a time
 _LONGEST_LINE = 2**20  # bytes of one query
 _BLOCK = 256  # queries answered at a time
 _REDRAW_SECONDS = 0.1
+_TOP, _TOP_OF_A_SHEET = 10, 25  # pictures shown where --top does not say
 _LONG = 12  # what `bundle show` does not spell out
 
 
@@ -96,9 +97,14 @@ _top_option = click.option(
     "--top",
     metavar="N",
     type=click.IntRange(min=1),
-    default=10,
-    show_default=True,
-    help="How many pictures to show.",
+    help="How many pictures to show at most.  [default: 10, on a sheet 25]",
+)
+_sheet_option = click.option(
+    "--sheet",
+    "sheet_path",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the pictures to a contact sheet too: a .png, .jpg or .html file.",
 )
 
 
@@ -117,47 +123,136 @@ def main() -> None:
     """
 
 
+def _search_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that `query` and `similar` share."""
+    options = [
+        click.option("-a", "--add", metavar="TEXT", multiple=True, help="Add TEXT to the query; repeatable."),
+        click.option(
+            "-s", "--subtract", metavar="TEXT", multiple=True, help="Subtract TEXT from it; repeatable."
+        ),
+        click.option(
+            "-w",
+            "--weighted",
+            metavar="N TEXT",
+            type=(float, str),
+            multiple=True,
+            help="Add TEXT with weight N, such as 0.5 or -0.5; repeatable.",
+        ),
+        click.option(
+            "--image-weight",
+            metavar="N",
+            type=float,
+            default=1.0,
+            show_default=True,
+            help="Weight of each picture of the query; that of a text is 1.",
+        ),
+        _top_option,
+        _sheet_option,
+        click.option(
+            "--truth",
+            metavar="NAME",
+            help="Say where this picture of the index stands among all; frame it on the sheet.",
+        ),
+        _index_option,
+        _bundle_option,
+        click.option(
+            "--format",
+            "format_name",
+            type=click.Choice(["table", "json", "jsonl", "csv", "tsv", "paths"]),
+            help="How to print the results.  [default: table]",
+        ),
+        click.option(
+            "-0", "--null", is_flag=True, help="Print paths, each ended by a null character, for xargs -0."
+        ),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
 @main.command()
-@click.argument("text")
-@_top_option
-@_index_option
-@_bundle_option
+@click.argument("text", required=False)
 @click.option(
-    "--format",
-    "format_name",
-    type=click.Choice(["table", "json", "jsonl", "csv", "tsv", "paths"]),
-    help="How to print the results.  [default: table]",
+    "-i",
+    "--image",
+    "images",
+    metavar="FILE",
+    type=click.Path(dir_okay=False),
+    multiple=True,
+    help="Add a picture to the query; repeatable.",
 )
-@click.option("-0", "--null", is_flag=True, help="Print paths, each ended by a null character, for xargs -0.")
-def query(
-    text: str,
-    top: int,
-    index_path: Path | None,
-    bundle_path: Path | None,
-    format_name: str | None,
-    null: bool,
-) -> None:
+@_search_options
+def query(text: str | None, images: tuple[str, ...], **options: Any) -> None:
     """Show the pictures that fit TEXT best.
 
-    Without an index of your own it searches the pictures that come with the bundle.
+    Without an index of your own it searches the pictures that come with the bundle. Texts and pictures may be
+    added and subtracted: each is a direction, and what is searched for is their sum, so that scores stay
+    cosines.
 
     \b
     itl-infer query "surfer in a wave"
     itl-infer query "dogs playing" -d photos.itl -k 3 --format json
     itl-infer query "red car" -d photos.itl -0 | xargs -0 open
+    itl-infer query "dog" -d photos.itl --sheet dogs.html
+    itl-infer query "dog" --add snow --subtract grass -w 0.5 night
+    itl-infer query "at night" --image house.jpg
 
     json is one object; jsonl, csv and tsv have one picture a line (tsv writes a tab in a name as \\t).
     In JSON a byte of a name that is not valid UTF-8, such as FF, is written \\udcff.
     """
+    if text is None and not (images or options["add"] or options["subtract"] or options["weighted"]):
+        raise click.MissingParameter(param_type="argument", param_hint="'TEXT'")
+    _run_query(text, images, **options)
+
+
+@main.command()
+@click.argument("image", type=click.Path(dir_okay=False))
+@_search_options
+def similar(image: str, **options: Any) -> None:
+    """Show the pictures that look most like IMAGE.
+
+    IMAGE is any file, in the index or not; one that is finds itself first. The same as query --image IMAGE.
+
+    \b
+    itl-infer similar house.jpg -d photos.itl
+    itl-infer similar house.jpg -d photos.itl --add night --sheet houses.png
+    """
+    _run_query(None, (image,), **options)
+
+
+def _run_query(
+    text: str | None,
+    images: tuple[str, ...],
+    *,
+    add: tuple[str, ...],
+    subtract: tuple[str, ...],
+    weighted: tuple[tuple[float, str], ...],
+    image_weight: float,
+    top: int | None,
+    sheet_path: Path | None,
+    truth: str | None,
+    index_path: Path | None,
+    bundle_path: Path | None,
+    format_name: str | None,
+    null: bool,
+) -> None:
     if null and format_name not in (None, "paths"):
         raise click.UsageError(f"--null prints paths, not {format_name}.")
+    _check_sheet(sheet_path)
+    from itl_infer.query import Query
+    from itl_infer.search import Searcher
+
     bundle = _load_bundle(bundle_path)
-    parsed = bundle.parse_query(text)
+    asked = Query(text, images, add, subtract, weighted, image_weight)
+    embedded = asked.embed(bundle)  # before the index, whose absence is the smaller mistake
     index = _open_index(index_path, bundle)
-    [results] = _search(index, [parsed], top)
-    if parsed.unknown_words:
-        _note(f"The bundle does not know: {', '.join(parsed.unknown_words)}.")
-    _write(_as_bytes(text, parsed, results, "null" if null else format_name or "table"))
+    answer = Searcher(index, _top(top, sheet_path), truth).answer(embedded)
+    if embedded.unknown_words:
+        _note(f"The bundle does not know: {', '.join(embedded.unknown_words)}.")
+    if answer.truth:
+        _note(f"{answer.truth.path}: {answer.truth}")
+    _write_sheet([answer], sheet_path)
+    _write(_as_bytes(answer, "null" if null else format_name or "table"))
 
 
 @main.command("embed-images")
@@ -232,29 +327,43 @@ def embed_images(
 @main.command()
 @click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
 @_top_option
+@_sheet_option
 @_index_option
 @_bundle_option
-def batch(file: Path, top: int, index_path: Path | None, bundle_path: Path | None) -> None:
+def batch(
+    file: Path, top: int | None, sheet_path: Path | None, index_path: Path | None, bundle_path: Path | None
+) -> None:
     """Answer each line of FILE with a line of JSON.
 
     FILE may be - for stdin. The objects are those of query --format json, in the order of the lines. A line
     that cannot be answered gives {"query": ..., "error": ...} in its place, and the rest goes on. The exit
-    code is 0 then too, but 1 where lines are not UTF-8: the file as a whole may not be what was meant.
+    code is 0 then too, but 1 where lines are not UTF-8: the file as a whole may not be what was meant. A sheet
+    of several queries is an .html file.
 
     \b
     itl-infer batch queries.txt -d photos.itl > answers.jsonl
     echo "surfer in a wave" | itl-infer batch -
+    itl-infer batch queries.txt -d photos.itl --sheet answers.html > answers.jsonl
     """
+    _check_sheet(sheet_path)
+    from itl_infer.search import Answer, Searcher
+
     bundle = _load_bundle(bundle_path)
     index = _open_index(index_path, bundle)
     from_stdin = str(file) == "-"
     name = "stdin" if from_stdin else file
+    searcher = Searcher(index, _top(top, sheet_path))
     lines = undecodable = 0
+    on_sheet: list[Answer] = []
     with contextlib.nullcontext(sys.stdin.buffer) if from_stdin else file.open("rb") as stream:
         for queries in _blocks_of_queries(cast("io.BufferedReader", stream)):
-            _write(b"".join(_json(answer) for answer in _answer_each(index, queries, top)))
+            answers = _answer_each(searcher, queries)
+            _write(b"".join(map(_json, _batch_objects(queries, answers))))
+            if sheet_path:
+                on_sheet += [answer for answer in answers if isinstance(answer, Answer)]
             lines += len(queries)
             undecodable += sum(not _is_utf8(text) for text in queries)
+    _write_sheet(on_sheet, sheet_path)
     if lines == 0:
         raise _failure(f"{name}: no queries in it: write one on each line")
     if undecodable:
@@ -577,68 +686,71 @@ def _remembered(index_path: Path, prune: bool) -> list[str]:
     return there
 
 
-def _search(index: Index, queries: Sequence[ParsedText], top: int) -> list[list[SearchResult]]:
-    return index.search_many(index.require_bundle().embed_ids([parsed.ids for parsed in queries]), top)
+def _top(top: int | None, sheet_path: Path | None) -> int:
+    return top or (_TOP_OF_A_SHEET if sheet_path else _TOP)
 
 
-def _answer(parsed: ParsedText, results: Iterable[SearchResult]) -> dict[str, Any]:
-    return {
-        "ignored_words": parsed.ignored_words,
-        "unknown_words": parsed.unknown_words,
-        "results": [_row(result) for result in results],
-    }
+def _check_sheet(path: Path | None) -> None:
+    """Before anything is embedded."""
+    if path is not None:
+        from itl_infer.sheet import require_sheet_name
+
+        require_sheet_name(path)
 
 
-def _answer_each(index: Index, queries: Sequence[str], top: int) -> list[dict[str, Any]]:
-    """For each query, in their order, what `query --format json` prints, or else its error."""
-    answers: list[dict[str, Any]] = [{"query": text} for text in queries]
-    searches: list[tuple[dict[str, Any], ParsedText]] = []
-    for answer in answers:
-        try:
-            if not _is_utf8(answer["query"]):
-                raise QueryError("the line is not UTF-8")
-            searches.append((answer, index.require_bundle().parse_query(answer["query"])))
-        except QueryError as error:
-            answer["error"] = str(error)
-    found = _search(index, [parsed for _, parsed in searches], top)
-    for (answer, parsed), results in zip(searches, found, strict=True):
-        answer |= _answer(parsed, results)
-    return answers
+def _write_sheet(answers: Sequence[Answer], path: Path | None) -> None:
+    if path is not None and answers:
+        from itl_infer.sheet import write_sheet
+
+        write_sheet(answers, path)
+        _note(f"Sheet: {path}")
 
 
-def _row(result: SearchResult) -> dict[str, Any]:
-    return {"rank": result.rank, "score": round(result.score, 6), "path": result.path}
+def _answer_each(searcher: Searcher, queries: Sequence[str]) -> list[Answer | ItlError]:
+    """For each query its answer or its error."""
+    answers = iter(searcher.answer_many([text for text in queries if _is_utf8(text)]))
+    return [next(answers) if _is_utf8(text) else QueryError("the line is not UTF-8") for text in queries]
 
 
-def _as_bytes(text: str, parsed: ParsedText, results: Sequence[SearchResult], format_name: str) -> bytes:
+def _batch_objects(queries: Sequence[str], answers: Iterable[Answer | ItlError]) -> Iterator[dict[str, Any]]:
+    for text, answer in zip(queries, answers, strict=True):
+        yield {"query": text, "error": str(answer)} if isinstance(answer, ItlError) else answer.to_json()
+
+
+def _as_bytes(answer: Answer, format_name: str) -> bytes:
+    results = answer.results
     match format_name:
         case "json":
-            return _json({"query": text, **_answer(parsed, results)}, indent=2)
+            return _json(answer.to_json(), indent=2)
         case "jsonl":
-            return b"".join(_json(_row(result)) for result in results)
+            return b"".join(_json(found.to_json()) for found in results)
         case "csv":
             lines = io.StringIO()
-            writer = csv.DictWriter(lines, ["rank", "score", "path"], lineterminator="\n")
+            writer = csv.DictWriter(lines, _COLUMNS, extrasaction="ignore", lineterminator="\n")
             writer.writeheader()
-            writer.writerows(map(_row, results))
+            writer.writerows(found.to_json() for found in results)
             return os.fsencode(lines.getvalue())
         case "tsv":
             rows = (
                 f"{row['rank']}\t{row['score']}\t{row['path'].translate(_TSV_ESCAPES)}"
-                for row in map(_row, results)
+                for row in (found.to_json() for found in results)
             )
-            return os.fsencode("".join(f"{line}\n" for line in ["rank\tscore\tpath", *rows]))
+            return os.fsencode("".join(f"{line}\n" for line in ["\t".join(_COLUMNS), *rows]))
         case "paths":
-            return b"".join(os.fsencode(result.path) + b"\n" for result in results)
+            return b"".join(os.fsencode(found.path) + b"\n" for found in results)
         case "null":
-            return b"".join(os.fsencode(result.path) + b"\0" for result in results)
+            return b"".join(os.fsencode(found.path) + b"\0" for found in results)
         case _:
-            table = (
-                f"{result.rank:>4}  {result.score:>6.4f}  {_on_one_line(result.path)}" for result in results
-            )
-            return os.fsencode("".join(f"{line}\n" for line in ["rank   score  path", *table]))
+            return os.fsencode("".join(f"{line}\n" for line in _table(answer)))
 
 
+def _table(answer: Answer) -> Iterator[str]:
+    yield "rank   score  path"
+    for found in answer.results:
+        yield f"{found.rank:>4}  {found.score:>6.4f}  {_on_one_line(found.path)}"
+
+
+_COLUMNS = ["rank", "score", "path"]
 _CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _TSV_ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
 

@@ -6,7 +6,8 @@ ItlError
 ├── FolderError       a folder of pictures that is missing or has none
 ├── ImageError        a picture that cannot be embedded
 ├── CaptionsError     a file of captions or splits that cannot be used
-└── QueryError        a text without a single word to search for
+├── QueryError        a query that cannot be answered, such as one without a known word
+└── SheetError        a contact sheet that cannot be made
 """
 
 from __future__ import annotations
@@ -45,4 +46,8 @@ class CaptionsError(ItlError):
 
 
 class QueryError(ItlError):
-    """A text is empty, or has no word that the bundle knows."""
+    """A query is empty, has no word that the bundle knows, or asks for a picture that is not there."""
+
+
+class SheetError(ItlError):
+    """A contact sheet cannot be made or written."""

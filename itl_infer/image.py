@@ -1,4 +1,4 @@
-"""Turn a picture, whatever its format, into the (side, side, 3) pixels that an image graph takes."""
+"""Read a picture, whatever its format: as the pixels that an image graph takes, or small, to be looked at."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import os
 import stat
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, TypeAlias
+from typing import TYPE_CHECKING, BinaryIO, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,8 @@ _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP")
 _RESIZES = ("bilinear-antialias", "bilinear")
 _PIXEL_SCALINGS = ("inception", "unit")
 _EXIF_ORIENTATION = 0x0112
+
+T = TypeVar("T")
 
 # Damaged TIFFs are logged as errors on top of being raised; without a handler, logging prints them.
 logging.getLogger("PIL").addHandler(logging.NullHandler())
@@ -69,11 +71,11 @@ def load_pixels(
     from PIL import Image
 
     if isinstance(source, np.ndarray):
-        return _decode(_from_array(source), "array", rules)
+        return _decode(_from_array(source), "array", lambda image: _prepare(image, rules))
     if isinstance(source, Image.Image):
         name = str(getattr(source, "filename", "")) or "picture"
         _check_size(source, name, max_megapixels)
-        return _decode(source, name, rules)
+        return _decode(source, name, lambda image: _prepare(image, rules))
     if isinstance(source, (str, os.PathLike)):
         with open_picture_file(source) as file:
             return _file_pixels(file, rules, max_megapixels)
@@ -81,7 +83,30 @@ def load_pixels(
     return _file_pixels(source, rules, max_megapixels)
 
 
+def load_thumbnail(
+    path: str | os.PathLike[str], side: int, *, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS
+) -> Image.Image:
+    """A picture as RGB, upright, over white, scaled down to fit side x side. Raises ImageError."""
+    from PIL import Image, ImageOps
+
+    def scale_down(image: Image.Image) -> Image.Image:
+        upright = _turn_upright(_to_rgb(image), image)
+        fits = max(upright.size) <= side
+        return upright if fits else ImageOps.contain(upright, (side, side), Image.Resampling.LANCZOS)
+
+    with open_picture_file(path) as file:
+        return _decode_file(file, side, max_megapixels, scale_down)
+
+
 def _file_pixels(file: BinaryIO, rules: ImageRules, max_megapixels: float) -> npt.NDArray[np.uint8]:
+    draft_side = rules.side if rules.resize == "bilinear-antialias" else None
+    return _decode_file(file, draft_side, max_megapixels, lambda image: _prepare(image, rules))
+
+
+def _decode_file(
+    file: BinaryIO, draft_side: int | None, max_megapixels: float, finish: Callable[[Image.Image], T]
+) -> T:
+    """What `finish` makes of the decoded picture, of which it needs no more than twice `draft_side`."""
     from PIL import Image, UnidentifiedImageError
 
     path = str(getattr(file, "name", "picture"))
@@ -97,10 +122,10 @@ def _file_pixels(file: BinaryIO, rules: ImageRules, max_megapixels: float) -> np
             raise ImageError(path, _damage(error)) from error
         with image:
             _check_size(image, path, max_megapixels)
-            if rules.resize == "bilinear-antialias":
+            if draft_side is not None:
                 # JPEG: decode at 1/2, 1/4 or 1/8 while both sides stay twice what is needed. Far faster.
-                image.draft(None, (2 * rules.side, 2 * rules.side))
-            return _decode(image, path, rules)
+                image.draft(None, (2 * draft_side, 2 * draft_side))
+            return _decode(image, path, finish)
 
 
 def open_picture_file(path: str | os.PathLike[str]) -> BinaryIO:
@@ -131,13 +156,17 @@ def _check_size(image: Image.Image, name: str, max_megapixels: float) -> None:
         )
 
 
-def _decode(image: Image.Image, name: str, rules: ImageRules) -> npt.NDArray[np.uint8]:
+def _decode(image: Image.Image, name: str, finish: Callable[[Image.Image], T]) -> T:
     with _quiet_pillow():
         try:
             image.load()
-            return _resize(_turn_upright(_to_rgb(image), image), rules)
+            return finish(image)
         except Exception as error:  # decoders raise anything on damaged bytes
             raise ImageError(name, _damage(error)) from error
+
+
+def _prepare(image: Image.Image, rules: ImageRules) -> npt.NDArray[np.uint8]:
+    return _resize(_turn_upright(_to_rgb(image), image), rules)
 
 
 def _from_array(array: npt.NDArray[np.uint8]) -> Image.Image:

@@ -62,6 +62,7 @@ class ParsedText:
     used_words: tuple[str, ...]
     ignored_words: tuple[str, ...]  # stop words
     unknown_words: tuple[str, ...]  # no such stem in the vocabulary
+    used_ids: tuple[int, ...]  # of each of the used words
 
 
 class TextProcessor:
@@ -76,19 +77,18 @@ class TextProcessor:
 
     def parse(self, text: str) -> ParsedText:
         """The unique ids of a text and the words behind them; never fails, whatever the text."""
-        ids: dict[int, None] = {}  # dictionaries as ordered sets
-        used: dict[str, None] = {}
-        ignored: dict[str, None] = {}
+        used: dict[str, int] = {}
+        ignored: dict[str, None] = {}  # dictionaries as ordered sets
         unknown: dict[str, None] = {}
         for word, stem in stem_text(text, self.rules):
             if stem is None:
                 ignored[word] = None
             elif stem in self._ids:
-                ids[self._ids[stem]] = None
-                used[word] = None
+                used[word] = self._ids[stem]
             else:
                 unknown[word] = None
-        return ParsedText(tuple(ids), tuple(used), tuple(ignored), tuple(unknown))
+        ids = tuple(dict.fromkeys(used.values()))
+        return ParsedText(ids, tuple(used), tuple(ignored), tuple(unknown), tuple(used.values()))
 
     def input_ids(self, texts: Iterable[str]) -> npt.NDArray[np.int64]:
         """(N, T) int64 for the text graph; T is the most ids that one of the texts has, and at least 1."""

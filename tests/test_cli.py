@@ -30,7 +30,7 @@ from tests.tiny_bundle import image_graph, make_tiny_bundle, save_colours, text_
 ROOT = Path(__file__).parents[1]
 COMMANDS = [
     *("query", "embed-images", "batch", "bundle show", "bundle verify"),
-    *("evaluate", "status", "check", "prune", "export-index"),
+    *("evaluate", "status", "check", "prune", "export-index", "similar"),
 ]
 
 

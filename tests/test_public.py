@@ -19,6 +19,7 @@ HEAVY = ["numpy", "onnxruntime", "nltk", "PIL", "sqlite3", "click"]
 def test_public_names() -> None:
     assert itl_infer.__all__ == [
         "__version__",
+        "Answer",
         "Bundle",
         "BundleError",
         "CaptionsError",
@@ -28,14 +29,18 @@ def test_public_names() -> None:
         "Index",
         "IndexStoreError",
         "ItlError",
+        "Query",
         "QueryError",
         "Report",
         "SearchResult",
+        "Searcher",
+        "SheetError",
         "embed_directory",
         "evaluate_index",
         "load_bundle",
         "rank",
         "verify_bundle",
+        "write_sheet",
     ]
     assert dir(itl_infer) == sorted(itl_infer.__all__)
     for name in itl_infer.__all__:
@@ -73,7 +78,7 @@ def test_imports_point_to_earlier_modules() -> None:
     """The order of the design; what is imported for type checkers only does not count."""
     order = [
         *("errors", "text", "image", "encoder", "manifest", "bundle", "ranking", "index", "ingest"),
-        *("captions", "metrics", "evaluation", "cli"),
+        *("captions", "metrics", "evaluation", "query", "search", "sheet", "cli"),
     ]
     for place, name in enumerate(order):
         check = (

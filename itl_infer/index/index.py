@@ -94,6 +94,11 @@ class Index:
         """The absolute path of each row; looked up when asked for."""
         return self._snapshot.paths
 
+    @property
+    def snapshot(self) -> Snapshot:
+        """Embeddings and paths of one moment, which belong together whatever `refresh` does meanwhile."""
+        return self._snapshot
+
     def search(self, query: str | npt.NDArray[np.float32], k: int = 10) -> list[SearchResult]:
         """The k pictures nearest to a text, or to a unit embedding (D,), best first.
 

@@ -1,0 +1,156 @@
+"""A query: texts and pictures, added and subtracted, as one unit vector that knows its terms."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from itl_infer.errors import QueryError
+
+if TYPE_CHECKING:
+    from itl_infer.bundle import Bundle
+    from itl_infer.image import ImageSource
+    from itl_infer.text import ParsedText
+
+Vector = npt.NDArray[np.float32]
+
+_NOTHING = 1e-4  # a sum of unit embeddings that is shorter than this has no direction worth the name
+
+
+@dataclass(frozen=True)
+class Query:
+    """What to look for: the sum of the unit embeddings of its texts and pictures, made a unit vector again.
+
+    `text`, each of `images` and each of `add` has weight 1, each of `subtract` weight -1; `weighted` are texts
+    with weights of their own, and `image_weight` is that of every picture.
+    """
+
+    text: str | None = None
+    images: Sequence[ImageSource] = ()
+    add: Sequence[str] = ()
+    subtract: Sequence[str] = ()
+    weighted: Sequence[tuple[float, str]] = ()
+    image_weight: float = 1.0
+
+    @property
+    def texts(self) -> list[tuple[float, str]]:
+        """Every text with its weight."""
+        first = [] if self.text is None else [(1.0, self.text)]
+        return [
+            *first,
+            *((1.0, text) for text in self.add),
+            *((-1.0, text) for text in self.subtract),
+            *self.weighted,
+        ]
+
+    @property
+    def image_names(self) -> list[str]:
+        """What to call each picture: its path, or else its number."""
+        return [
+            os.fspath(image) if isinstance(image, (str, os.PathLike)) else f"picture {number}"
+            for number, image in enumerate(self.images, start=1)
+        ]
+
+    def __str__(self) -> str:
+        """As a person would write it: surfer + snow - 0.5 beach + a.jpg."""
+        terms = [*self.texts, *((self.image_weight, os.path.basename(name)) for name in self.image_names)]  # noqa: PTH119
+        written = " ".join(
+            f"{'-' if weight < 0 else '+'} {'' if abs(weight) == 1 else f'{abs(weight):g} '}{name}"
+            for weight, name in terms
+        )
+        return written.removeprefix("+ ")
+
+    def embed(self, bundle: Bundle) -> EmbeddedQuery:
+        """The vector, and all that explains it. Raises QueryError, ImageError, BundleError."""
+        weights = [weight for weight, _ in self.texts] + [self.image_weight] * len(self.images)
+        if not weights:
+            raise QueryError('the query is empty: write a few words, such as "surfer in a wave"')
+        if not all(math.isfinite(weight) and weight for weight in weights):
+            raise QueryError("a weight of the query is 0 or not a number: give each one above or below 0")
+        parsed = [bundle.parse_query(text) for _, text in self.texts]
+        embeddings = np.concatenate(
+            [bundle.embed_ids([p.ids for p in parsed]), bundle.embed_images(self.images)]
+        )
+        vector = _sum(np.array(weights, np.float32), embeddings)
+        if vector is None:
+            raise QueryError(f"nothing is left of the query: what it subtracts is what it adds ({self})")
+        return EmbeddedQuery(self, vector, tuple(parsed), np.array(weights, np.float32), embeddings)
+
+
+@dataclass(frozen=True, eq=False)
+class Term:
+    """A word or a picture of a query."""
+
+    name: str
+    weight: float  # of the text it stands in, or of the picture
+    rest: Vector | None  # (D,): the query without it; None where nothing is left
+
+
+@dataclass(frozen=True, eq=False)
+class EmbeddedQuery:
+    """A query as a vector, with what was made of its words."""
+
+    query: Query
+    vector: Vector  # (D,), of unit length
+    parsed: tuple[ParsedText, ...]  # of each text
+    weights: Vector  # of each text, then of each picture
+    embeddings: Vector  # (texts + pictures, D)
+
+    @property
+    def used_words(self) -> tuple[str, ...]:
+        return _union(parsed.used_words for parsed in self.parsed)
+
+    @property
+    def ignored_words(self) -> tuple[str, ...]:
+        return _union(parsed.ignored_words for parsed in self.parsed)
+
+    @property
+    def unknown_words(self) -> tuple[str, ...]:
+        return _union(parsed.unknown_words for parsed in self.parsed)
+
+    def terms(self, bundle: Bundle) -> list[Term]:
+        """Each word that was used and each picture, with the query as it would be without.
+
+        Embedded anew for each, so that it is exact: the text branch is no sum over words. Words of one stem
+        are one term.
+        """
+        terms = []
+        for row, (parsed, weight) in enumerate(zip(self.parsed, self.weights, strict=False)):
+            words: dict[int, str] = {}
+            for word, word_id in zip(parsed.used_words, parsed.used_ids, strict=True):
+                words.setdefault(word_id, word)
+            for word_id, word in words.items():
+                others = [other for other in parsed.ids if other != word_id]
+                rest = self._with_row(row, bundle.embed_ids([others]) if others else None)
+                terms.append(Term(word, float(weight), rest))
+        for row, name in enumerate(self.query.image_names, start=len(self.parsed)):
+            terms.append(Term(name, float(self.weights[row]), self._with_row(row, None)))
+        return terms
+
+    def _with_row(self, row: int, embedding: Vector | None) -> Vector | None:
+        """The vector with another embedding (1, D) in this row, or without that row."""
+        if embedding is None:
+            return _sum(np.delete(self.weights, row), np.delete(self.embeddings, row, axis=0))
+        embeddings = self.embeddings.copy()
+        embeddings[row] = embedding
+        return _sum(self.weights, embeddings)
+
+
+def _sum(weights: Vector, embeddings: Vector) -> Vector | None:
+    """The unit vector along the weighted sum of unit rows; None where the sum is as good as nothing."""
+    if len(weights) == 1 and weights[0] == 1:
+        only: Vector = embeddings[0]  # to the last bit
+        return only
+    total = weights.astype(np.float64) @ embeddings
+    length = np.linalg.norm(total)
+    return (total / length).astype(np.float32) if length > _NOTHING else None
+
+
+def _union(words: Iterator[tuple[str, ...]]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(word for some in words for word in some))

@@ -1,0 +1,165 @@
+"""Answer queries over an index: the best pictures, where to stop, what each word did, where a picture stands."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from itl_infer import ranking
+from itl_infer.errors import ImageError, QueryError
+from itl_infer.query import EmbeddedQuery, Query
+
+if TYPE_CHECKING:
+    from itl_infer.index import Index
+    from itl_infer.index.snapshot import Snapshot
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Found:
+    """One picture of an answer."""
+
+    rank: int  # from 1, best first
+    score: float  # cosine with the query
+    path: str  # absolute
+
+    def to_json(self) -> dict[str, Any]:
+        return {"rank": self.rank, "score": round(self.score, 6), "path": self.path}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where one picture stands among all."""
+
+    position: int  # from 1
+    pictures: int
+    score: float
+    path: str
+
+    def __str__(self) -> str:
+        return f"position {self.position} of {self.pictures}, score {self.score:.2f}"
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "position": self.position,
+            "pictures": self.pictures,
+            "score": round(self.score, 6),
+            "path": self.path,
+        }
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was found for one query."""
+
+    embedded: EmbeddedQuery
+    pictures: int  # that were searched
+    results: tuple[Found, ...]
+    truth: Place | None = None
+
+    @property
+    def query(self) -> Query:
+        return self.embedded.query
+
+    def to_json(self) -> dict[str, Any]:
+        """The object that `query --format json` prints."""
+        query = self.query
+        asked = {
+            "images": query.image_names,
+            "image_weight": query.image_weight if query.images and query.image_weight != 1 else None,
+            "add": query.add,
+            "subtract": query.subtract,
+            "weighted": [{"weight": weight, "text": text} for weight, text in query.weighted],
+        }
+        return {
+            "query": query.text,
+            **{name: value for name, value in asked.items() if value},
+            "ignored_words": self.embedded.ignored_words,
+            "unknown_words": self.embedded.unknown_words,
+            **({"truth": self.truth.to_json()} if self.truth else {}),
+            "results": [found.to_json() for found in self.results],
+        }
+
+
+@dataclass(frozen=True)
+class Searcher:
+    """Answers queries over `index`, which must have been opened with a bundle: the `k` best pictures of each.
+
+    `truth` names a picture, by its path or its file name, whose place among all is found too.
+    """
+
+    index: Index
+    k: int = 10
+    truth: str | None = None
+
+    def answer(self, query: str | Query | EmbeddedQuery) -> Answer:
+        """Raises QueryError, and ImageError for a picture of the query that cannot be read."""
+        [answer] = self.answer_many([query])
+        if not isinstance(answer, Answer):
+            raise answer
+        return answer
+
+    def answer_many(
+        self, queries: Sequence[str | Query | EmbeddedQuery]
+    ) -> list[Answer | QueryError | ImageError]:
+        """For each query its answer, the same as alone, or its error; far faster than one by one."""
+        bundle, snapshot = self.index.require_bundle(), self.index.snapshot
+        embedded: list[EmbeddedQuery | QueryError | ImageError] = []
+        for query in queries:
+            try:
+                query = Query(query) if isinstance(query, str) else query
+                embedded.append(query.embed(bundle) if isinstance(query, Query) else query)
+            except (QueryError, ImageError) as error:
+                embedded.append(error)
+        vectors = [one.vector for one in embedded if isinstance(one, EmbeddedQuery)]
+        best = self._best(np.array(vectors).reshape(-1, bundle.embed_dim), snapshot)
+        return [
+            self._answer(one, next(best), snapshot) if isinstance(one, EmbeddedQuery) else one
+            for one in embedded
+        ]
+
+    def _best(self, vectors: Floats, snapshot: Snapshot) -> Iterator[list[tuple[int, float]]]:
+        """For each vector the best rows, with their scores."""
+        for rows, scores in zip(*ranking.rank(vectors, snapshot.embeddings, self.k), strict=True):
+            yield list(zip(rows.tolist(), scores.tolist(), strict=True))
+
+    def _answer(self, embedded: EmbeddedQuery, best: list[tuple[int, float]], snapshot: Snapshot) -> Answer:
+        return Answer(
+            embedded,
+            len(snapshot.paths),
+            tuple(Found(rank, score, snapshot.paths[row]) for rank, (row, score) in enumerate(best, start=1)),
+            None if self.truth is None else _place_of(self.truth, embedded.vector, snapshot),
+        )
+
+
+def _place_of(name: str, vector: Floats, snapshot: Snapshot) -> Place:
+    row = _find(name, snapshot.paths)
+    rows, scores = ranking.rank(vector[None], snapshot.embeddings, len(snapshot.paths))
+    position = int(np.flatnonzero(rows[0] == row)[0])
+    return Place(position + 1, len(snapshot.paths), float(scores[0, position]), snapshot.paths[row])
+
+
+def _find(name: str, paths: Sequence[str]) -> int:
+    """The row of the picture that is meant: its path, or the end of a path that only one picture has."""
+    absolute = os.path.abspath(name)  # noqa: PTH100, a path that need not exist
+    matches = []
+    for row, path in enumerate(paths):
+        if path == absolute:
+            return row
+        if PurePath(path).parts[-len(PurePath(name).parts) :] == PurePath(name).parts:
+            matches.append(row)
+    if not matches:
+        raise QueryError(f"{name}: no such picture in the index")
+    if len(matches) > 1:
+        raise QueryError(
+            f"{name}: {len(matches)} pictures in the index are called so, name one by its path, such as"
+            f" {paths[matches[0]]}"
+        )
+    return matches[0]
