@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from itl_infer.errors import ImageError as ImageError
     from itl_infer.errors import IndexStoreError as IndexStoreError
     from itl_infer.errors import ItlError as ItlError
+    from itl_infer.errors import PreviewError as PreviewError
     from itl_infer.errors import QueryError as QueryError
     from itl_infer.errors import SheetError as SheetError
     from itl_infer.evaluation import Evaluation as Evaluation
@@ -38,7 +39,7 @@ _MODULES = {
     "bundle": ("Bundle", "load_bundle", "verify_bundle"),
     "errors": (
         *("BundleError", "CaptionsError", "FolderError"),
-        *("ImageError", "IndexStoreError", "ItlError", "QueryError", "SheetError"),
+        *("ImageError", "IndexStoreError", "ItlError", "PreviewError", "QueryError", "SheetError"),
     ),
     "evaluation": ("Evaluation", "evaluate_index"),
     "index": ("Index", "SearchResult"),

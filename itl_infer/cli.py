@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from itl_infer.bundle import Bundle
     from itl_infer.index import Index
     from itl_infer.ingest import Progress, Report
-    from itl_infer.search import Answer, Searcher
+    from itl_infer.search import Answer, Found, Searcher
 
 _INTERRUPTED = 130
 _CHUNK = 2**16  # bytes of queries read at a time
@@ -153,6 +153,9 @@ def _search_options(command: Callable[..., None]) -> Callable[..., None]:
             metavar="NAME",
             help="Say where this picture of the index stands among all; frame it on the sheet.",
         ),
+        click.option(
+            "--preview", is_flag=True, help="Draw the pictures too, where the results go to a terminal."
+        ),
         _index_option,
         _bundle_option,
         click.option(
@@ -231,6 +234,7 @@ def _run_query(
     top: int | None,
     sheet_path: Path | None,
     truth: str | None,
+    preview: bool,
     index_path: Path | None,
     bundle_path: Path | None,
     format_name: str | None,
@@ -238,6 +242,8 @@ def _run_query(
 ) -> None:
     if null and format_name not in (None, "paths"):
         raise click.UsageError(f"--null prints paths, not {format_name}.")
+    if preview and (null or format_name not in (None, "table")):
+        raise click.UsageError("--preview goes with the table only.")
     _check_sheet(sheet_path)
     from itl_infer.query import Query
     from itl_infer.search import Searcher
@@ -252,7 +258,10 @@ def _run_query(
     if answer.truth:
         _note(f"{answer.truth.path}: {answer.truth}")
     _write_sheet([answer], sheet_path)
-    _write(_as_bytes(answer, "null" if null else format_name or "table"))
+    if preview and _can_draw():
+        _draw_pictures(answer)
+    else:
+        _write(_as_bytes(answer, "null" if null else format_name or "table"))
 
 
 @main.command("embed-images")
@@ -745,9 +754,35 @@ def _as_bytes(answer: Answer, format_name: str) -> bytes:
 
 
 def _table(answer: Answer) -> Iterator[str]:
-    yield "rank   score  path"
+    yield _TABLE_HEAD
     for found in answer.results:
-        yield f"{found.rank:>4}  {found.score:>6.4f}  {_on_one_line(found.path)}"
+        yield _table_row(found)
+
+
+def _table_row(found: Found) -> str:
+    return f"{found.rank:>4}  {found.score:>6.4f}  {_on_one_line(found.path)}"
+
+
+def _can_draw() -> bool:
+    """Whether stdout is a terminal with room for pictures; some that programs make have no size."""
+    return sys.stdout.isatty() and min(os.get_terminal_size(sys.stdout.fileno())) > 0
+
+
+def _draw_pictures(answer: Answer) -> None:
+    """The table, with each picture under its row."""
+    from itl_infer.preview import draw_picture
+
+    drawn = [(found, draw_picture(found.path)) for found in answer.results]
+    from rich.console import Console  # only now, as the line above says what to do where it is missing
+
+    console = Console()
+    _write(f"{_TABLE_HEAD}\n".encode())
+    for found, picture in drawn:
+        _write(os.fsencode(f"{_table_row(found)}\n"))
+        console.print(picture)
+
+
+_TABLE_HEAD = "rank   score  path"
 
 
 _COLUMNS = ["rank", "score", "path"]

@@ -7,7 +7,8 @@ ItlError
 ├── ImageError        a picture that cannot be embedded
 ├── CaptionsError     a file of captions or splits that cannot be used
 ├── QueryError        a query that cannot be answered, such as one without a known word
-└── SheetError        a contact sheet that cannot be made
+├── SheetError        a contact sheet that cannot be made
+└── PreviewError      pictures that cannot be drawn in a terminal
 """
 
 from __future__ import annotations
@@ -51,3 +52,7 @@ class QueryError(ItlError):
 
 class SheetError(ItlError):
     """A contact sheet cannot be made or written."""
+
+
+class PreviewError(ItlError):
+    """Pictures cannot be drawn in a terminal."""

@@ -1,0 +1,135 @@
+"""Pictures in a terminal: a pseudo-terminal that answers as kitty, as xterm with sixel, or not at all."""
+
+from __future__ import annotations
+
+import os
+import select
+import struct
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from itl_infer import Index, embed_directory, load_bundle
+from itl_infer.cli import main
+from tests.tiny_bundle import save_colours
+
+pytest.importorskip("textual_image")
+if sys.platform == "win32":
+    pytest.skip("no pseudo-terminals", allow_module_level=True)
+
+ROOT = Path(__file__).parents[1]
+DEVICE, KITTY = b"\x1b[c", b"\x1b_G"  # what is asked: your attributes; whether you know kitty's protocol
+SIZE = (40, 100, 1000, 800)  # rows, columns, pixels
+SIXEL_SAYS = {DEVICE: b"\x1b[?62;4c"}
+KITTY_SAYS = {DEVICE: b"\x1b[?62c", KITTY: b"\x1b_Gi=1;OK\x1b\\"}
+
+
+@pytest.fixture
+def index(tmp_path: Path, tiny_bundle: Path) -> Path:
+    save_colours(tmp_path / "pictures", ["red", "purple", "blue"])
+    embed_directory(tmp_path / "pictures", Index.open(tmp_path / "photos.itl", load_bundle(tiny_bundle)))
+    return tmp_path / "photos.itl"
+
+
+def shown(
+    index: Path,
+    bundle: Path,
+    says: dict[bytes, bytes],
+    *,
+    stdin_too: bool = True,
+    size: tuple[int, int, int, int] = SIZE,
+) -> bytes:
+    """What a terminal gets that gives these answers."""
+    import fcntl
+    import pty
+    import termios
+
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", *size))
+    command = [
+        sys.executable,
+        "-m",
+        "itl_infer",
+        "query",
+        "red",
+        "--preview",
+        "-d",
+        str(index),
+        "-m",
+        str(bundle),
+    ]
+    environment = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor", "NO_COLOR": ""}
+    with subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=environment,
+        stdin=theirs if stdin_too else subprocess.DEVNULL,
+        stdout=theirs,
+        stderr=subprocess.PIPE,
+    ) as process:
+        os.close(theirs)
+        drawn = b""
+        stop = time.monotonic() + 60
+        while time.monotonic() < stop and select.select([ours], [], [], 60)[0]:
+            try:
+                chunk = os.read(ours, 2**16)
+            except OSError:  # the other end is closed
+                break
+            for question, answer in says.items():
+                if question in chunk:
+                    os.write(ours, answer)
+            drawn += chunk
+        os.close(ours)
+        assert process.stderr
+        assert (process.wait(timeout=60), process.stderr.read()) == (0, b"")
+    return drawn
+
+
+def test_kitty(index: Path, tiny_bundle: Path) -> None:
+    drawn = shown(index, tiny_bundle, KITTY_SAYS)
+    assert drawn.count(b",a=q,") == 1
+    assert drawn.count(b"f=100,q=2;iVBOR") == 3  # PNG files, in base64
+    assert b"\x1bP" not in drawn
+
+
+def test_sixel(index: Path, tiny_bundle: Path) -> None:
+    drawn = shown(index, tiny_bundle, SIXEL_SAYS)
+    assert drawn.count(b"\x1bP") == 3
+    assert b"iVBOR" not in drawn
+
+
+@pytest.mark.parametrize("stdin_too", [True, False])
+def test_half_blocks_elsewhere(index: Path, tiny_bundle: Path, stdin_too: bool) -> None:
+    drawn = shown(index, tiny_bundle, {}, stdin_too=stdin_too)
+    assert b"\x1b[38;2;255;0;0;48;2;255;0;0m\xe2\x96\x80" in drawn
+    assert b"iVBOR" not in drawn
+    assert b"\x1bP" not in drawn
+    places = [
+        drawn.index(text) for text in (b"rank   score  path", b"red.png", b"\xe2\x96\x80", b"purple.png")
+    ]
+    assert places == sorted(places)
+
+
+def test_a_picture_that_is_gone(index: Path, tiny_bundle: Path) -> None:
+    (index.parent / "pictures" / "red.png").unlink()
+    assert b"(cannot be read: No such file or directory)" in shown(index, tiny_bundle, SIXEL_SAYS)
+
+
+def test_a_terminal_without_a_size(index: Path, tiny_bundle: Path) -> None:
+    drawn = shown(index, tiny_bundle, {}, size=(0, 0, 0, 0))
+    assert drawn.count(b"\r\n") == 4
+    assert b"\x1b" not in drawn
+
+
+def test_never_where_stdout_is_no_terminal(index: Path, tiny_bundle: Path) -> None:
+    ask = ["query", "red", "-d", str(index), "-m", str(tiny_bundle)]
+    plain = CliRunner().invoke(main, ask)
+    assert CliRunner().invoke(main, [*ask, "--preview"]).stdout == plain.stdout
+    assert b"\x1b" not in plain.stdout_bytes
+    refused = CliRunner().invoke(main, [*ask, "--preview", "--format", "json"])
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert "--preview goes with the table only" in refused.stderr
