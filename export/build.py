@@ -23,7 +23,7 @@ from export.trunk import train_trunk
 from itl_infer.captions import SPLITS, CaptionDataset, describe_faults
 from itl_infer.image import ImageRules
 from itl_infer.metrics import Figures
-from itl_infer.text import DEFAULT_TEXT_RULES, TextProcessor, build_vocabulary
+from itl_infer.text import DEFAULT_TEXT_RULES, TextProcessor, build_vocabulary, choose_words
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,8 @@ def prepare(dataset: CaptionDataset, settings: BuildSettings, work: Path, report
         if not len(part):
             raise ExportError(f"{dataset.name} has no {name} pictures: give it train, val and test splits")
     stems = build_vocabulary(splits["train"].captions, DEFAULT_TEXT_RULES, min_count=settings.min_count)
-    processor = TextProcessor(DEFAULT_TEXT_RULES, stems)
+    words = choose_words(splits["train"].captions, DEFAULT_TEXT_RULES, stems)
+    processor = TextProcessor(DEFAULT_TEXT_RULES, stems, words)
     without_words = dataset.captions_without_words(lambda caption: bool(processor.parse(caption).ids))
     lines = [dataset.describe(), f"  {len(stems):,} stems in the training captions"]
     reporter.say("\n".join([*lines, *describe_faults(without_words)]))

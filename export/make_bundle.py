@@ -26,7 +26,7 @@ from itl_infer.captions import CaptionDataset
 from itl_infer.image import ImageRules, load_pixels
 from itl_infer.index import Index
 from itl_infer.ingest import embed_directory
-from itl_infer.manifest import GALLERY, GOLDEN, IMAGE_GRAPH, TEXT_GRAPH, VOCABULARY, write_manifest
+from itl_infer.manifest import GALLERY, GOLDEN, IMAGE_GRAPH, TEXT_GRAPH, VOCABULARY, WORDS, write_manifest
 from itl_infer.metrics import Figures
 from itl_infer.text import TextProcessor, format_vocabulary
 
@@ -156,6 +156,8 @@ def _write_float32(
         "text_encoder": asdict(export_text_encoder(trained.text_encoder, input_ids, building / TEXT_GRAPH)),
     }
     (building / VOCABULARY).write_bytes(format_vocabulary(trained.processor.stems))
+    if trained.processor.words != trained.processor.stems:  # a model that came without captions has no words
+        (building / WORDS).write_bytes(format_vocabulary(trained.processor.words))
     with torch.inference_mode():
         golden_images = trained.image_encoder.cpu().eval()(torch.from_numpy(pixels)).numpy()
         golden_texts = trained.text_encoder.cpu().eval()(torch.from_numpy(input_ids)).numpy()

@@ -27,6 +27,7 @@ from itl_infer.manifest import (
     RESTORE,
     TEXT_GRAPH,
     VOCABULARY,
+    WORDS,
     read_manifest,
 )
 from itl_infer.text import ParsedText, TextProcessor, pad_ids, parse_vocabulary
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from itl_infer.image import ImageSource
 
 _GALLERY_INDEX = "index"
+_LISTED = 10  # words named in a message
 _BATCH = 32  # pictures embedded at a time
 
 T = TypeVar("T")
@@ -142,13 +144,29 @@ class Bundle:
             return parsed
         if parsed.unknown_words:
             raise QueryError(
-                f"bundle {self.name!r} knows no word of the query: {_listed(parsed.unknown_words)}"
+                f"bundle {self.name!r} knows no word of the query: {self.describe_unknown(parsed.unknown_words)}"
             )
         if parsed.ignored_words:
             raise QueryError(
                 f"the query has only words that are too common to search for: {_listed(parsed.ignored_words)}"
             )
         raise QueryError('the query is empty: write a few words, such as "surfer in a wave"')
+
+    def suggest_words(self, word: str) -> tuple[str, ...]:
+        """The known words that are spelled most like an unknown one, best first."""
+        return self._text_processor().suggest(word)
+
+    def complete_word(self, prefix: str) -> tuple[str, ...]:
+        """The ten commonest known words that begin so."""
+        return self._text_processor().complete(prefix)
+
+    def describe_unknown(self, words: Sequence[str]) -> str:
+        """Unknown words for a message, with what may have been meant: "surfr (did you mean surfer?), zyx"."""
+        described = []
+        for word in words[:_LISTED]:
+            near = self.suggest_words(word)
+            described.append(word[:40] + (f" (did you mean {' or '.join(near[:2])}?)" if near else ""))
+        return ", ".join(described) + (", ..." if len(words) > _LISTED else "")
 
     def read_file(self, name: str) -> bytes:
         """The content of a file that the manifest lists. Raises BundleError where it is not what it was."""
@@ -185,7 +203,8 @@ class Bundle:
 
     def _open_text_processor(self) -> TextProcessor:
         try:
-            return TextProcessor(self.text_rules, parse_vocabulary(self.read_file(VOCABULARY)))
+            words = parse_vocabulary(self.read_file(WORDS)) if WORDS in self._checked.files else None
+            return TextProcessor(self.text_rules, parse_vocabulary(self.read_file(VOCABULARY)), words)
         except ValueError as error:
             raise BundleError(f"{self.path / VOCABULARY}: {error}; {RESTORE}") from error
 
@@ -340,4 +359,4 @@ def _default_path() -> Path:
 
 def _listed(words: Sequence[str]) -> str:
     """Words for an error message: the first ten, none of them endless."""
-    return ", ".join(word[:40] for word in words[:10]) + (", ..." if len(words) > 10 else "")
+    return ", ".join(word[:40] for word in words[:_LISTED]) + (", ..." if len(words) > _LISTED else "")

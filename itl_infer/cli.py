@@ -31,6 +31,7 @@ _LONGEST_LINE = 2**20  # bytes of one query
 _BLOCK = 256  # queries answered at a time
 _REDRAW_SECONDS = 0.1
 _TOP, _TOP_OF_A_SHEET = 10, 25  # pictures shown where --top does not say
+_BAR = 24  # characters of the longest bar of an explanation
 _LONG = 12  # what `bundle show` does not spell out
 
 
@@ -154,6 +155,11 @@ def _search_options(command: Callable[..., None]) -> Callable[..., None]:
             help="Say where this picture of the index stands among all; frame it on the sheet.",
         ),
         click.option(
+            "--explain",
+            is_flag=True,
+            help="Say what became of each word, and what each did for the score of each picture.",
+        ),
+        click.option(
             "--preview", is_flag=True, help="Draw the pictures too, where the results go to a terminal."
         ),
         _index_option,
@@ -199,6 +205,7 @@ def query(text: str | None, images: tuple[str, ...], **options: Any) -> None:
     itl-infer query "dog" -d photos.itl --sheet dogs.html
     itl-infer query "dog" --add snow --subtract grass -w 0.5 night
     itl-infer query "at night" --image house.jpg
+    itl-infer query "surfr in a wave" --explain
 
     json is one object; jsonl, csv and tsv have one picture a line (tsv writes a tab in a name as \\t).
     In JSON a byte of a name that is not valid UTF-8, such as FF, is written \\udcff.
@@ -234,6 +241,7 @@ def _run_query(
     top: int | None,
     sheet_path: Path | None,
     truth: str | None,
+    explain: bool,
     preview: bool,
     index_path: Path | None,
     bundle_path: Path | None,
@@ -242,6 +250,8 @@ def _run_query(
 ) -> None:
     if null and format_name not in (None, "paths"):
         raise click.UsageError(f"--null prints paths, not {format_name}.")
+    if explain and (null or format_name not in (None, "table", "json", "jsonl")):
+        raise click.UsageError("--explain goes with table, json and jsonl.")
     if preview and (null or format_name not in (None, "table")):
         raise click.UsageError("--preview goes with the table only.")
     _check_sheet(sheet_path)
@@ -252,9 +262,9 @@ def _run_query(
     asked = Query(text, images, add, subtract, weighted, image_weight)
     embedded = asked.embed(bundle)  # before the index, whose absence is the smaller mistake
     index = _open_index(index_path, bundle)
-    answer = Searcher(index, _top(top, sheet_path), truth).answer(embedded)
-    if embedded.unknown_words:
-        _note(f"The bundle does not know: {', '.join(embedded.unknown_words)}.")
+    answer = Searcher(index, _top(top, sheet_path), truth, explain).answer(embedded)
+    if embedded.unknown_words and not explain:
+        _note(f"The bundle does not know: {bundle.describe_unknown(embedded.unknown_words)}.")
     if answer.truth:
         _note(f"{answer.truth.path}: {answer.truth}")
     _write_sheet([answer], sheet_path)
@@ -750,17 +760,29 @@ def _as_bytes(answer: Answer, format_name: str) -> bytes:
         case "null":
             return b"".join(os.fsencode(found.path) + b"\0" for found in results)
         case _:
-            return os.fsencode("".join(f"{line}\n" for line in _table(answer)))
+            return _as_lines(_table(answer))
 
 
 def _table(answer: Answer) -> Iterator[str]:
-    yield _TABLE_HEAD
+    yield from _table_head(answer)
     for found in answer.results:
-        yield _table_row(found)
+        yield from _table_rows(found, answer)
 
 
-def _table_row(found: Found) -> str:
-    return f"{found.rank:>4}  {found.score:>6.4f}  {_on_one_line(found.path)}"
+def _table_head(answer: Answer) -> Iterator[str]:
+    yield from map(_on_one_line, answer.describe_words())
+    if answer.words:
+        yield ""
+    yield "rank   score  path"
+
+
+def _table_rows(found: Found, answer: Answer) -> Iterator[str]:
+    """The row of a picture, and the shares of its terms as bars, on one scale for the whole answer."""
+    yield f"{found.rank:>4}  {found.score:>6.4f}  {_on_one_line(found.path)}"
+    width = max((len(share.label) for share in found.shares), default=0)
+    for share in found.shares:
+        bar = ("█" if share.share >= 0 else "░") * round(abs(share.share) / answer.longest_share * _BAR)
+        yield f"{'':14}{_on_one_line(share.label):<{width}}  {share.share:>+7.4f}  {bar}".rstrip()
 
 
 def _can_draw() -> bool:
@@ -776,13 +798,14 @@ def _draw_pictures(answer: Answer) -> None:
     from rich.console import Console  # only now, as the line above says what to do where it is missing
 
     console = Console()
-    _write(f"{_TABLE_HEAD}\n".encode())
+    _write(_as_lines(_table_head(answer)))
     for found, picture in drawn:
-        _write(os.fsencode(f"{_table_row(found)}\n"))
+        _write(_as_lines(_table_rows(found, answer)))
         console.print(picture)
 
 
-_TABLE_HEAD = "rank   score  path"
+def _as_lines(lines: Iterable[str]) -> bytes:
+    return os.fsencode("".join(f"{line}\n" for line in lines))
 
 
 _COLUMNS = ["rank", "score", "path"]

@@ -20,6 +20,7 @@ MANIFEST = "bundle.json"
 IMAGE_GRAPH = "image_encoder.onnx"
 TEXT_GRAPH = "text_encoder.onnx"
 VOCABULARY = "vocabulary.txt"
+WORDS = "words.txt"
 GOLDEN = "golden.npz"
 GALLERY = "gallery"
 
@@ -84,7 +85,11 @@ def write_manifest(folder: str | os.PathLike[str], content: Mapping[str, Any]) -
     complete = {
         **content,
         "format_version": FORMAT_VERSION,
-        "files": {name: _record_of(folder / name) for name in _FILES},
+        "files": {
+            name: _record_of(folder / name)
+            for name in (*_FILES, WORDS)
+            if name in _FILES or (folder / name).exists()
+        },
     }
     if (folder / GALLERY).is_dir():
         names = sorted(f"{GALLERY}/{picture.name}" for picture in (folder / GALLERY).iterdir())
@@ -102,10 +107,13 @@ def write_manifest(folder: str | os.PathLike[str], content: Mapping[str, Any]) -
 
 
 def compute_fingerprint(content: Mapping[str, Any]) -> str:
-    """sha256 over all that decides embeddings: the width, the rules, and the hashes of the files."""
+    """sha256 over all that decides embeddings: the width, the rules, and the hashes of the files.
+
+    Not of words.txt, which only says how to show a stem.
+    """
     decisive = {
         "embed_dim": content["embed_dim"],
-        "files": {name: record["sha256"] for name, record in content["files"].items()},
+        "files": {name: record["sha256"] for name, record in content["files"].items() if name != WORDS},
         "image": content["image"],
         "text": content["text"],
     }

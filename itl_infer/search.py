@@ -6,20 +6,41 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from itl_infer import ranking
 from itl_infer.errors import ImageError, QueryError
-from itl_infer.query import EmbeddedQuery, Query
+from itl_infer.query import EmbeddedQuery, Query, Term
 
 if TYPE_CHECKING:
+    from itl_infer.bundle import Bundle
     from itl_infer.index import Index
     from itl_infer.index.snapshot import Snapshot
 
 Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one term of a query did for a picture: its score, less the score it has without that term."""
+
+    term: str  # a word, or a picture of the query
+    weight: float  # of the text that the word stands in, or of the picture
+    share: float
+
+    @property
+    def label(self) -> str:
+        """The term as it counts, such as "- beach" where it is subtracted; of a picture, the file name."""
+        sign = "- " if self.weight < 0 else ""
+        factor = "" if abs(self.weight) == 1 else f"{abs(self.weight):g} "
+        return f"{sign}{factor}{PurePath(self.term).name}"
+
+    def to_json(self) -> dict[str, Any]:
+        weight = {"weight": self.weight} if self.weight != 1 else {}
+        return {"term": self.term, **weight, "share": round(self.share, 6)}
 
 
 @dataclass(frozen=True)
@@ -29,9 +50,28 @@ class Found:
     rank: int  # from 1, best first
     score: float  # cosine with the query
     path: str  # absolute
+    shares: tuple[Share, ...] = ()  # of each term, where an explanation was asked for
 
     def to_json(self) -> dict[str, Any]:
-        return {"rank": self.rank, "score": round(self.score, 6), "path": self.path}
+        shares = {"shares": [share.to_json() for share in self.shares]} if self.shares else {}
+        return {"rank": self.rank, "score": round(self.score, 6), "path": self.path, **shares}
+
+
+@dataclass(frozen=True)
+class Word:
+    """What became of one word of a query."""
+
+    word: str
+    use: Literal["used", "dropped", "unknown"]  # dropped: too common to search for
+    did_you_mean: tuple[str, ...] = ()  # for an unknown word, the nearest known ones
+
+    def __str__(self) -> str:
+        meant = " or ".join(self.did_you_mean[:2])
+        return f"{self.word} (did you mean {meant}?)" if meant else self.word
+
+    def to_json(self) -> dict[str, Any]:
+        meant = {"did_you_mean": self.did_you_mean} if self.use == "unknown" else {}
+        return {"word": self.word, "use": self.use, **meant}
 
 
 @dataclass(frozen=True)
@@ -63,6 +103,20 @@ class Answer:
     pictures: int  # that were searched
     results: tuple[Found, ...]
     truth: Place | None = None
+    words: tuple[Word, ...] = ()  # of the query, where an explanation was asked for
+
+    def describe_words(self) -> list[str]:
+        """Which words were used, dropped or unknown, a line each; none where it was not asked for."""
+        lines = []
+        for use in ("used", "dropped", "unknown"):
+            if words := [str(word) for word in self.words if word.use == use]:
+                lines.append(f"{use}: {', '.join(words)}")
+        return lines
+
+    @property
+    def longest_share(self) -> float:
+        """The scale of all bars: the share that is farthest from 0."""
+        return max((abs(share.share) for found in self.results for share in found.shares), default=0) or 1
 
     @property
     def query(self) -> Query:
@@ -83,6 +137,7 @@ class Answer:
             **{name: value for name, value in asked.items() if value},
             "ignored_words": self.embedded.ignored_words,
             "unknown_words": self.embedded.unknown_words,
+            **({"words": [word.to_json() for word in self.words]} if self.words else {}),
             **({"truth": self.truth.to_json()} if self.truth else {}),
             "results": [found.to_json() for found in self.results],
         }
@@ -92,12 +147,14 @@ class Answer:
 class Searcher:
     """Answers queries over `index`, which must have been opened with a bundle: the `k` best pictures of each.
 
-    `truth` names a picture, by its path or its file name, whose place among all is found too.
+    `truth` names a picture, by its path or its file name, whose place among all is found too. With `explain`,
+    answers say what became of each word, and what each did for each picture.
     """
 
     index: Index
     k: int = 10
     truth: str | None = None
+    explain: bool = False
 
     def answer(self, query: str | Query | EmbeddedQuery) -> Answer:
         """Raises QueryError, and ImageError for a picture of the query that cannot be read."""
@@ -131,12 +188,33 @@ class Searcher:
             yield list(zip(rows.tolist(), scores.tolist(), strict=True))
 
     def _answer(self, embedded: EmbeddedQuery, best: list[tuple[int, float]], snapshot: Snapshot) -> Answer:
+        bundle = self.index.require_bundle()
+        terms = embedded.terms(bundle) if self.explain else []
         return Answer(
             embedded,
             len(snapshot.paths),
-            tuple(Found(rank, score, snapshot.paths[row]) for rank, (row, score) in enumerate(best, start=1)),
+            tuple(
+                Found(rank, score, snapshot.paths[row], _shares(terms, snapshot.embeddings[row], score))
+                for rank, (row, score) in enumerate(best, start=1)
+            ),
             None if self.truth is None else _place_of(self.truth, embedded.vector, snapshot),
+            _words(embedded, bundle) if self.explain else (),
         )
+
+
+def _shares(terms: Sequence[Term], embedding: Floats, score: float) -> tuple[Share, ...]:
+    return tuple(
+        Share(term.name, term.weight, score - (0.0 if term.rest is None else float(term.rest @ embedding)))
+        for term in terms
+    )
+
+
+def _words(embedded: EmbeddedQuery, bundle: Bundle) -> tuple[Word, ...]:
+    return (
+        *(Word(word, "used") for word in embedded.used_words),
+        *(Word(word, "dropped") for word in embedded.ignored_words),
+        *(Word(word, "unknown", bundle.suggest_words(word)) for word in embedded.unknown_words),
+    )
 
 
 def _place_of(name: str, vector: Floats, snapshot: Snapshot) -> Place:

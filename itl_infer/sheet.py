@@ -33,6 +33,8 @@ _CAPTION = 6  # pixels between a thumbnail and its label
 _MIN_COLUMNS, _MAX_COLUMNS = 2, 10
 _NOTHING_FOUND = "No picture passed."
 _PAPER, _INK, _FAINT, _FRAME, _EMPTY = "#ffffff", "#1b1b1b", "#6b6b6b", "#d40000", "#e4e4e4"
+_BAR = 64  # pixels of the longest bar
+_BAR_FOR, _BAR_AGAINST = "#3b7dd8", "#d98032"
 _JPEG_QUALITY = 82
 # Where letters beyond Latin are wanted; Pillow's own font has none, and is there everywhere.
 _FONTS = ("NotoSans-Regular.ttf", "DejaVuSans.ttf", "Arial Unicode.ttf", "arial.ttf")
@@ -74,7 +76,12 @@ def draw_sheet(answer: Answer) -> Image.Image:
     from PIL import Image, ImageDraw
 
     cells = [
-        _Cell(found.path, f"{found.rank}   {found.score:.4f}", is_truth=_is(found, answer.truth))
+        _Cell(
+            found.path,
+            f"{found.rank}   {found.score:.4f}",
+            is_truth=_is(found, answer.truth),
+            bars=[(share.label, share.share, share.share / answer.longest_share) for share in found.shares],
+        )
         for found in answer.results
     ]
     aside = None
@@ -87,7 +94,8 @@ def draw_sheet(answer: Answer) -> Image.Image:
     if aside:
         heights[0] = max(heights[0], aside.height + _GAP)
     step = _THUMBNAIL + _GAP
-    top = _GAP + 3 * _LINE
+    words = answer.describe_words()
+    top = _GAP + (3 + len(words)) * _LINE
     width = _GAP + columns * step + (step + 2 * _GAP if aside else 0)
     sheet = Image.new("RGB", (width, top + sum(heights)), _PAPER)
     draw = ImageDraw.Draw(sheet)
@@ -95,6 +103,9 @@ def draw_sheet(answer: Answer) -> Image.Image:
     room = width - 2 * _GAP
     draw.text((_GAP, _GAP), _shorten(_printable(str(answer.query)), title, room), _INK, title)
     draw.text((_GAP, _GAP + 1.6 * _LINE), _shorten(_subtitle(answer), text, room), _FAINT, text)
+    for number, line in enumerate(words, start=1):
+        below = _GAP + (1.6 + number) * _LINE
+        draw.text((_GAP, below), _shorten(_printable(line), text, room), _FAINT, text)
     if not cells:
         draw.text((_GAP, top), _NOTHING_FOUND, _FAINT, text)
     for row, below in zip(rows, accumulate(heights, initial=top), strict=False):
@@ -111,8 +122,11 @@ def draw_sheet(answer: Answer) -> Image.Image:
 class _Cell:
     """One picture on a sheet: its thumbnail, or what is wrong with it, and what stands below."""
 
-    def __init__(self, path: str, label: str, *, is_truth: bool) -> None:
+    def __init__(
+        self, path: str, label: str, *, is_truth: bool, bars: Sequence[tuple[str, float, float]] = ()
+    ) -> None:
         self.label, self.name, self.is_truth = label, _name(path), is_truth
+        self.bars = bars  # label, share, and length from -1 to 1
         try:
             self.picture = load_thumbnail(path, _THUMBNAIL)
         except ImageError as error:
@@ -120,7 +134,7 @@ class _Cell:
 
     @property
     def height(self) -> int:
-        return self.picture.height + _CAPTION + 2 * _LINE
+        return self.picture.height + _CAPTION + (2 + len(self.bars)) * _LINE
 
     def draw_on(self, sheet: Image.Image, left: int, bottom: int, font: ImageFont.FreeTypeFont) -> None:
         """With the lower edge of the thumbnail at `bottom`."""
@@ -135,6 +149,13 @@ class _Cell:
         below = bottom + _CAPTION
         draw.text((left, below), self.label, _FRAME if self.is_truth else _INK, font)
         draw.text((left, below + _LINE), _shorten(_printable(self.name), font, _THUMBNAIL), _FAINT, font)
+        for number, (label, share, length) in enumerate(self.bars, start=2):
+            top, middle = below + number * _LINE, left + _THUMBNAIL // 2
+            draw.text((left, top), _shorten(_printable(label), font, _THUMBNAIL // 2 - _GAP), _INK, font)
+            end = middle + round(abs(length) * _BAR)
+            colour = _BAR_FOR if share >= 0 else _BAR_AGAINST
+            draw.rectangle((middle, top + 4, max(end, middle + 1), top + _LINE - 6), colour)
+            draw.text((end + 5, top), f"{share:+.2f}", _FAINT, font)
 
 
 def _placeholder(reason: str) -> Image.Image:
@@ -162,26 +183,35 @@ def make_page(answers: Sequence[Answer]) -> str:
 
 
 def _section(number: int, answer: Answer) -> str:
-    figures = [_figure(found, answer.truth) for found in answer.results]
+    figures = [_figure(found, answer) for found in answer.results]
     if answer.truth and not _shows(answer, answer.truth):
         truth = answer.truth
         label = f"{truth.position} of {truth.pictures}"
         figures.append(_figure_of(truth.path, label, truth.score, "truth aside"))
+    lines = "<br>".join(
+        html.escape(_printable(line)) for line in [_subtitle(answer), *answer.describe_words()]
+    )
     grid = f'<div class="grid">{"".join(figures)}</div>' if figures else f"<p>{_NOTHING_FOUND}</p>"
     return (
         f'<section id="query-{number}"><h2>{html.escape(_printable(str(answer.query)))}</h2>'
-        f"<p>{html.escape(_subtitle(answer))}</p>{grid}</section>"
+        f"<p>{lines}</p>{grid}</section>"
     )
 
 
-def _figure(found: Found, truth: Place | None) -> str:
-    kind = "truth" if _is(found, truth) else ""
-    return _figure_of(found.path, str(found.rank), found.score, kind)
+def _figure(found: Found, answer: Answer) -> str:
+    kind = "truth" if _is(found, answer.truth) else ""
+    bars = "".join(
+        f"<dt>{html.escape(_printable(share.label))}</dt>"
+        f'<dd><i class="{"for" if share.share >= 0 else "against"}"'
+        f' style="width:{abs(share.share) / answer.longest_share:.1%}"></i>{share.share:+.2f}</dd>'
+        for share in found.shares
+    )
+    return _figure_of(found.path, str(found.rank), found.score, kind, f"<dl>{bars}</dl>" if bars else "")
 
 
-def _figure_of(path: str, label: str, score: float, kind: str) -> str:
+def _figure_of(path: str, label: str, score: float, kind: str, below: str = "") -> str:
     name = html.escape(_printable(_name(path)))
-    short = html.escape(shorten_middle(_printable(_name(path)), 24))
+    short = html.escape(shorten_middle(_printable(_name(path)), 22))
     try:
         with io.BytesIO() as buffer:
             load_thumbnail(path, _HTML_THUMBNAIL).save(buffer, "JPEG", quality=_JPEG_QUALITY)
@@ -191,7 +221,7 @@ def _figure_of(path: str, label: str, score: float, kind: str) -> str:
         picture = f'<div class="empty">{html.escape(_printable(error.reason))}</div>'
     return (
         f'<figure class="{kind}">{picture}<figcaption><b>{label}</b> <span>{score:.4f}</span>'
-        f'<div class="name" title="{name}">{short}</div></figcaption></figure>'
+        f'<div class="name" title="{name}">{short}</div>{below}</figcaption></figure>'
     )
 
 

@@ -11,7 +11,9 @@ import string
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cache, lru_cache
+from itertools import islice
 from typing import cast
 
 import numpy as np
@@ -34,6 +36,7 @@ ENGLISH_STOP_WORDS: tuple[str, ...] = tuple(_ENGLISH_STOP_WORDS.split())
 
 # Longer than any word worth stemming: the stemmer takes time quadratic in the length.
 _MAX_WORD_LENGTH = 100
+_NEAR = 0.75  # twice the letters that two words share, over the letters of both: "surfr" and "surfer" 0.91
 
 
 @dataclass(frozen=True)
@@ -66,14 +69,20 @@ class ParsedText:
 
 
 class TextProcessor:
-    """Text to ids, for one vocabulary: stem i of `stems`, counted from 1, has id i; 0 is padding."""
+    """Text to ids, for one vocabulary: stem i of `stems`, counted from 1, has id i; 0 is padding.
 
-    def __init__(self, rules: TextRules, stems: Sequence[str]) -> None:
+    `words` has for each stem a word to show people; where it is not known, the stem stands for itself.
+    """
+
+    def __init__(self, rules: TextRules, stems: Sequence[str], words: Sequence[str] | None = None) -> None:
         self.rules = rules
         self.stems = tuple(stems)
+        self.words = self.stems if words is None else tuple(words)
         self._ids = {stem: number for number, stem in enumerate(self.stems, start=1)}
         if len(self._ids) != len(self.stems):
             raise ValueError(f"{len(self.stems) - len(self._ids)} stems of the vocabulary are repeated")
+        if len(self.words) != len(self.stems):
+            raise ValueError(f"{len(self.words)} words for {len(self.stems)} stems")
 
     def parse(self, text: str) -> ParsedText:
         """The unique ids of a text and the words behind them; never fails, whatever the text."""
@@ -89,6 +98,16 @@ class TextProcessor:
                 unknown[word] = None
         ids = tuple(dict.fromkeys(used.values()))
         return ParsedText(ids, tuple(used), tuple(ignored), tuple(unknown), tuple(used.values()))
+
+    def suggest(self, word: str, n: int = 3) -> tuple[str, ...]:
+        """The known words that are spelled most like an unknown one, best first; none where none is near."""
+        nearest = get_close_matches(word.lower()[:_MAX_WORD_LENGTH], self.words, n, _NEAR)
+        return tuple(near for near in nearest if self.parse(near).ids)
+
+    def complete(self, prefix: str, n: int = 10) -> tuple[str, ...]:
+        """The first n known words that begin so, in the order of the vocabulary."""
+        start = prefix.lower()
+        return tuple(islice((word for word in self.words if word.startswith(start)), n))
 
     def input_ids(self, texts: Iterable[str]) -> npt.NDArray[np.int64]:
         """(N, T) int64 for the text graph; T is the most ids that one of the texts has, and at least 1."""
@@ -135,13 +154,23 @@ def build_vocabulary(
     return sorted((stem for stem in counts if counts[stem] >= min_count), key=lambda stem: -counts[stem])
 
 
+def choose_words(texts: Iterable[str], rules: TextRules, stems: Sequence[str]) -> list[str]:
+    """For each stem the word that it most often was in these texts, ties by first appearance."""
+    counts: dict[str, dict[str, int]] = {stem: {} for stem in stems}
+    for text in texts:
+        for word, stem in stem_text(text, rules):
+            if stem in counts:
+                counts[stem][word] = counts[stem].get(word, 0) + 1
+    return [max(words, key=lambda word: words[word], default=stem) for stem, words in counts.items()]
+
+
 def format_vocabulary(stems: Iterable[str]) -> bytes:
-    """The content of vocabulary.txt: UTF-8, one stem a line."""
+    """The content of vocabulary.txt and words.txt: UTF-8, one a line."""
     return "".join(f"{stem}\n" for stem in stems).encode()
 
 
 def parse_vocabulary(content: bytes) -> list[str]:
-    """The stems of vocabulary.txt; ValueError where it is not UTF-8."""
+    """The lines of vocabulary.txt or words.txt; ValueError where they are not UTF-8."""
     return content.decode().removesuffix("\n").split("\n") if content else []
 
 
