@@ -202,7 +202,7 @@ def test_explained_in_a_table(run: Any, tmp_path: Path) -> None:
         "rank   score  path",
         f"   1  0.7071  {tmp_path / 'pictures' / 'red.png'}",
         "              red      +0.7072  " + "█" * 24,
-        "              - green  -0.2928  " + "░" * 10,
+        "              - green  -0.2929  " + "░" * 10,
     ]
 
 
