@@ -32,11 +32,22 @@ _BLOCK = 256  # queries answered at a time
 _REDRAW_SECONDS = 0.1
 _TOP, _TOP_OF_A_SHEET = 10, 25  # pictures shown where --top does not say
 _BAR = 24  # characters of the longest bar of an explanation
+_BARE = f"{__name__}.bare"  # where a context keeps the first word of a query without a command
 _LONG = 12  # what `bundle show` does not spell out
 
 
 class _Commands(click.Group):
-    """Whatever goes wrong inside a command becomes one line on stderr and the exit code of its kind."""
+    """Whatever goes wrong inside a command becomes one line on stderr and the exit code of its kind.
+
+    What begins with anything but the name of a command, or an option of itl-infer itself, is a query.
+    """
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        own = [name for option in self.get_params(ctx) for name in option.opts]
+        if args and args[0] not in self.commands and args[0] not in own:
+            ctx.meta[_BARE] = args[0]
+            args = ["query", *args]
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -50,14 +61,24 @@ class _Commands(click.Group):
             ctx.exit(_INTERRUPTED)
         except click.exceptions.NoArgsIsHelpError:
             raise
+        except QueryError as error:
+            raise _failure(f"{error}{_not_a_command_either(ctx)}") from error
         except click.UsageError as error:
             command = error.ctx.command_path if error.ctx else "itl-infer"
-            message = f"{error.format_message()} See {command} --help."
+            message = f"{error.format_message()} See {command} --help{_not_a_command_either(ctx)}."
             raise click.UsageError(_on_one_line(message)) from error  # without a context: no usage above it
         except ItlError as error:
             raise _failure(str(error)) from error
         except OSError as error:
             raise _failure(f"{error.filename or 'output'}: {error.strerror or error}") from error
+
+
+def _not_a_command_either(ctx: click.Context) -> str:
+    """For a bare query that went wrong and may have been meant as a command."""
+    word = ctx.meta.get(_BARE, "")
+    return (
+        f"; {word!r} is not a command either: see itl-infer --help" if re.fullmatch("[a-z-]+", word) else ""
+    )
 
 
 def _failure(message: str) -> click.ClickException:
@@ -100,6 +121,26 @@ _top_option = click.option(
     type=click.IntRange(min=1),
     help="How many pictures to show at most.  [default: 10, on a sheet 25]",
 )
+_explain_option = click.option(
+    "--explain",
+    is_flag=True,
+    help="Say what became of each word, and what each did for the score of each picture.",
+)
+_stop_options = [
+    click.option("--min-score", metavar="N", type=float, help="Leave out pictures of a lower score."),
+    click.option(
+        "--relevant",
+        is_flag=True,
+        help="Leave out pictures whose scores do not stand out from those of the whole index.",
+    ),
+    click.option("--dedupe", is_flag=True, help="Fold near-duplicates under the best of them."),
+    click.option(
+        "--dedupe-from",
+        metavar="N",
+        type=click.FloatRange(-1, 1),
+        help="Cosine of two pictures from which on they are near-duplicates.  [default: 0.98]",
+    ),
+]
 _sheet_option = click.option(
     "--sheet",
     "sheet_path",
@@ -115,68 +156,73 @@ def main() -> None:
     """Search pictures by words, on any CPU.
 
     \b
-    itl-infer query "surfer in a wave"                 the pictures that come with it
+    itl-infer "surfer in a wave"                       the pictures that come with it
     itl-infer embed-images ~/Pictures -d photos.itl    your own, once and after changes
-    itl-infer query "dogs playing" -d photos.itl
+    itl-infer "dogs playing" -d photos.itl             short for: itl-infer query "dogs playing" ...
+    itl-infer query "dogs playing" -d photos.itl --sheet dogs.html
 
     Results go to stdout, notes and errors to stderr. Exit codes: 0 done, 1 error, 2 wrong usage,
     130 interrupted.
     """
 
 
-def _search_options(command: Callable[..., None]) -> Callable[..., None]:
-    """The options that `query` and `similar` share."""
-    options = [
-        click.option("-a", "--add", metavar="TEXT", multiple=True, help="Add TEXT to the query; repeatable."),
-        click.option(
-            "-s", "--subtract", metavar="TEXT", multiple=True, help="Subtract TEXT from it; repeatable."
-        ),
-        click.option(
-            "-w",
-            "--weighted",
-            metavar="N TEXT",
-            type=(float, str),
-            multiple=True,
-            help="Add TEXT with weight N, such as 0.5 or -0.5; repeatable.",
-        ),
-        click.option(
-            "--image-weight",
-            metavar="N",
-            type=float,
-            default=1.0,
-            show_default=True,
-            help="Weight of each picture of the query; that of a text is 1.",
-        ),
-        _top_option,
-        _sheet_option,
-        click.option(
-            "--truth",
-            metavar="NAME",
-            help="Say where this picture of the index stands among all; frame it on the sheet.",
-        ),
-        click.option(
-            "--explain",
-            is_flag=True,
-            help="Say what became of each word, and what each did for the score of each picture.",
-        ),
-        click.option(
-            "--preview", is_flag=True, help="Draw the pictures too, where the results go to a terminal."
-        ),
-        _index_option,
-        _bundle_option,
-        click.option(
-            "--format",
-            "format_name",
-            type=click.Choice(["table", "json", "jsonl", "csv", "tsv", "paths"]),
-            help="How to print the results.  [default: table]",
-        ),
-        click.option(
-            "-0", "--null", is_flag=True, help="Print paths, each ended by a null character, for xargs -0."
-        ),
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
+def _all_of(*options: Callable[..., Any]) -> Callable[..., Any]:
+    """Several options as one decorator."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+# What `query` and `similar` share.
+_search_options = _all_of(
+    click.option("-a", "--add", metavar="TEXT", multiple=True, help="Add TEXT to the query; repeatable."),
+    click.option(
+        "-s", "--subtract", metavar="TEXT", multiple=True, help="Subtract TEXT from it; repeatable."
+    ),
+    click.option(
+        "-w",
+        "--weighted",
+        metavar="N TEXT",
+        type=(float, str),
+        multiple=True,
+        help="Add TEXT with weight N, such as 0.5 or -0.5; repeatable.",
+    ),
+    click.option(
+        "--image-weight",
+        metavar="N",
+        type=float,
+        default=1.0,
+        show_default=True,
+        help="Weight of each picture of the query; that of a text is 1.",
+    ),
+    _top_option,
+    *_stop_options,
+    _sheet_option,
+    click.option(
+        "--truth",
+        metavar="NAME",
+        help="Say where this picture of the index stands among all; frame it on the sheet.",
+    ),
+    _explain_option,
+    click.option(
+        "--preview", is_flag=True, help="Draw the pictures too, where the results go to a terminal."
+    ),
+    _index_option,
+    _bundle_option,
+    click.option(
+        "--format",
+        "format_name",
+        type=click.Choice(["table", "json", "jsonl", "csv", "tsv", "paths"]),
+        help="How to print the results.  [default: table]",
+    ),
+    click.option(
+        "-0", "--null", is_flag=True, help="Print paths, each ended by a null character, for xargs -0."
+    ),
+)
 
 
 @main.command()
@@ -206,6 +252,7 @@ def query(text: str | None, images: tuple[str, ...], **options: Any) -> None:
     itl-infer query "dog" --add snow --subtract grass -w 0.5 night
     itl-infer query "at night" --image house.jpg
     itl-infer query "surfr in a wave" --explain
+    itl-infer query "dog" -d photos.itl -k 100 --relevant --dedupe
 
     json is one object; jsonl, csv and tsv have one picture a line (tsv writes a tab in a name as \\t).
     In JSON a byte of a name that is not valid UTF-8, such as FF, is written \\udcff.
@@ -247,6 +294,7 @@ def _run_query(
     bundle_path: Path | None,
     format_name: str | None,
     null: bool,
+    **stop: Any,
 ) -> None:
     if null and format_name not in (None, "paths"):
         raise click.UsageError(f"--null prints paths, not {format_name}.")
@@ -256,15 +304,16 @@ def _run_query(
         raise click.UsageError("--preview goes with the table only.")
     _check_sheet(sheet_path)
     from itl_infer.query import Query
-    from itl_infer.search import Searcher
 
     bundle = _load_bundle(bundle_path)
     asked = Query(text, images, add, subtract, weighted, image_weight)
     embedded = asked.embed(bundle)  # before the index, whose absence is the smaller mistake
     index = _open_index(index_path, bundle)
-    answer = Searcher(index, _top(top, sheet_path), truth, explain).answer(embedded)
+    answer = _searcher(index, top, sheet_path, truth=truth, explain=explain, **stop).answer(embedded)
     if embedded.unknown_words and not explain:
         _note(f"The bundle does not know: {bundle.describe_unknown(embedded.unknown_words)}.")
+    if answer.relevant_from is not None:
+        _note(f"Relevant from a score of {answer.relevant_from:.4f} on: {len(answer.results)} shown.")
     if answer.truth:
         _note(f"{answer.truth.path}: {answer.truth}")
     _write_sheet([answer], sheet_path)
@@ -345,12 +394,14 @@ def embed_images(
 
 @main.command()
 @click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
-@_top_option
-@_sheet_option
-@_index_option
-@_bundle_option
+@_all_of(_top_option, *_stop_options, _explain_option, _sheet_option, _index_option, _bundle_option)
 def batch(
-    file: Path, top: int | None, sheet_path: Path | None, index_path: Path | None, bundle_path: Path | None
+    file: Path,
+    top: int | None,
+    sheet_path: Path | None,
+    index_path: Path | None,
+    bundle_path: Path | None,
+    **options: Any,
 ) -> None:
     """Answer each line of FILE with a line of JSON.
 
@@ -365,13 +416,13 @@ def batch(
     itl-infer batch queries.txt -d photos.itl --sheet answers.html > answers.jsonl
     """
     _check_sheet(sheet_path)
-    from itl_infer.search import Answer, Searcher
+    from itl_infer.search import Answer
 
     bundle = _load_bundle(bundle_path)
     index = _open_index(index_path, bundle)
     from_stdin = str(file) == "-"
     name = "stdin" if from_stdin else file
-    searcher = Searcher(index, _top(top, sheet_path))
+    searcher = _searcher(index, top, sheet_path, **options)
     lines = undecodable = 0
     on_sheet: list[Answer] = []
     with contextlib.nullcontext(sys.stdin.buffer) if from_stdin else file.open("rb") as stream:
@@ -590,6 +641,23 @@ def export_index(output: Path, index_path: Path | None, format_name: str | None)
         _write(os.fsencode(f"{path}: {len(index)} pictures\n"))
 
 
+@main.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print the script that lets SHELL complete commands, options and paths.
+
+    \b
+    itl-infer completion bash >> ~/.bashrc
+    itl-infer completion zsh >> ~/.zshrc
+    itl-infer completion fish > ~/.config/fish/completions/itl-infer.fish
+    """
+    from click.shell_completion import get_completion_class
+
+    complete = get_completion_class(shell)
+    assert complete is not None  # click brings all three
+    _write(complete(main, {}, "itl-infer", "_ITL_INFER_COMPLETE").source().encode() + b"\n")
+
+
 @main.group("bundle")
 def bundle_group() -> None:
     """Look at a bundle, or check that it is whole.
@@ -705,8 +773,20 @@ def _remembered(index_path: Path, prune: bool) -> list[str]:
     return there
 
 
-def _top(top: int | None, sheet_path: Path | None) -> int:
-    return top or (_TOP_OF_A_SHEET if sheet_path else _TOP)
+def _searcher(
+    index: Index,
+    top: int | None,
+    sheet_path: Path | None,
+    *,
+    dedupe: bool,
+    dedupe_from: float | None,
+    **options: Any,
+) -> Searcher:
+    from itl_infer.search import NEAR_DUPLICATE, Searcher
+
+    if dedupe and dedupe_from is None:
+        dedupe_from = NEAR_DUPLICATE
+    return Searcher(index, top or (_TOP_OF_A_SHEET if sheet_path else _TOP), dedupe=dedupe_from, **options)
 
 
 def _check_sheet(path: Path | None) -> None:
@@ -779,6 +859,8 @@ def _table_head(answer: Answer) -> Iterator[str]:
 def _table_rows(found: Found, answer: Answer) -> Iterator[str]:
     """The row of a picture, and the shares of its terms as bars, on one scale for the whole answer."""
     yield f"{found.rank:>4}  {found.score:>6.4f}  {_on_one_line(found.path)}"
+    for duplicate in found.duplicates:
+        yield f"   =  {duplicate.score:>6.4f}  {_on_one_line(duplicate.path)}"
     width = max((len(share.label) for share in found.shares), default=0)
     for share in found.shares:
         bar = ("█" if share.share >= 0 else "░") * round(abs(share.share) / answer.longest_share * _BAR)

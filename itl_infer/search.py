@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from itl_infer import ranking
+from itl_infer import ranking, relevance
 from itl_infer.errors import ImageError, QueryError
 from itl_infer.query import EmbeddedQuery, Query, Term
 
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from itl_infer.index.snapshot import Snapshot
 
 Floats = npt.NDArray[np.float32]
+_Rows = list[tuple[int, float]]  # rows of an index with their scores, best first
+
+NEAR_DUPLICATE = 0.98  # a cosine that copies of one picture have, at half the size or a low JPEG quality
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,17 @@ class Share:
 
 
 @dataclass(frozen=True)
+class Duplicate:
+    """A picture that is nearly the same as a better one."""
+
+    score: float  # cosine with the query
+    path: str
+
+    def to_json(self) -> dict[str, Any]:
+        return {"score": round(self.score, 6), "path": self.path}
+
+
+@dataclass(frozen=True)
 class Found:
     """One picture of an answer."""
 
@@ -51,10 +65,12 @@ class Found:
     score: float  # cosine with the query
     path: str  # absolute
     shares: tuple[Share, ...] = ()  # of each term, where an explanation was asked for
+    duplicates: tuple[Duplicate, ...] = ()  # folded under this one, where that was asked for
 
     def to_json(self) -> dict[str, Any]:
         shares = {"shares": [share.to_json() for share in self.shares]} if self.shares else {}
-        return {"rank": self.rank, "score": round(self.score, 6), "path": self.path, **shares}
+        same = {"duplicates": [one.to_json() for one in self.duplicates]} if self.duplicates else {}
+        return {"rank": self.rank, "score": round(self.score, 6), "path": self.path, **shares, **same}
 
 
 @dataclass(frozen=True)
@@ -104,6 +120,7 @@ class Answer:
     results: tuple[Found, ...]
     truth: Place | None = None
     words: tuple[Word, ...] = ()  # of the query, where an explanation was asked for
+    relevant_from: float | None = None  # the lowest score that stands out, where that was asked for
 
     def describe_words(self) -> list[str]:
         """Which words were used, dropped or unknown, a line each; none where it was not asked for."""
@@ -138,6 +155,7 @@ class Answer:
             "ignored_words": self.embedded.ignored_words,
             "unknown_words": self.embedded.unknown_words,
             **({"words": [word.to_json() for word in self.words]} if self.words else {}),
+            **({} if self.relevant_from is None else {"relevant_from": round(self.relevant_from, 6)}),
             **({"truth": self.truth.to_json()} if self.truth else {}),
             "results": [found.to_json() for found in self.results],
         }
@@ -147,6 +165,8 @@ class Answer:
 class Searcher:
     """Answers queries over `index`, which must have been opened with a bundle: the `k` best pictures of each.
 
+    Fewer, where fewer have `min_score`, or where with `relevant` fewer stand out (`relevance.relevant_from`).
+    `dedupe` is a cosine from which on two pictures count as one: the others are folded under the best.
     `truth` names a picture, by its path or its file name, whose place among all is found too. With `explain`,
     answers say what became of each word, and what each did for each picture.
     """
@@ -155,6 +175,9 @@ class Searcher:
     k: int = 10
     truth: str | None = None
     explain: bool = False
+    min_score: float | None = None
+    relevant: bool = False
+    dedupe: float | None = None
 
     def answer(self, query: str | Query | EmbeddedQuery) -> Answer:
         """Raises QueryError, and ImageError for a picture of the query that cannot be read."""
@@ -182,24 +205,63 @@ class Searcher:
             for one in embedded
         ]
 
-    def _best(self, vectors: Floats, snapshot: Snapshot) -> Iterator[list[tuple[int, float]]]:
-        """For each vector the best rows, with their scores."""
+    def _best(self, vectors: Floats, snapshot: Snapshot) -> Iterator[_Rows]:
+        """For each vector the best rows, as many as may be needed."""
         for rows, scores in zip(*ranking.rank(vectors, snapshot.embeddings, self.k), strict=True):
             yield list(zip(rows.tolist(), scores.tolist(), strict=True))
 
-    def _answer(self, embedded: EmbeddedQuery, best: list[tuple[int, float]], snapshot: Snapshot) -> Answer:
+    def _answer(self, embedded: EmbeddedQuery, best: _Rows, snapshot: Snapshot) -> Answer:
         bundle = self.index.require_bundle()
+        relevant_from = None
+        if self.relevant:
+            relevant_from = relevance.relevant_from(snapshot.embeddings @ embedded.vector)
+        lowest = max((cut for cut in (self.min_score, relevant_from) if cut is not None), default=-np.inf)
+        if self.dedupe is None:
+            groups = [[row] for row in best]
+        else:
+            groups = _fold(embedded.vector, best, snapshot.embeddings, self.k, self.dedupe)
+        groups = [group for group in groups if group[0][1] >= lowest]
         terms = embedded.terms(bundle) if self.explain else []
         return Answer(
             embedded,
             len(snapshot.paths),
             tuple(
-                Found(rank, score, snapshot.paths[row], _shares(terms, snapshot.embeddings[row], score))
-                for rank, (row, score) in enumerate(best, start=1)
+                Found(
+                    rank,
+                    score,
+                    snapshot.paths[row],
+                    _shares(terms, snapshot.embeddings[row], score),
+                    tuple(Duplicate(score, snapshot.paths[row]) for row, score in duplicates),
+                )
+                for rank, ((row, score), *duplicates) in enumerate(groups, start=1)
             ),
             None if self.truth is None else _place_of(self.truth, embedded.vector, snapshot),
             _words(embedded, bundle) if self.explain else (),
+            relevant_from,
         )
+
+
+def _fold(vector: Floats, best: _Rows, embeddings: Floats, k: int, threshold: float) -> list[_Rows]:
+    """The k best pictures of which no two are near-duplicates, each followed by its near-duplicates.
+
+    In order of score, each picture joins the first better one whose cosine with it reaches the threshold;
+    looks at ever more of the best, until there are k groups and one picture that would begin another.
+    """
+    while True:
+        groups: list[_Rows] = []
+        for row, score in best:
+            leaders = embeddings[[group[0][0] for group in groups]]
+            near = np.flatnonzero(leaders @ embeddings[row] >= threshold)
+            if len(near):
+                groups[near[0]].append((row, score))
+            elif len(groups) == k:
+                return groups
+            else:
+                groups.append([(row, score)])
+        if len(best) == len(embeddings):
+            return groups
+        rows, scores = ranking.rank(vector[None], embeddings, 4 * len(best))
+        best = list(zip(rows[0].tolist(), scores[0].tolist(), strict=True))
 
 
 def _shares(terms: Sequence[Term], embedding: Floats, score: float) -> tuple[Share, ...]:

@@ -78,7 +78,7 @@ def draw_sheet(answer: Answer) -> Image.Image:
     cells = [
         _Cell(
             found.path,
-            f"{found.rank}   {found.score:.4f}",
+            f"{found.rank}   {found.score:.4f}{_and_duplicates(found)}",
             is_truth=_is(found, answer.truth),
             bars=[(share.label, share.share, share.share / answer.longest_share) for share in found.shares],
         )
@@ -206,7 +206,19 @@ def _figure(found: Found, answer: Answer) -> str:
         f' style="width:{abs(share.share) / answer.longest_share:.1%}"></i>{share.share:+.2f}</dd>'
         for share in found.shares
     )
-    return _figure_of(found.path, str(found.rank), found.score, kind, f"<dl>{bars}</dl>" if bars else "")
+    below = _duplicates(found) + (f"<dl>{bars}</dl>" if bars else "")
+    return _figure_of(found.path, str(found.rank), found.score, kind, below)
+
+
+def _duplicates(found: Found) -> str:
+    if not found.duplicates:
+        return ""
+    names = "".join(f"<li>{html.escape(_printable(_name(one.path)))}</li>" for one in found.duplicates)
+    return f"<details><summary>{_and_duplicates(found).strip()}</summary><ul>{names}</ul></details>"
+
+
+def _and_duplicates(found: Found) -> str:
+    return f"   +{len(found.duplicates)} like it" if found.duplicates else ""
 
 
 def _figure_of(path: str, label: str, score: float, kind: str, below: str = "") -> str:

@@ -30,7 +30,7 @@ from tests.tiny_bundle import image_graph, make_tiny_bundle, save_colours, text_
 ROOT = Path(__file__).parents[1]
 COMMANDS = [
     *("query", "embed-images", "batch", "bundle show", "bundle verify"),
-    *("evaluate", "status", "check", "prune", "export-index", "similar"),
+    *("evaluate", "status", "check", "prune", "export-index", "similar", "completion"),
 ]
 
 
@@ -329,10 +329,69 @@ def test_queries_that_cannot_be_answered(index: Path, text: str, message: str) -
 
 
 def test_wrong_usage_is_one_line() -> None:
-    assert "No such command 'find'" in error_of(run("find"), 2)
+    assert "No such command 'find'" in error_of(run("bundle", "find"), 2)
     assert "Missing argument 'TEXT'" in error_of(run("query"), 2)
     assert "unexpected extra argument" in error_of(run("query", "red", "wave"), 2)
     assert "'xml' is not one of" in error_of(run("query", "red", "--format", "xml"), 2)
+
+
+# Without a command; completion
+
+
+def test_a_bare_text_is_a_query(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ITL_INDEX", str(index))
+    for args in (["red wave"], ["red wave", "-k", "2"], ["-k", "2", "red wave"], ["--format", "json", "red"]):
+        bare = run(*args)
+        assert bare.exit_code == 0
+        assert bare.stdout == run("query", *args).stdout
+    assert run("--version").stdout.startswith("itl-infer, version")
+    assert "1.0000" in run("query", "red").stdout  # the word query is no query
+    assert "Missing argument" in error_of(run("query"), 2)
+
+
+def test_what_may_have_been_meant_as_a_command(index: Path) -> None:
+    assert error_of(run("stauts", "-d", index)) == (
+        "Error: bundle 'tiny' knows no word of the query: stauts; 'stauts' is not a command either: see itl-infer --help"
+    )
+    assert "'find' is not a command either" in error_of(run("find", "red", "-d", index), 2)
+    assert "a command" not in error_of(run("a quokka", "-d", index))
+    assert "a command" not in error_of(run("query", "quokka", "-d", index))
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion(shell: str) -> None:
+    if not shutil.which(shell):
+        pytest.skip(f"no {shell}")
+    script = run("completion", shell)
+    assert script.exit_code == 0
+    checked = subprocess.run([shell, "-n"], input=script.stdout_bytes, capture_output=True, check=False)
+    assert (checked.returncode, checked.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("itl-infer qu", "query"),
+        ("itl-infer embed", "embed-images"),
+        ("itl-infer bundle v", "verify"),
+        ("itl-infer query --for", "--format"),
+        ("itl-infer query red --format js", "json"),
+        ("itl-infer red --she", "--sheet"),
+        ("itl-infer completion f", "fish"),
+    ],
+)
+def test_completions(words: str, expected: str) -> None:
+    environment = {
+        **os.environ,
+        "_ITL_INFER_COMPLETE": "bash_complete",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(len(words.split()) - 1),
+    }
+    code = "from itl_infer.cli import main; main(prog_name='itl-infer')"
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, check=True
+    )
+    assert f"plain,{expected}" in result.stdout.decode().splitlines()
 
 
 # Bundles and indexes that do not fit
