@@ -64,6 +64,7 @@ class Found:
     rank: int  # from 1, best first
     score: float  # cosine with the query
     path: str  # absolute
+    row: int  # where the index has it, as long as it does not change
     shares: tuple[Share, ...] = ()  # of each term, where an explanation was asked for
     duplicates: tuple[Duplicate, ...] = ()  # folded under this one, where that was asked for
 
@@ -230,6 +231,7 @@ class Searcher:
                     rank,
                     score,
                     snapshot.paths[row],
+                    row,
                     _shares(terms, snapshot.embeddings[row], score),
                     tuple(Duplicate(score, snapshot.paths[row]) for row, score in duplicates),
                 )

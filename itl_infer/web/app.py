@@ -1,0 +1,250 @@
+"""The routes of the page and of its API, over one index that another process may be writing to."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import math
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import MultiDict
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.responses import FileResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from itl_infer.errors import ImageError, IndexStoreError, ItlError, QueryError
+from itl_infer.index.schema import DATABASE
+from itl_infer.query import Query
+from itl_infer.search import NEAR_DUPLICATE, Answer, Searcher
+from itl_infer.web.guard import Guard, HostRule
+from itl_infer.web.openapi import LIMITS, describe_api
+from itl_infer.web.pictures import path_of, picture_id, picture_response
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from itl_infer.index import Index
+
+_STATIC = Path(__file__).parent / "static"
+_LOOK_SECONDS = 0.5  # between looks at whether the index has changed
+
+
+def make_app(index: Index, rule: HostRule) -> Starlette:
+    """The page over an index that was opened with its bundle, as an ASGI application."""
+    return Starlette(
+        routes=[
+            Route("/", lambda _: FileResponse(_STATIC / "index.html")),
+            *_Api(index).routes(),
+            Mount("/static", StaticFiles(directory=_STATIC)),
+        ],
+        middleware=[Middleware(Guard, rule=rule)],
+        exception_handlers={HTTPException: _refuse, ItlError: _refuse},
+    )
+
+
+async def _refuse(_: Request, error: Exception) -> Response:
+    if isinstance(error, HTTPException):
+        return _json({"error": error.detail}, error.status_code, error.headers)
+    return _json({"error": str(error)}, 400 if isinstance(error, (QueryError, ImageError)) else 500)
+
+
+def _json(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """As the commands write it: bytes of a name that are not UTF-8 become \\udc80 to \\udcff."""
+    content = json.dumps(value, ensure_ascii=False).encode(errors="backslashreplace")
+    return Response(content, status, headers, "application/json")
+
+
+class _Api:
+    """Answers requests from the index as it is now."""
+
+    def __init__(self, index: Index) -> None:
+        self._index = index
+        self._bundle = index.require_bundle()
+        self._lock = threading.Lock()
+        self._look_at = 0.0
+        self._seen = self._stamp()
+
+    def routes(self) -> list[Route]:
+        return [
+            Route("/api/query", self._query),
+            Route("/api/similar", self._similar, methods=["POST"]),
+            Route("/api/batch", self._batch, methods=["POST"]),
+            Route("/api/complete", self._complete),
+            Route("/api/status", self._status),
+            Route("/api/openapi.json", lambda _: _json(describe_api())),
+            Route("/pictures/{name}", self._picture),
+            Route("/thumbnails/{name}", self._thumbnail),
+        ]
+
+    def _query(self, request: Request) -> Response:
+        parameters = _Parameters(request.query_params)
+        images = []
+        if like := parameters.text("like"):
+            path = path_of(self._current(), like)
+            if path is None:
+                raise HTTPException(404, "no such picture in the index, or it has changed: search again")
+            images.append(path)
+        query = Query(parameters.text("q"), images, parameters.texts("add"), parameters.texts("subtract"))
+        return self._respond(query, parameters)
+
+    async def _similar(self, request: Request) -> Response:
+        parameters = _Parameters(request.query_params)
+        picture = io.BytesIO(await _body(request, LIMITS["picture_bytes"]))
+        text = parameters.text("q")
+        query = Query(text, [picture], parameters.texts("add"), parameters.texts("subtract"))
+        return await run_in_threadpool(self._respond, query, parameters)
+
+    async def _batch(self, request: Request) -> Response:
+        body = await _body(request, LIMITS["batch_bytes"])
+        try:
+            asked = json.loads(body)
+        except (ValueError, RecursionError) as error:
+            raise HTTPException(400, f"not JSON: {error}") from error
+        queries = asked.pop("queries", None) if isinstance(asked, dict) else None
+        if not isinstance(queries, list) or not all(isinstance(text, str) for text in queries):
+            raise HTTPException(400, 'expected {"queries": ["...", ...]}')
+        if len(queries) > LIMITS["queries"] or any(len(text) > LIMITS["text"] for text in queries):
+            raise HTTPException(
+                400, f"more than {LIMITS['queries']} queries, or one longer than {LIMITS['text']} characters"
+            )
+        parameters = _Parameters(MultiDict({name: _as_text(value) for name, value in asked.items()}))
+        return await run_in_threadpool(self._answer_batch, queries, parameters)
+
+    def _answer_batch(self, queries: list[str], parameters: _Parameters) -> Response:
+        answers = parameters.searcher(self._current()).answer_many(queries)
+        return _json(
+            {
+                "answers": [
+                    _with_ids(answer) if isinstance(answer, Answer) else {"query": text, "error": str(answer)}
+                    for text, answer in zip(queries, answers, strict=True)
+                ]
+            }
+        )
+
+    def _respond(self, query: Query, parameters: _Parameters) -> Response:
+        return _json(_with_ids(parameters.searcher(self._current()).answer(query)))
+
+    def _complete(self, request: Request) -> Response:
+        prefix = _Parameters(request.query_params).text("prefix") or ""
+        return _json({"words": self._bundle.complete_word(prefix) if prefix else []})
+
+    def _status(self, _: Request) -> Response:
+        return _json(
+            {"pictures": len(self._current()), "bundle": self._bundle.name, "domain": self._bundle.domain}
+        )
+
+    def _picture(self, request: Request) -> Response:
+        return self._respond_picture(request, "full")
+
+    def _thumbnail(self, request: Request) -> Response:
+        return self._respond_picture(request, "thumbnail")
+
+    def _respond_picture(self, request: Request, size: str) -> Response:
+        path = path_of(self._current(), request.path_params["name"])
+        if path is None:
+            raise HTTPException(404, "no such picture in the index, or it has changed: search again")
+        return picture_response(path, size, request.headers.get("if-none-match"))
+
+    def _current(self) -> Index:
+        """The index, with what other processes have committed to it up to half a second ago."""
+        with self._lock:
+            if time.monotonic() >= self._look_at:
+                self._look_at = time.monotonic() + _LOOK_SECONDS
+                stamp = self._stamp()
+                if stamp != self._seen:
+                    # Rebuilt with another bundle, or gone: what was read stays true to the old one.
+                    with contextlib.suppress(IndexStoreError):
+                        self._index.refresh()
+                        self._seen = stamp
+        return self._index
+
+    def _stamp(self) -> tuple[int, int] | None:
+        """What changes with every commit."""
+        try:
+            status = (self._index.path / DATABASE).stat()
+        except OSError:
+            return None
+        return status.st_mtime_ns, status.st_size
+
+
+class _Parameters:
+    """The parameters of a request, each checked. Raises HTTPException 400 for what is wrong with one."""
+
+    def __init__(self, given: Any) -> None:
+        self._given = given
+
+    def text(self, name: str) -> str | None:
+        return next(iter(self.texts(name)), None)
+
+    def texts(self, name: str) -> list[str]:
+        texts = self._given.getlist(name)
+        if any(len(text) > LIMITS["text"] for text in texts) or len(texts) > LIMITS["terms"]:
+            raise HTTPException(400, f"{name}: too long, or too many of them")
+        return list(texts)
+
+    def searcher(self, index: Index) -> Searcher:
+        return Searcher(
+            index,
+            self._number("k", LIMITS["k_default"], 1, LIMITS["k"]),
+            explain=self._switch("explain"),
+            min_score=self._score("min_score"),
+            relevant=self._switch("relevant"),
+            dedupe=NEAR_DUPLICATE if self._switch("dedupe") else None,
+        )
+
+    def _number(self, name: str, default: int, lowest: int, highest: int) -> int:
+        text = self._given.get(name)
+        if text is None:
+            return default
+        if not (text.isascii() and text.isdigit() and len(text) < 10 and lowest <= int(text) <= highest):
+            raise HTTPException(
+                400, f"{name} is {text[:40]!r}, expected a whole number from {lowest} to {highest}"
+            )
+        return int(text)
+
+    def _score(self, name: str) -> float | None:
+        text = self._given.get(name)
+        if text is None:
+            return None
+        with contextlib.suppress(ValueError):
+            if math.isfinite(float(text)):
+                return float(text)
+        raise HTTPException(400, f"{name} is {text[:40]!r}, expected a number")
+
+    def _switch(self, name: str) -> bool:
+        text = self._given.get(name, "false")
+        if text not in ("true", "false"):
+            raise HTTPException(400, f"{name} is {text[:40]!r}, expected true or false")
+        return bool(text == "true")
+
+
+def _as_text(value: Any) -> str:
+    """A value of a JSON body as it would stand in a URL."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _with_ids(answer: Answer) -> dict[str, Any]:
+    """The JSON of the command, with what each picture is called in URLs."""
+    content = answer.to_json()
+    for row, found in zip(content["results"], answer.results, strict=True):
+        row["id"] = picture_id(found.row, found.path)
+    return content
+
+
+async def _body(request: Request, limit: int) -> bytes:
+    """The body of a request. HTTPException 413 as soon as it is longer than `limit` bytes."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > limit:
+            raise HTTPException(413, f"more than {limit} bytes")
+    return bytes(body)

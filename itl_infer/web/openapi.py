@@ -1,0 +1,228 @@
+"""What the API takes and gives, in the words of OpenAPI 3.1, and the limits that it sets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from itl_infer import __version__
+
+LIMITS = {
+    "k": 1000,
+    "k_default": 25,
+    "text": 10_000,  # characters of one text
+    "terms": 50,  # texts added or subtracted
+    "queries": 1000,  # of one batch
+    "batch_bytes": 2**21,
+    "picture_bytes": 25 * 2**20,
+}
+
+
+def describe_api() -> dict[str, Any]:
+    """The OpenAPI description."""
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "itl-infer",
+            "version": __version__,
+            "description": "Search indexed pictures; answers are those of `itl-infer query --format json`.",
+        },
+        "paths": {
+            "/api/query": {
+                "get": {
+                    "summary": "The pictures that fit a query best",
+                    "parameters": [_text("q", "What to look for"), _LIKE, *_SUM, *_OPTIONS],
+                    "responses": _responses("Answer", 400, 404),
+                }
+            },
+            "/api/similar": {
+                "post": {
+                    "summary": "The pictures that look most like the one that is sent",
+                    "parameters": [_text("q", "A text to add"), *_SUM, *_OPTIONS],
+                    "requestBody": {
+                        "required": True,
+                        "description": f"A picture of at most {LIMITS['picture_bytes']} bytes",
+                        "content": {"image/*": {}},
+                    },
+                    "responses": _responses("Answer", 400, 413),
+                }
+            },
+            "/api/batch": {
+                "post": {
+                    "summary": "Many queries at once",
+                    "requestBody": {"required": True, "content": {"application/json": {"schema": _BATCH}}},
+                    "responses": _responses("Answers", 400, 413),
+                }
+            },
+            "/api/complete": {
+                "get": {
+                    "summary": "Known words that begin so",
+                    "parameters": [_text("prefix", "The beginning of a word")],
+                    "responses": _responses("Words", 400),
+                }
+            },
+            "/api/status": {"get": {"summary": "What is searched", "responses": _responses("Status")}},
+            "/thumbnails/{id}": {"get": {**_picture("A small picture")}},
+            "/pictures/{id}": {"get": {**_picture("A picture, at most 2560 pixels long")}},
+        },
+        "components": {"schemas": _SCHEMAS},
+    }
+
+
+def _parameter(name: str, description: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"name": name, "in": "query", "description": description, "schema": schema}
+
+
+def _text(name: str, description: str) -> dict[str, Any]:
+    return _parameter(name, description, {"type": "string", "maxLength": LIMITS["text"]})
+
+
+def _texts(name: str, description: str) -> dict[str, Any]:
+    texts = {"type": "string", "maxLength": LIMITS["text"]}
+    return _parameter(name, description, {"type": "array", "maxItems": LIMITS["terms"], "items": texts})
+
+
+def _responses(schema: str, *errors: int) -> dict[str, Any]:
+    def response(description: str, name: str) -> dict[str, Any]:
+        content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{name}"}}}
+        return {"description": description, "content": content}
+
+    return {
+        "200": response("Done", schema),
+        **{str(status): response(_ERRORS[status], "Error") for status in errors},
+    }
+
+
+def _picture(summary: str) -> dict[str, Any]:
+    identity = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
+    return {
+        "summary": summary,
+        "parameters": [identity],
+        "responses": {
+            "200": {
+                "description": "The picture, or a drawing that says why it cannot be read",
+                "content": {"image/jpeg": {}, "image/svg+xml": {}},
+            },
+            "304": {"description": "Unchanged"},
+            "404": _responses("Error", 404)["404"],
+        },
+    }
+
+
+_ERRORS = {
+    400: "Something in the request is wrong, or no word of the query is known",
+    404: "No such picture in the index",
+    413: "The body is too large",
+}
+_LIKE = _parameter("like", "The id of an indexed picture to add", {"type": "string"})
+_SUM = [_texts("add", "Texts to add"), _texts("subtract", "Texts to subtract")]
+_PROPERTIES: dict[str, dict[str, Any]] = {
+    "k": {"type": "integer", "minimum": 1, "maximum": LIMITS["k"], "default": LIMITS["k_default"]},
+    "min_score": {"type": "number"},
+    "relevant": {"type": "boolean"},
+    "dedupe": {"type": "boolean"},
+    "explain": {"type": "boolean"},
+}
+_MEANINGS = {
+    "k": "How many pictures at most",
+    "min_score": "Leave out pictures of a lower score",
+    "relevant": "Leave out pictures whose scores do not stand out",
+    "dedupe": "Fold near-duplicates under the best of them",
+    "explain": "Say what became of each word, and what each did",
+}
+_OPTIONS = [_parameter(name, _MEANINGS[name], schema) for name, schema in _PROPERTIES.items()]
+_BATCH = {
+    "type": "object",
+    "required": ["queries"],
+    "properties": {
+        "queries": {
+            "type": "array",
+            "maxItems": LIMITS["queries"],
+            "items": {"type": "string", "maxLength": LIMITS["text"]},
+        },
+        **{name: {**schema, "description": _MEANINGS[name]} for name, schema in _PROPERTIES.items()},
+    },
+}
+_STRINGS = {"type": "array", "items": {"type": "string"}}
+_SCHEMAS: dict[str, Any] = {
+    "Error": {"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}}},
+    "Words": {"type": "object", "required": ["words"], "properties": {"words": _STRINGS}},
+    "Status": {
+        "type": "object",
+        "required": ["pictures", "bundle", "domain"],
+        "properties": {
+            "pictures": {"type": "integer"},
+            "bundle": {"type": "string"},
+            "domain": {"type": "string"},
+        },
+    },
+    "Answers": {
+        "type": "object",
+        "required": ["answers"],
+        "properties": {
+            "answers": {
+                "type": "array",
+                "items": {
+                    "anyOf": [{"$ref": "#/components/schemas/Answer"}, {"$ref": "#/components/schemas/Error"}]
+                },
+            }
+        },
+    },
+    "Answer": {
+        "type": "object",
+        "required": ["query", "ignored_words", "unknown_words", "results"],
+        "properties": {
+            "query": {"type": ["string", "null"]},
+            "images": _STRINGS,
+            "add": _STRINGS,
+            "subtract": _STRINGS,
+            "ignored_words": _STRINGS,
+            "unknown_words": _STRINGS,
+            "words": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "required": ["word", "use"],
+                    "properties": {
+                        "word": {"type": "string"},
+                        "use": {"enum": ["used", "dropped", "unknown"]},
+                        "did_you_mean": _STRINGS,
+                    },
+                },
+            },
+            "relevant_from": {"type": "number"},
+            "results": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "required": ["rank", "score", "path", "id"],
+                    "properties": {
+                        "rank": {"type": "integer"},
+                        "score": {"type": "number"},
+                        "path": {"type": "string"},
+                        "id": {"type": "string"},
+                        "shares": {
+                            "type": "array",
+                            "items": {
+                                "type": "object",
+                                "required": ["term", "share"],
+                                "properties": {
+                                    "term": {"type": "string"},
+                                    "weight": {"type": "number"},
+                                    "share": {"type": "number"},
+                                },
+                            },
+                        },
+                        "duplicates": {
+                            "type": "array",
+                            "items": {
+                                "type": "object",
+                                "required": ["score", "path"],
+                                "properties": {"score": {"type": "number"}, "path": {"type": "string"}},
+                            },
+                        },
+                    },
+                },
+            },
+        },
+    },
+}
