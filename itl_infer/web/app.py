@@ -229,6 +229,8 @@ class _Parameters:
 
 def _as_text(value: Any) -> str:
     """A value of a JSON body as it would stand in a URL."""
+    if isinstance(value, float) and value.is_integer():  # 68.0 is an integer to JSON Schema
+        value = int(value)
     return value if isinstance(value, str) else json.dumps(value)
 
 
