@@ -6,9 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 _FENCE = 1.5  # Tukey's
-_SHARE_OF_BEST = (
-    0.85  # found on captioned pictures of a validation split: python -m tests.benchmarks.relevance
-)
+# Found on captioned pictures of a validation split; measured by `python -m tests.benchmarks.relevance`.
+_SHARE_OF_BEST = 0.85
 
 
 def relevant_from(scores: npt.NDArray[np.float32]) -> float:

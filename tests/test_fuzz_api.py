@@ -50,7 +50,7 @@ def test_requests_from_the_description(api: Any, method: str, path: str, mode: G
     refused = []
 
     @given(case=operation.as_strategy(generation_mode=mode))
-    @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    @settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck), database=None)
     def check(case: Any) -> None:
         answer = case.call()
         assert answer.status_code < 500

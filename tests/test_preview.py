@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from itl_infer import Index, embed_directory, load_bundle
+from itl_infer import Index, PreviewError, embed_directory, load_bundle
 from itl_infer.cli import main
+from itl_infer.preview import draw_picture
 from tests.tiny_bundle import save_colours
 
 pytest.importorskip("textual_image")
@@ -123,6 +124,14 @@ def test_a_terminal_without_a_size(index: Path, tiny_bundle: Path) -> None:
     drawn = shown(index, tiny_bundle, {}, size=(0, 0, 0, 0))
     assert drawn.count(b"\r\n") == 4
     assert b"\x1b" not in drawn
+
+
+def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "textual_image.renderable", None)
+    with pytest.raises(
+        PreviewError, match=r"--preview needs textual-image: pip install 'itl-infer\[preview\]'"
+    ):
+        draw_picture("red.png")
 
 
 def test_never_where_stdout_is_no_terminal(index: Path, tiny_bundle: Path) -> None:

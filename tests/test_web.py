@@ -336,3 +336,13 @@ def test_the_api_is_described(client: TestClient) -> None:
     described = client.get("/api/openapi.json").json()
     paths = {route.path.replace("{name}", "{id}") for route in client.app.routes if hasattr(route, "methods")}  # type: ignore[attr-defined]
     assert set(described["paths"]) == paths - {"/", "/api/openapi.json"}
+
+
+def test_without_the_extra(index: Index, tiny_bundle: Path) -> None:
+    code = "import sys; sys.modules['uvicorn'] = None; from itl_infer.cli import main; main()"
+    ask = ["serve", "-d", str(index.path), "-m", str(tiny_bundle)]
+    result = subprocess.run(
+        [sys.executable, "-c", code, *ask], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr == "Error: serve needs uvicorn: pip install 'itl-infer[serve]'\n"
