@@ -169,25 +169,24 @@ def test_drop_a_picture(page: Any) -> None:
 
 
 def test_keyboard_only(page: Any) -> None:
-    def focused() -> str:
-        return page.evaluate("document.activeElement.getAttribute('aria-label') ?? document.activeElement.id")
-
-    assert focused() == "What to look for"
+    expect(page.locator("#text")).to_be_focused()
     page.keyboard.type("red")
     page.keyboard.press("Enter")
     page.wait_for_selector("main button")
     names = found(page)
+    first, second = page.locator("main button").nth(0), page.locator("main button").nth(1)
     for _ in range(6):
-        if focused().startswith("1: "):
+        if first.evaluate("button => button === document.activeElement"):
             break
         page.keyboard.press("Tab")
-    assert focused() == f"1: {names[0]}.png, score 1.00"
-    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    expect(first).to_be_focused()
+    assert first.get_attribute("aria-label") == f"1: {names[0]}.png, score 1.00"
+    assert first.evaluate("button => getComputedStyle(button).outlineStyle") == "solid"
     page.keyboard.press("Enter")
-    dialog = page.get_by_role("dialog")
+    heading = page.get_by_role("dialog").get_by_role("heading")
     for key, name in (("ArrowRight", names[1]), ("ArrowRight", names[2]), ("ArrowLeft", names[1])):
         page.keyboard.press(key)
-        assert dialog.get_by_role("heading").text_content() == f"{name}.png"
+        expect(heading).to_have_text(f"{name}.png")
     page.keyboard.press("Escape")
-    assert dialog.is_hidden()
-    assert focused().startswith(f"2: {names[1]}.png")
+    expect(page.locator("dialog")).to_be_hidden()
+    expect(second).to_be_focused()
