@@ -128,15 +128,12 @@ def prepare(dataset: CaptionDataset, settings: BuildSettings, work: Path, report
     rules = settings.image_rules
     if rules.side < MIN_SIDE:
         raise ExportError(f"side {rules.side} is too small for InceptionV3: {MIN_SIDE} pixels at least")
+    _splits(dataset)
     # Before the pictures: a wrong path of weights is said at once.
     given = None if settings.inception == "none" else _given_trunk(settings.inception, reporter)
-    if len(dataset):
-        reporter.say("Looking for pictures that cannot be read")
-        dataset = dataset.without(unreadable(dataset, rules, work / "cache", reporter.progress))
-    splits = {name: dataset.split(name) for name in SPLITS}
-    for name, part in splits.items():
-        if not len(part):
-            raise ExportError(f"{dataset.name} has no {name} pictures: give it train, val and test splits")
+    reporter.say("Looking for pictures that cannot be read")
+    dataset = dataset.without(unreadable(dataset, rules, work / "cache", reporter.progress))
+    splits = _splits(dataset)
     stems = build_vocabulary(splits["train"].captions, DEFAULT_TEXT_RULES, min_count=settings.min_count)
     words = choose_words(splits["train"].captions, DEFAULT_TEXT_RULES, stems)
     processor = TextProcessor(DEFAULT_TEXT_RULES, stems, words)
@@ -145,6 +142,14 @@ def prepare(dataset: CaptionDataset, settings: BuildSettings, work: Path, report
     reporter.say("\n".join([*lines, *describe_faults(without_words)]))
     trunk = given if given is not None else _trained_trunk(splits, processor, settings, work, reporter)
     return Prepared(dataset, splits, processor, trunk.to(default_device()).eval())
+
+
+def _splits(dataset: CaptionDataset) -> dict[str, CaptionDataset]:
+    splits = {name: dataset.split(name) for name in SPLITS}
+    for name, part in splits.items():
+        if not len(part):
+            raise ExportError(f"{dataset.name} has no {name} pictures: give it train, val and test splits")
+    return splits
 
 
 def _given_trunk(inception: str, reporter: Reporter) -> nn.Module:
