@@ -73,14 +73,13 @@ def page(request: pytest.FixtureRequest, browser: Any, url: str) -> Iterator[Any
 
 def found(page: Any) -> list[str]:
     """The names of the pictures on the page, once they are those of the last search."""
-    page.wait_for_load_state("networkidle")
+    page.wait_for_selector("main[aria-busy=false]")
     return [name.removesuffix(".png") for name in page.locator("main .name").all_text_contents()]
 
 
 def ask(page: Any, text: str) -> list[str]:
     page.fill("#text", text)
     page.press("#text", "Enter")
-    page.wait_for_selector("main button")
     return found(page)
 
 

@@ -38,22 +38,25 @@ async function search({ remember = true } = {}) {
     if (`?${bare}` !== location.search) history.pushState(null, "", `?${bare}`);
   }
   asking?.abort();
-  asking = new AbortController();
+  const mine = (asking = new AbortController());
+  $("results").setAttribute("aria-busy", "true");
   try {
     const answer = picture
       ? await ask(`/api/similar?${query}`, {
           method: "POST",
           body: picture,
           headers: { "Content-Type": picture.type.startsWith("image/") ? picture.type : "image/unknown" },
-          signal: asking.signal,
+          signal: mine.signal,
         })
-      : await ask(`/api/query?${query}`, { signal: asking.signal });
+      : await ask(`/api/query?${query}`, { signal: mine.signal });
     show(answer);
     describe(answer);
   } catch (error) {
     if (error.name === "AbortError") return;
     show({ results: [] });
     note(error.message);
+  } finally {
+    if (asking === mine) $("results").setAttribute("aria-busy", "false");
   }
 }
 
