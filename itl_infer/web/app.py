@@ -70,6 +70,8 @@ class _Api:
         self._index = index
         self._bundle = index.require_bundle()
         self._lock = threading.Lock()
+        # A query keeps every core busy by itself; several at once would only wait for each other, spinning.
+        self._one_search = threading.Lock()
         self._look_at = 0.0
         self._seen = self._stamp()
 
@@ -120,7 +122,9 @@ class _Api:
         return await run_in_threadpool(self._answer_batch, queries, parameters)
 
     def _answer_batch(self, queries: list[str], parameters: _Parameters) -> Response:
-        answers = parameters.searcher(self._current()).answer_many(queries)
+        searcher = parameters.searcher(self._current())
+        with self._one_search:
+            answers = searcher.answer_many(queries)
         return _json(
             {
                 "answers": [
@@ -131,7 +135,10 @@ class _Api:
         )
 
     def _respond(self, query: Query, parameters: _Parameters) -> Response:
-        return _json(_with_ids(parameters.searcher(self._current()).answer(query)))
+        searcher = parameters.searcher(self._current())
+        with self._one_search:
+            answer = searcher.answer(query)
+        return _json(_with_ids(answer))
 
     def _complete(self, request: Request) -> Response:
         prefix = _Parameters(request.query_params).text("prefix") or ""
