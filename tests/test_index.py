@@ -891,3 +891,25 @@ def test_a_full_disk_costs_nothing_that_was_committed(
     lost = 800 - len(survivor)
     assert embed_directory(tmp_path / "photos", survivor).embedded == lost
     assert_whole(survivor, paths)
+
+
+def test_a_commit_that_failed_is_made_again_by_the_next(
+    index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    rows = np.eye(EMBED_DIM, dtype=np.float32)
+    with index.writing() as writer:
+        root = writer.add_root(tmp_path / "more")
+        writer.add(Picture(root.id, b"first.bmp", 1, 1, b"1" * 16), rows[0])
+        with monkeypatch.context() as patch:
+            patch.setattr("itl_infer.index.schema.write_state", full)
+            with pytest.raises(IndexStoreError, match="full"):
+                writer.commit()
+        writer.add(Picture(root.id, b"second.bmp", 1, 1, b"2" * 16), rows[1])
+        writer.commit()
+    again = Index.open(index.path, FakeBundle())
+    assert [Path(path).name for path in again.paths[-2:]] == ["first.bmp", "second.bmp"]
+    assert np.array_equal(again.embeddings[-2:], rows[:2])
+    assert len(again) == 14
