@@ -6,6 +6,7 @@ import copy
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -52,18 +53,28 @@ class TrainingData:
     def __len__(self) -> int:
         return len(self.images)
 
+    # Both once and not at every step: they look at all captions.
+
+    @cached_property
+    def _captions_of(self) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        """For each picture the position of its first caption, and how many it has."""
+        counts = np.bincount(self.owners, minlength=len(self))
+        return np.cumsum(counts) - counts, counts
+
+    @cached_property
+    def _highest_id(self) -> int:
+        return int(self.input_ids.max())
+
     def one_caption_each(self, rows: np.ndarray[Any, Any], rng: np.random.Generator) -> np.ndarray[Any, Any]:
         """The position of one caption of each of these pictures, by chance."""
-        counts = np.bincount(self.owners, minlength=len(self))
-        firsts = np.cumsum(counts) - counts
+        firsts, counts = self._captions_of
         return firsts[rows] + (rng.random(len(rows)) * counts[rows]).astype(np.int64)
 
     def holds(self, rows: np.ndarray[Any, Any], input_ids: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """(n, m) bool: whether the captions of picture `rows[i]` have all stems of the text `input_ids[j]`."""
-        counts = np.bincount(self.owners, minlength=len(self))
-        firsts = np.cumsum(counts) - counts
+        firsts, counts = self._captions_of
         captions = np.concatenate([np.arange(firsts[row], firsts[row] + counts[row]) for row in rows])
-        said = np.zeros((len(rows), int(max(self.input_ids.max(), input_ids.max())) + 1), dtype=bool)
+        said = np.zeros((len(rows), max(self._highest_id, int(input_ids.max())) + 1), dtype=bool)
         said[np.repeat(np.arange(len(rows)), counts[rows])[:, None], self.input_ids[captions]] = True
         said[:, 0] = True  # padding
         found = np.ones((len(rows), len(input_ids)), dtype=bool)

@@ -241,13 +241,20 @@ def spoil_what_does_not_count(folder: Path) -> None:
         path.write_bytes(path.read_bytes()[: counting.get(path, 0)] + os.urandom(random.randrange(100)))
 
 
-@pytest.mark.parametrize("kind", [Update, FirstRun, Prune, Rebuild, Repair, Salvage])
-def test_killed_at_every_step(folder: Path, kind: type[Update], monkeypatch: pytest.MonkeyPatch) -> None:
+def prepare(
+    folder: Path, kind: type[Update], monkeypatch: pytest.MonkeyPatch
+) -> tuple[Path, list[dict[str, bytes]]]:
+    """A scene to copy, whose work commits every two rows, and what its index shows after each commit."""
     monkeypatch.setattr("itl_infer.ingest.run.COMMIT_ROWS", 2)
     template = folder / "template"
     kind(template).prepare()
     shutil.copytree(template, folder / "undisturbed")
-    states = kind(folder / "undisturbed").states()
+    return template, kind(folder / "undisturbed").states()
+
+
+@pytest.mark.parametrize("kind", [Update, FirstRun, Prune, Rebuild, Repair, Salvage])
+def test_killed_at_every_step(folder: Path, kind: type[Update], monkeypatch: pytest.MonkeyPatch) -> None:
+    template, states = prepare(folder, kind, monkeypatch)
     for step in itertools.count():
         scene = kind(folder / str(step))
         shutil.copytree(template, scene.photos.parent)
@@ -276,11 +283,7 @@ def test_killed_at_every_step(folder: Path, kind: type[Update], monkeypatch: pyt
 @pytest.mark.parametrize("kind", [Update, FirstRun, Prune, Rebuild, Repair, Salvage])
 def test_a_full_disk_at_every_step(folder: Path, kind: type[Update], monkeypatch: pytest.MonkeyPatch) -> None:
     """It is an error of the index, if it matters at all, and costs nothing that was committed."""
-    monkeypatch.setattr("itl_infer.ingest.run.COMMIT_ROWS", 2)
-    template = folder / "template"
-    kind(template).prepare()
-    shutil.copytree(template, folder / "undisturbed")
-    states = kind(folder / "undisturbed").states()
+    template, states = prepare(folder, kind, monkeypatch)
     for step in itertools.count():
         scene = kind(folder / str(step))
         shutil.copytree(template, scene.photos.parent)
@@ -366,11 +369,7 @@ class Disk:
 @pytest.mark.parametrize("kind", [Update, FirstRun, Prune, Rebuild, Repair])
 def test_power_lost_at_every_step(folder: Path, kind: type[Update], monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever part of what was not synced has reached the disk, and in whatever order."""
-    monkeypatch.setattr("itl_infer.ingest.run.COMMIT_ROWS", 2)
-    template = folder / "template"
-    kind(template).prepare()
-    shutil.copytree(template, folder / "undisturbed")
-    states = kind(folder / "undisturbed").states()
+    template, states = prepare(folder, kind, monkeypatch)
     scene = kind(folder / "scene")
     shutil.copytree(template, scene.photos.parent)
     disk, dice = Disk(scene.path, monkeypatch), random.Random(1)
