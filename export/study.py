@@ -86,8 +86,6 @@ def short_query_map(model: TwoBranch, data: TrainingData, images: np.ndarray[Any
     Relevant are all pictures whose captions have both, which is what people who type two words expect.
     """
     rng = np.random.default_rng(0)
-    stems_of = np.zeros((len(data), int(data.input_ids.max()) + 1), dtype=bool)
-    stems_of[data.owners[:, None], data.input_ids] = True
     queries = np.zeros((len(data), 2), dtype=np.int64)
     for row, caption in enumerate(data.input_ids[data.one_caption_each(np.arange(len(data)), rng)]):
         known = caption[caption > 0]
@@ -98,10 +96,10 @@ def short_query_map(model: TwoBranch, data: TrainingData, images: np.ndarray[Any
         device = next(model.parameters()).device
         embeddings = model.text_encoder(torch.from_numpy(queries).to(device)).cpu().numpy()
     order, _ = rank(embeddings, images, k=len(images))
-    stems_of[:, 0] = True  # padding, where a caption has but one stem
+    relevant = data.holds(np.arange(len(data)), queries)
     precisions = []
-    for query, pictures in zip(queries, order, strict=True):
-        hits = np.flatnonzero(stems_of[pictures][:, query].all(axis=1))
+    for query, pictures in enumerate(order):
+        hits = np.flatnonzero(relevant[pictures, query])
         precisions.append(float(np.mean(np.arange(1, len(hits) + 1) / (hits + 1))))
     return float(np.mean(precisions))
 
