@@ -9,24 +9,33 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-def triplet_ranking_loss(image_embeddings: Tensor, text_embeddings: Tensor, margin: float) -> Tensor:
+def triplet_ranking_loss(
+    image_embeddings: Tensor, text_embeddings: Tensor, margin: float, same: Tensor | None = None
+) -> Tensor:
     """Both directions, every other item of the batch a negative, summed over negatives, divided by n.
 
     `L = (1/n) sum_i sum_{j != i} max(0, m + s(x_i, y_j) - s(x_i, y_i)) + max(0, m + s(x_j, y_i) - s(x_i, y_i))`
     (bidirectional ranking loss: Wang, Li, Lazebnik 2016, arXiv:1511.06078), s the cosine.
 
-    `image_embeddings`, `text_embeddings`: (n, D) unit rows, row i of one belongs to row i of the other.
+    `image_embeddings`, `text_embeddings`: (n, D) unit rows, row i of one belongs to row i of the other. `same`:
+    (n, n) bool, pairs of items that show the same thing and are not negatives of each other.
     """
     scores = image_embeddings @ text_embeddings.T  # (n, n), rows are images
     positives = scores.diagonal()
     off_diagonal = ~torch.eye(len(scores), dtype=torch.bool, device=scores.device)
+    if same is not None:
+        off_diagonal &= ~same
     to_texts = (margin + scores - positives[:, None]).clamp(min=0)
     to_images = (margin + scores - positives[None, :]).clamp(min=0)
     return ((to_texts + to_images) * off_diagonal).sum() / len(scores)
 
 
 def softmax_loss(
-    image_embeddings: Tensor, text_embeddings: Tensor, temperature: float, holds: Tensor
+    image_embeddings: Tensor,
+    text_embeddings: Tensor,
+    temperature: float,
+    holds: Tensor,
+    same: Tensor | None = None,
 ) -> Tensor:
     """Cross entropy of finding the pictures of a text in the batch, plus that of finding the text of a picture.
 
@@ -38,7 +47,11 @@ def softmax_loss(
     scores = image_embeddings @ text_embeddings.T / temperature  # (n, n), rows are images
     own = torch.arange(len(scores), device=scores.device)
     target = holds / holds.sum(dim=0)
-    return F.cross_entropy(scores.T, target.T) + F.cross_entropy(scores, own)
+    of_pictures = scores
+    if same is not None:
+        others = same & ~torch.eye(len(scores), dtype=torch.bool, device=scores.device)
+        of_pictures = scores.masked_fill(others, -torch.inf)
+    return F.cross_entropy(scores.T, target.T) + F.cross_entropy(of_pictures, own)
 
 
 def collapsed_loss(batch_size: int, margin: float, temperature: float | None = None) -> float:

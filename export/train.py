@@ -19,7 +19,7 @@ from export.loop import History, Loop, LoopProgress, batch_rows, sample_sha256
 from export.loss import collapsed_loss, softmax_loss, triplet_ranking_loss
 from export.model import ScalePixels, TextEncoder, default_device, image_branch, l2_normalize
 from export.recipes import Recipe
-from export.trunk import augment
+from export.tasks import augment
 from itl_infer.captions import CaptionDataset
 from itl_infer.metrics import evaluate_retrieval, rsum
 from itl_infer.text import TextProcessor
@@ -38,16 +38,25 @@ class TrainingData:
     input_ids: np.ndarray[Any, Any]  # int64 (M, T), the captions of a picture one after the other
     owners: np.ndarray[Any, Any]  # int64 (M,), the picture of each caption
     ids_sha256: str
+    # int64 (N,) each: pictures of one group show the same thing, and what is said of one holds for all of them; a
+    # source is where pictures come from. None: every picture is a group of its own; all are of one source.
+    groups: np.ndarray[Any, Any] | None = None
+    sources: np.ndarray[Any, Any] | None = None
 
     @classmethod
     def of(
         cls, dataset: CaptionDataset, images: np.ndarray[Any, Any], processor: TextProcessor
     ) -> TrainingData:
+        """Pictures of labelled data are grouped by `label`, and balanced by `source`, of what `extra` has."""
+        labels = [str(e.extra["label"]) if "label" in e.extra else f"\0{i}" for i, e in enumerate(dataset)]
+        sources = [str(e.extra.get("source", "")) for e in dataset]
         return cls(
             images,
             processor.input_ids(dataset.captions),
             np.array(dataset.caption_owners),
             dataset.ids_sha256,
+            np.unique(labels, return_inverse=True)[1],
+            np.unique(sources, return_inverse=True)[1],
         )
 
     def __len__(self) -> int:
@@ -65,21 +74,52 @@ class TrainingData:
     def _highest_id(self) -> int:
         return int(self.input_ids.max())
 
+    @cached_property
+    def epoch_rows(self) -> np.ndarray[Any, Any]:
+        """The pictures of one epoch: all, those of small sources several times.
+
+        A source is repeated by the square root of how many times the largest one is larger, between leaving it rare and
+        showing the same few pictures over and over.
+        """
+        if self.sources is None:
+            return np.arange(len(self))
+        counts = np.bincount(self.sources)
+        repeats = np.rint(np.sqrt(counts.max() / np.maximum(counts, 1))).astype(int)
+        return np.repeat(np.arange(len(self)), repeats[self.sources])
+
+    @cached_property
+    def _groups(self) -> np.ndarray[Any, Any]:
+        return np.arange(len(self)) if self.groups is None else self.groups
+
+    @cached_property
+    def _said(self) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        """The ids that the captions of each group have, one group behind the other; where each begins, and how many."""
+        of_group = self._groups[self.owners][:, None] * (self._highest_id + 1)
+        group, ids = np.divmod(np.unique(of_group + self.input_ids), self._highest_id + 1)
+        counts = np.bincount(group)
+        return ids, np.cumsum(counts) - counts, counts
+
+    def same(self, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """(n, n) bool: which of these pictures are of one group."""
+        groups = self._groups[rows]
+        return groups[:, None] == groups[None, :]  # type: ignore[no-any-return]
+
     def one_caption_each(self, rows: np.ndarray[Any, Any], rng: np.random.Generator) -> np.ndarray[Any, Any]:
         """The position of one caption of each of these pictures, by chance."""
         firsts, counts = self._captions_of
         return firsts[rows] + (rng.random(len(rows)) * counts[rows]).astype(np.int64)
 
     def holds(self, rows: np.ndarray[Any, Any], input_ids: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        """(n, m) bool: whether the captions of picture `rows[i]` have all stems of the text `input_ids[j]`."""
-        firsts, counts = self._captions_of
-        captions = np.concatenate([np.arange(firsts[row], firsts[row] + counts[row]) for row in rows])
+        """(n, m) bool: whether the captions of the group of picture `rows[i]` have all stems of text `input_ids[j]`."""
+        ids, starts, counts = self._said
+        groups = self._groups[rows]
+        places = np.concatenate([np.arange(starts[group], starts[group] + counts[group]) for group in groups])
         said = np.zeros((len(rows), max(self._highest_id, int(input_ids.max())) + 1), dtype=bool)
-        said[np.repeat(np.arange(len(rows)), counts[rows])[:, None], self.input_ids[captions]] = True
+        said[np.repeat(np.arange(len(rows)), counts[groups]), ids[places]] = True
         said[:, 0] = True  # padding
         found = np.ones((len(rows), len(input_ids)), dtype=bool)
-        for ids in input_ids.T:
-            found &= said[:, ids]
+        for column in input_ids.T:
+            found &= said[:, column]
         return found
 
 
@@ -141,7 +181,7 @@ def train(
         model,
         optimizer,
         recipe.epochs,
-        steps_per_epoch=len(train_data) // recipe.batch_size,
+        steps_per_epoch=len(train_data.epoch_rows) // recipe.batch_size,
         checkpoint=folder / "checkpoint.pt",
         settings={
             **asdict(recipe),
@@ -158,7 +198,8 @@ def train(
     hopeless = 0.999 * collapsed_loss(recipe.batch_size, recipe.margin, recipe.temperature)
 
     def train_step(epoch: int, batch: int) -> float:
-        rows = batch_rows(recipe.seed, epoch, batch, recipe.batch_size, len(train_data))
+        chosen = batch_rows(recipe.seed, epoch, batch, recipe.batch_size, len(train_data.epoch_rows))
+        rows = train_data.epoch_rows[chosen]
         rng = np.random.default_rng((recipe.seed, epoch, batch))
         images = torch.from_numpy(np.array(train_data.images[rows])).to(device)
         input_ids = train_data.input_ids[train_data.one_caption_each(rows, rng)]
@@ -211,10 +252,12 @@ def batch_loss(
     recipe: Recipe,
 ) -> Tensor:
     """The recipe's loss of (n, D) unit rows: of the pictures `rows` of `data`, and of one text for each."""
+    device = image_embeddings.device
+    same = torch.from_numpy(data.same(rows)).to(device)
     if recipe.temperature is None:
-        return triplet_ranking_loss(image_embeddings, text_embeddings, recipe.margin)
-    holds = torch.from_numpy(data.holds(rows, input_ids.cpu().numpy())).to(image_embeddings.device)
-    return softmax_loss(image_embeddings, text_embeddings, recipe.temperature, holds)
+        return triplet_ranking_loss(image_embeddings, text_embeddings, recipe.margin, same)
+    holds = torch.from_numpy(data.holds(rows, input_ids.cpu().numpy())).to(device)
+    return softmax_loss(image_embeddings, text_embeddings, recipe.temperature, holds, same)
 
 
 def shorten(input_ids: np.ndarray[Any, Any], share: float, rng: np.random.Generator) -> np.ndarray[Any, Any]:

@@ -51,3 +51,16 @@ def test_softmax_loss_by_hand() -> None:
     for holds in (torch.eye(64, dtype=torch.bool), torch.rand(64, 64) + torch.eye(64) > 0.5):
         loss = softmax_loss(same, same, 0.07, holds).item()
         assert loss == pytest.approx(collapsed_loss(64, 0.5, 0.07), rel=1e-4)
+
+
+def test_pairs_that_show_the_same_are_no_negatives() -> None:
+    x = torch.eye(3)
+    y = x[[1, 0, 2]]  # the first two are swapped: each is nearest to the other's text
+    same = torch.tensor([[True, True, False], [True, True, False], [False, False, True]])
+    # Scores are 1 for a swapped pair, else 0: such a negative costs 1.5, the third item 0.5, for each of the two.
+    assert triplet_ranking_loss(x, y, 0.5).item() == pytest.approx(2 * (2 * 1.5 + 2 * 0.5) / 3)
+    assert triplet_ranking_loss(x, y, 0.5, same).item() == pytest.approx(2 * (2 * 0.5) / 3)
+    third = math.log(1 + 2 * math.exp(-2))
+    to_pictures = (2 * (math.log(2 + math.exp(2)) - 1) + third) / 3
+    to_texts = (2 * math.log(2) + third) / 3  # own text against the third alone
+    assert softmax_loss(x, y, 0.5, same, same).item() == pytest.approx(to_pictures + to_texts)
