@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from export.allocator import keep_freed_memory
 from export.errors import ExportError
 from export.features import features_of, pixels_of, unreadable
-from export.from_keras.inception import keras_trunk, weights_file
 from export.loop import LoopProgress
 from export.make_bundle import Gallery, Trained, make_bundle
-from export.model import MIN_SIDE, ImageEncoder, default_device, load_trunk, save_trunk, weights_sha256
+from export.model import (
+    MIN_SIDE,
+    ImageEncoder,
+    default_device,
+    inception_trunk,
+    load_trunk,
+    save_trunk,
+    weights_sha256,
+)
 from export.recipes import Recipe, TrunkRecipe
 from export.report import Reporter
+from export.tasks import NameWords
 from export.train import TrainingData, train
 from export.trunk import train_trunk
+from export.weights import trunk_with
+from itl_infer.bundle import Bundle
 from itl_infer.captions import SPLITS, CaptionDataset, describe_faults
 from itl_infer.image import ImageRules
 from itl_infer.metrics import Figures
@@ -35,8 +47,8 @@ class BuildSettings:
     inception: str = "imagenet"
     image_rules: ImageRules = field(default_factory=lambda: ImageRules(side=256))
     recipe: Recipe = field(default_factory=Recipe)
-    # With inception "none": one run after the other, each from the weights of the one before.
-    trunk_recipes: tuple[TrunkRecipe, ...] = (TrunkRecipe(),)
+    trunk_recipe: TrunkRecipe = field(default_factory=TrunkRecipe)  # with inception "none"
+    trunk_training: dict[str, Any] | None = None  # what the bundle says of a trunk that was trained before
     train_trunk: bool = False  # also train the trunk with the retrieval loss
     min_count: int = 1  # stems that occur less often in the training captions are left out
     precision: str = "int8"
@@ -44,12 +56,18 @@ class BuildSettings:
 
 
 def build(
-    dataset: CaptionDataset, settings: BuildSettings, work: Path, out: Path, reporter: Reporter
+    dataset: CaptionDataset,
+    settings: BuildSettings,
+    work: Path,
+    out: Path,
+    reporter: Reporter,
+    *,
+    also_measure: Callable[[Bundle], dict[str, Any]] | None = None,
 ) -> Figures:
     """Train on `dataset` and write the bundle `out`; what is computed on the way stays in `work`.
 
     Interrupted at any time, the same call goes on where it stopped. Returns the figures on the test split, as
-    `metrics.measure_ranks` gives them.
+    `metrics.measure_ranks` gives them; `also_measure` is as for `make_bundle`.
     """
     rules, recipe = settings.image_rules, settings.recipe
     ready = prepare(dataset, settings, work, reporter)
@@ -98,7 +116,9 @@ def build(
         "seed": recipe.seed,
     }
     if settings.inception == "none":
-        training["trunk_recipes"] = [asdict(trunk_recipe) for trunk_recipe in settings.trunk_recipes]
+        training["trunk_training"] = {"recipe": asdict(settings.trunk_recipe)}
+    elif settings.trunk_training is not None:
+        training |= {"trunk_weights": "trained here", "trunk_training": settings.trunk_training}
     return make_bundle(
         out,
         trained,
@@ -108,6 +128,7 @@ def build(
         training=training,
         precision=settings.precision,
         gallery=settings.gallery,
+        also_measure=also_measure,
         reporter=reporter,
     )
 
@@ -130,7 +151,7 @@ def prepare(dataset: CaptionDataset, settings: BuildSettings, work: Path, report
         raise ExportError(f"side {rules.side} is too small for InceptionV3: {MIN_SIDE} pixels at least")
     _splits(dataset)
     # Before the pictures: a wrong path of weights is said at once.
-    given = None if settings.inception == "none" else _given_trunk(settings.inception, reporter)
+    given = None if settings.inception == "none" else trunk_with(settings.inception, reporter.progress)
     reporter.say("Looking for pictures that cannot be read")
     dataset = dataset.without(unreadable(dataset, rules, work / "cache", reporter.progress))
     splits = _splits(dataset)
@@ -152,12 +173,6 @@ def _splits(dataset: CaptionDataset) -> dict[str, CaptionDataset]:
     return splits
 
 
-def _given_trunk(inception: str, reporter: Reporter) -> nn.Module:
-    if inception == "keras" or inception.endswith(".h5"):
-        return keras_trunk(weights_file(inception, reporter.progress))
-    return load_trunk(inception)
-
-
 def _trained_trunk(
     splits: dict[str, CaptionDataset],
     processor: TextProcessor,
@@ -171,24 +186,18 @@ def _trained_trunk(
         for name in ("train", "val"):
             reporter.say(f"Decoding the {name} pictures")
             pixels[name] = pixels_of(splits[name], settings.image_rules, work / "cache", reporter.progress)
-        histories, before = [], None
-        for number, recipe in enumerate(settings.trunk_recipes, 1):
-            reporter.say(f"Training InceptionV3 to name the words of the captions, run {number}")
-            checkpoint = work / "trunk" / f"checkpoint-{number}.pt"
-            trunk, history = train_trunk(
-                splits["train"],
-                pixels["train"],
-                splits["val"],
-                pixels["val"],
-                processor,
-                recipe,
-                checkpoint,
-                after=before,
-                progress=lambda state: reporter.progress(state.step, state.steps, trunk_note(state)),
-            )
-            histories.append(history)
-            before = checkpoint
-        (work / "trunk" / "history.json").write_text(json.dumps(histories, indent=1) + "\n", encoding="utf-8")
+        words = NameWords(splits["train"], pixels["train"], splits["val"], pixels["val"], processor)
+        reporter.say("Training InceptionV3 to name the words of the captions")
+        torch.manual_seed(settings.trunk_recipe.seed)  # a run that goes on must start from the same place
+        trunk, history = train_trunk(
+            inception_trunk(),
+            [words],
+            settings.image_rules.side,
+            settings.trunk_recipe,
+            work / "trunk" / "checkpoint.pt",
+            progress=lambda state: reporter.progress(state.step, state.steps, trunk_note(state)),
+        )
+        (work / "trunk" / "history.json").write_text(json.dumps(history, indent=1) + "\n", encoding="utf-8")
         save_trunk(trunk, trained)
     return load_trunk(str(trained))
 

@@ -71,6 +71,14 @@ _work = click.option(
     show_default=True,
     help="Folder for what is made on the way.",
 )
+_weights = click.option(
+    "--weights",
+    default="none",
+    show_default=True,
+    metavar="none|imagenet|keras|PATH",
+    help="Where the trunk starts: from nothing, torchvision's or Keras' weights, a .pth or .h5 file, or the folder "
+    "of a bundle, to train its trunk further.",
+)
 _font = click.option("--font", type=_path, help="NotoColorEmoji.ttf, where it is not found by itself.")
 
 
@@ -100,24 +108,137 @@ def postcards(folder: Path, train: int, val: int, test: int, seed: int, font: Pa
 
 
 @main.command()
+@click.argument("folder", type=_path)
+@click.option("--epochs", type=click.IntRange(min=1), default=TrunkRecipe.epochs, show_default=True)
+@click.option(
+    "--sides",
+    default="128",
+    show_default=True,
+    metavar="N,N,...",
+    help="Pixels a side in each epoch, the last for all that follow: few at first are faster.",
+)
+@click.option("--batch-size", type=click.IntRange(min=2), default=TrunkRecipe.batch_size, show_default=True)
+@click.option("--learning-rate", type=float, default=TrunkRecipe.learning_rate, show_default=True)
+@_weights
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option(
+    "--work",
+    type=_path,
+    default=Path("work/pretrain"),
+    show_default=True,
+    help="Folder for what is made: trunk.pth, for `build --inception`, and history.json.",
+)
+@_one_line_errors
+def pretrain(
+    folder: Path,
+    epochs: int,
+    sides: str,
+    batch_size: int,
+    learning_rate: float,
+    weights: str,
+    seed: int,
+    work: Path,
+) -> None:
+    """Train InceptionV3 on labelled pictures: a folder for each class, in FOLDER.
+
+    FOLDER holds SOURCE/train/CLASS and SOURCE/val/CLASS, or a folder for each class, of which every twentieth picture
+    is held out. Prints after every epoch how many of the held-out pictures of each source it names right. Interrupt it
+    at any time: the same command goes on where it stopped.
+
+    \b
+    python -m export pretrain photographs --epochs 16 --sides 96,96,96,96,96,96,96,96,128
+    python -m export build --captions captions.csv --inception work/pretrain/trunk.pth --out artifacts/mine
+    """
+    from export.labelled.folders import read_labelled
+    from export.pretrain import pretrain
+
+    try:
+        pixels = tuple(int(side) for side in sides.split(","))
+    except ValueError as error:
+        raise click.UsageError(
+            f"--sides {sides!r}: give whole numbers with commas between, as 96,128"
+        ) from error
+    recipe = TrunkRecipe(
+        epochs=epochs, batch_size=batch_size, sides=pixels, learning_rate=learning_rate, seed=seed
+    )
+    console = _Console()
+    pretrain(read_labelled(folder), recipe, work, console, weights=weights)
+    console.close()
+    click.echo(work / "trunk.pth")
+
+
+@main.command()
+@click.option(
+    "--labelled",
+    type=_path,
+    required=True,
+    help="Folder of the photographs: SOURCE/train/CLASS and SOURCE/val/CLASS.",
+)
+@_weights
 @click.option(
     "--out", type=_path, default=Path("artifacts/starter"), show_default=True, help="Where the bundle goes."
 )
 @_work
 @_font
 @_one_line_errors
-def starter(out: Path, work: Path, font: Path | None) -> None:
-    """Make the bundle that comes with the package, from nothing: an hour and a half on two cores.
+def starter(labelled: Path, weights: str, out: Path, work: Path, font: Path | None) -> None:
+    """Make the bundle that comes with the package, from nothing: some hours on two cores.
 
-    Draws the postcards, trains trunk and branches on them, measures, exports, quantises, adds gallery and index.
-    Interrupt it at any time: the same command goes on where it stopped.
+    Draws the postcards, trains the trunk on photographs and postcards, then the branches, measures, exports, quantises,
+    adds gallery and index. Interrupt it at any time: the same command goes on where it stopped.
     """
+    from export.labelled.measure import format_measured
     from export.starter import make_starter
+    from itl_infer.bundle import load_bundle
     from itl_infer.metrics import format_figures
 
-    figures = make_starter(work, out, _Console(), font=font)
+    figures = make_starter(labelled, work, out, _Console(), weights=weights, font=font)
     click.echo(format_figures(figures))
+    click.echo(format_measured(load_bundle(out).manifest["measured"]))
     click.echo(f"{out}: {sum(f.stat().st_size for f in out.rglob('*') if f.is_file()) / 1e6:.1f} MB")
+
+
+@main.command()
+@click.argument("folder", type=_path, required=False)
+@click.option("-m", "--bundle", type=_path, help="Bundle to measure.  [default: the one that comes along]")
+@click.option("--lexicon", type=_path, help="What the classes are called.  [default: the starter's]")
+@click.option(
+    "--objects",
+    type=_path,
+    help="JSON file beside photographs: name of an object -> the files that show it.",
+)
+@click.option(
+    "--format", "format_name", type=click.Choice(["table", "json"]), default="table", show_default=True
+)
+@_one_line_errors
+def measure(
+    folder: Path | None, bundle: Path | None, lexicon: Path | None, objects: Path | None, format_name: str
+) -> None:
+    """Measure a bundle on labelled photographs: queries for classes and kinds, and the right caption for each.
+
+    FOLDER is as for `pretrain`; its held-out pictures are measured. Also, or instead, queries for the objects of other
+    photographs.
+
+    \b
+    python -m export measure photographs --objects photos/objects.json
+    """
+    from export.labelled.folders import read_labelled
+    from export.labelled.lexicon import read_lexicon
+    from export.labelled.measure import format_measured, measure_labelled, measure_objects, read_objects
+    from itl_infer.bundle import load_bundle
+
+    if folder is None and objects is None:
+        raise click.UsageError("Give FOLDER, --objects, or both.")
+    console, loaded = _Console(), load_bundle(bundle)
+    found: dict[str, Any] = {}
+    if folder is not None:
+        found |= measure_labelled(loaded, read_labelled(folder), read_lexicon(lexicon), console)
+    if objects is not None:
+        found["objects"] = measure_objects(loaded, objects.parent, read_objects(objects), console)
+    console.close()
+    click.echo(
+        json.dumps(found, indent=2) if format_name == "json" else format_measured({loaded.name: found})
+    )
 
 
 @main.command()
@@ -130,7 +251,7 @@ def starter(out: Path, work: Path, font: Path | None) -> None:
     show_default=True,
     metavar="imagenet|keras|none|PATH",
     help="Weights of the trunk: torchvision's, Keras' (fetched once), none (train it on these pictures first), "
-    "or a file: .pth, or Keras' no-top .h5.",
+    "a file: .pth (also of `pretrain`) or Keras' no-top .h5, or the folder of a bundle.",
 )
 @click.option("--side", type=click.IntRange(min=75), default=256, show_default=True, help="Pixels a side.")
 @click.option(
@@ -191,7 +312,7 @@ def build(
         inception=inception,
         image_rules=ImageRules(side=side),
         recipe=replace(RECIPES[recipe], epochs=epochs or RECIPES[recipe].epochs, seed=seed),
-        trunk_recipes=(TrunkRecipe(seed=seed),),
+        trunk_recipe=TrunkRecipe(seed=seed),
         train_trunk=train_trunk,
         min_count=min_count,
         precision=precision,
@@ -272,8 +393,8 @@ def recipes(seeds: int, only: tuple[str, ...], work: Path, font: Path | None) ->
 
     Uses the trunk and features that `python -m export starter` leaves, and makes them first where it has not run.
     """
-    from export.starter import SETTINGS, postcards
-    from export.study import TRIED, format_study, study
+    from export.starter import postcards
+    from export.study import SETTINGS, TRIED, format_study, study
 
     if unknown := set(only) - set(TRIED):
         raise click.UsageError(f"no recipe {sorted(unknown)[0]!r}: choose from {', '.join(TRIED)}")

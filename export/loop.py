@@ -67,6 +67,7 @@ class Loop:
     checkpoint: Path
     settings: dict[str, Any]  # plain values that decide how the run goes
     kept: dict[str, Any]
+    seconds: float = 0.0  # spent so far, over all interruptions
 
     def run(
         self,
@@ -87,18 +88,21 @@ class Loop:
             self.optimizer.load_state_dict(saved["optimizer"])
             step, loss_sum, history = saved["step"], saved["loss_sum"], saved["history"]
             finished = saved.get("finished", False)
+            self.seconds = saved.get("seconds", 0.0)
             self.kept.update(saved.get("kept", {}))
 
         def save() -> None:
-            self._save({"step": step, "loss_sum": loss_sum, "history": history, "finished": finished})
+            position = {"step": step, "loss_sum": loss_sum, "history": history, "finished": finished}
+            self._save(position | {"seconds": self.seconds})
 
-        saved_at = rate_at = time.monotonic()
+        saved_at = rate_at = now = time.monotonic()
         rate_step, rate = step, 0.0
         while step < steps and not finished:
             epoch, batch = divmod(step, self.steps_per_epoch)
             loss_sum += train_step(epoch, batch)
             step += 1
-            now = time.monotonic()
+            before, now = now, time.monotonic()
+            self.seconds += now - before
             if now - rate_at > _RATE_SECONDS:
                 rate, rate_at, rate_step = (step - rate_step) / (now - rate_at), now, step
             progress(LoopProgress(epoch + 1, self.epochs, step, steps, loss_sum / (batch + 1), rate, history))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import shutil
 import unicodedata
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -65,11 +66,13 @@ def make_bundle(
     training: dict[str, Any],
     precision: str = "int8",
     gallery: Gallery | None = None,
+    also_measure: Callable[[Bundle], dict[str, Any]] | None = None,
     reporter: Reporter,
 ) -> Figures:
     """Write the bundle `out`, replacing one that is there; returns its figures on the test split of `dataset`.
 
-    `precision` is "int8" or "float32". Raises ExportError where a graph does not compute what torch does; `out` is
+    `precision` is "int8" or "float32". What `also_measure` finds, in every precision, goes into the manifest as
+    `measured`. Raises ExportError where a graph does not compute what torch does; `out` is
     then as it was.
     """
     test, train = dataset.split("test"), dataset.split("train")
@@ -84,6 +87,7 @@ def make_bundle(
     manifest = {"name": name, "domain": domain, **written, "training": training}
     write_manifest(building, manifest)
     exact = measured = evaluate_bundle(load_bundle(building), test, "test", reporter)
+    found = {"float32": also_measure(load_bundle(building))} if also_measure else {}
 
     if precision == "int8":
         reporter.say("Quantising the image graph to int8")
@@ -98,6 +102,8 @@ def make_bundle(
         manifest["golden"]["image_min_cosine"] = round(golden_drift.min_cosine - INT8_SLACK, 3)
         write_manifest(building, manifest)
         measured = evaluate_bundle(load_bundle(building), test, "test", reporter)
+        if also_measure:
+            found["int8"] = also_measure(load_bundle(building))
         manifest["quantization"] = {
             "method": "static QDQ, weights int8 per channel, activations uint8",
             "calibration_pictures": len(calibration),
@@ -112,6 +118,8 @@ def make_bundle(
         "captions": len(test.captions),
         **measured.figures,
     }
+    if found:
+        manifest["measured"] = found
     if gallery:
         copy_gallery(test, gallery, building / GALLERY)
     write_manifest(building, manifest)

@@ -56,15 +56,18 @@ class TrunkRecipe:
     """Settings of one run; saved with its checkpoints, which a run with others will not continue."""
 
     epochs: int = 7
-    batch_size: int = 64
+    batch_size: int = 128
     # Pixels in each epoch, the last one for all that follow; none: always those of the bundle. Few pixels are fast,
     # but below 128 the last map of InceptionV3 is a single cell, and what is small in the picture is not learnt.
     sides: tuple[int, ...] = ()
-    learning_rate: float = 6e-4
+    learning_rate: float = 1e-3
     weight_decay: float = 0.02
     warm_up: float = 0.05  # share of all steps; then a cosine down to nothing
-    shift: float = 0.1  # pictures are moved by up to this share of their side
-    zoom: tuple[float, float] = (0.65, 1.05)  # and show this share of their width and height
+    shift: float = 0.1  # captioned pictures are moved by up to this share of their side
+    zoom: tuple[float, float] = (0.8, 1.05)  # and show this share of their width and height
+    crop: tuple[float, float] = (0.35, 1.0)  # labelled pictures are cut to this share of their area
+    colour: float = 0.3  # and brightness, contrast and saturation change by up to this share
+    label_smoothing: float = 0.1
     seed: int = 0
 
     def side(self, epoch: int, full: int) -> int:

@@ -12,13 +12,22 @@ import torch
 
 from export.build import BuildSettings, branch_note, prepare
 from export.features import features_of
-from export.recipes import RECIPES, Recipe
+from export.labelled.measure import average_precision
+from export.recipes import RECIPES, Recipe, TrunkRecipe
 from export.report import Reporter
 from export.train import TrainingData, TwoBranch, embed, train
 from itl_infer.captions import CaptionDataset
+from itl_infer.image import ImageRules
 from itl_infer.metrics import RECALL_AT, evaluate_retrieval, rsum
 from itl_infer.ranking import rank
 
+SETTINGS = BuildSettings(
+    name="postcards",
+    domain="drawn scenes made of emoji (postcards)",
+    inception="none",
+    image_rules=ImageRules(side=160),
+    trunk_recipe=TrunkRecipe(epochs=11, batch_size=64, sides=(128,) * 7 + (160,), learning_rate=6e-4),
+)
 _BEST, _ORIGINAL = RECIPES["best"], RECIPES["original"]
 _SOFTMAX = replace(_ORIGINAL, temperature=_BEST.temperature)
 _SHORT = replace(_SOFTMAX, short_captions=_BEST.short_captions)
@@ -97,11 +106,8 @@ def short_query_map(model: TwoBranch, data: TrainingData, images: np.ndarray[Any
         embeddings = model.text_encoder(torch.from_numpy(queries).to(device)).cpu().numpy()
     order, _ = rank(embeddings, images, k=len(images))
     relevant = data.holds(np.arange(len(data)), queries)
-    precisions = []
-    for query, pictures in enumerate(order):
-        hits = np.flatnonzero(relevant[pictures, query])
-        precisions.append(float(np.mean(np.arange(1, len(hits) + 1) / (hits + 1))))
-    return float(np.mean(precisions))
+    hits = np.take_along_axis(relevant.T, order, axis=1)
+    return float(average_precision(hits).mean())
 
 
 COLUMNS = {

@@ -1,151 +1,117 @@
-"""Trains an InceptionV3 from nothing on captioned pictures: it learns to name the stems of their captions.
+"""Trains an InceptionV3 from nothing, or from weights given, on one task or several at once.
 
-Needed where no pretrained weights can be had. The task is that of Joulin et al. 2016 (arXiv:1511.02251): one softmax
-over the vocabulary, whose target is spread over the stems that people used for the picture. Rare stems weigh
-more (log inverse document frequency), since "penguin" says more than "near". The head is thrown away afterwards.
+Needed where no pretrained weights can be had. Every batch holds pictures of all tasks, as many of each as there are;
+each task has outputs of its own, which are thrown away afterwards.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
+from itertools import accumulate, pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from export.loop import History, Loop, LoopProgress, batch_rows, load_checkpoint, sample_sha256
-from export.model import FEATURE_DIM, ScalePixels, default_device, inception_trunk
+from export.loop import History, Loop, LoopProgress, batch_rows
+from export.model import FEATURE_DIM, default_device, weights_sha256
 from export.recipes import TrunkRecipe
-from itl_infer.captions import CaptionDataset
-from itl_infer.text import TextProcessor
-
-GUESSES = 10
-PIXEL_SCALING = "inception"  # what a trunk trained here expects
+from export.tasks import Task
 
 
 def train_trunk(
-    train: CaptionDataset,
-    pixels: np.ndarray[Any, Any],
-    val: CaptionDataset,
-    val_pixels: np.ndarray[Any, Any],
-    processor: TextProcessor,
+    trunk: nn.Module,
+    tasks: Sequence[Task],
+    full_side: int,
     recipe: TrunkRecipe,
     checkpoint: Path,
     *,
-    after: Path | None = None,
     progress: Callable[[LoopProgress], None] = lambda _state: None,
+    epoch_done: Callable[[dict[str, float]], None] = lambda _row: None,
 ) -> tuple[nn.Module, History]:
-    """A trunk that knows the things in `train`, and one row of figures per epoch.
+    """`trunk`, trained, and one row of figures per epoch: loss, and what each task measures.
 
-    `pixels` (N, S, S, 3) uint8 belong to `train` row by row. Interrupted at any time, a second call continues from
-    the last checkpoint and ends with the same weights as a run in one piece. `after` is the checkpoint of a finished
-    run whose weights this one starts from.
+    An epoch passes over the pictures of all tasks once; its `hours` are those since the start. `full_side` is the side
+    where `recipe.sides` names none. Interrupted at any time, a second call continues from the last checkpoint and ends
+    with the same weights as a run in one piece.
     """
     device = default_device()
-    recipe = replace(recipe, batch_size=min(recipe.batch_size, len(train)))
+    ends = [*accumulate(len(task) for task in tasks)]
+    recipe = replace(recipe, batch_size=min(recipe.batch_size, ends[-1]))
+    start = weights_sha256(trunk)
     torch.manual_seed(recipe.seed)
-    trunk = inception_trunk()
-    head = nn.Linear(FEATURE_DIM, len(processor.stems) + 1)
-    model = nn.Sequential(trunk, head)
-    if after is not None and (finished := load_checkpoint(after)):
-        model.load_state_dict(finished["model"])
-    model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    heads = nn.ModuleList(nn.Linear(FEATURE_DIM, task.outputs) for task in tasks)
+    model = nn.ModuleDict({"trunk": trunk, "heads": heads}).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    # No decay of biases and of what batch norms learn (He et al. 2018, arXiv:1812.01187).
+    decayed = [p for p in model.parameters() if p.ndim > 1]
+    others = [p for p in model.parameters() if p.ndim <= 1]
     optimizer = torch.optim.AdamW(
-        model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
+        [{"params": decayed}, {"params": others, "weight_decay": 0.0}],
+        lr=recipe.learning_rate,
+        weight_decay=recipe.weight_decay,
+        fused=True,
     )
-    targets = stem_targets(train, processor)
     loop = Loop(
         model,
         optimizer,
         recipe.epochs,
-        steps_per_epoch=len(train) // recipe.batch_size,
+        steps_per_epoch=ends[-1] // recipe.batch_size,
         checkpoint=checkpoint,
         settings={
-            **asdict(recipe),
-            "sides": list(recipe.sides),
-            "zoom": list(recipe.zoom),
-            "train": train.ids_sha256,
-            "images": sample_sha256(pixels),
-            "stems": len(processor.stems),
+            **{key: list(v) if isinstance(v, tuple) else v for key, v in asdict(recipe).items()},
+            "full_side": full_side,
+            "start": start,
+            "tasks": [task.identity() for task in tasks],
         },
         kept={},
     )
     steps = loop.epochs * loop.steps_per_epoch
-    scale = ScalePixels(PIXEL_SCALING)
 
     def train_step(epoch: int, batch: int) -> float:
-        rows = batch_rows(recipe.seed, epoch, batch, recipe.batch_size, len(train))
+        rows = batch_rows(recipe.seed, epoch, batch, recipe.batch_size, ends[-1])
         rng = np.random.default_rng((recipe.seed, epoch, batch))
-        images = scale(torch.from_numpy(pixels[rows]).to(device))
-        images = augment(images, recipe.side(epoch, pixels.shape[1]), recipe.shift, recipe.zoom, rng)
+        side = recipe.side(epoch, full_side)
+        # By chance a small batch may hold no picture of a task.
+        own = [rows[(rows >= first) & (rows < end)] - first for first, end in pairwise([0, *ends])]
+        parts = [part for part in zip(tasks, heads, own, strict=True) if len(part[2])]
+        x = torch.cat([task.images(chosen, side, recipe, rng) for task, _, chosen in parts])
         model.train()
         with torch.autocast(device.type, dtype=torch.bfloat16):
-            logits = model(images)
-        loss = -(targets[rows].to(device) * F.log_softmax(logits.float(), dim=1)).sum(dim=1).mean()
+            features = trunk(x.to(device).contiguous(memory_format=torch.channels_last))
+        loss = torch.zeros((), device=device)
+        for (task, head, chosen), feature in zip(
+            parts, features.split([len(p[2]) for p in parts]), strict=True
+        ):
+            with torch.autocast(device.type, dtype=torch.bfloat16):
+                logits = head(feature)
+            targets = task.targets(chosen, recipe).to(device)
+            loss = loss - (targets * F.log_softmax(logits.float(), dim=1)).sum() / len(rows)
         for group in optimizer.param_groups:
             group["lr"] = recipe.rate(epoch * loop.steps_per_epoch + batch, steps)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
-        return loss.item()
+        return float(loss.item())
 
     def epoch_end(epoch: int, mean_loss: float, history: History) -> bool:
-        named = share_named(model, val, val_pixels, processor, recipe.side(epoch, pixels.shape[1]))
-        history.append({"epoch": epoch + 1, "train_loss": mean_loss, "val_named": named})
+        hours = round(loop.seconds / 3600, 3)
+        row: dict[str, float] = {"epoch": epoch + 1, "hours": hours, "train_loss": mean_loss}
+        side = recipe.side(epoch, full_side)
+        model.eval()
+        for task, head in zip(tasks, heads, strict=True):
+
+            def predict(x: Tensor, head: nn.Module = head) -> Tensor:
+                x = x.to(device).contiguous(memory_format=torch.channels_last)
+                with torch.inference_mode(), torch.autocast(device.type, dtype=torch.bfloat16):
+                    return head(trunk(x)).float().cpu()  # type: ignore[no-any-return]
+
+            row |= task.measure(predict, side)
+        history.append(row)
+        epoch_done(row)
         return False
 
     history = loop.run(train_step, epoch_end, progress)
     return trunk.eval(), history
-
-
-def stem_targets(dataset: CaptionDataset, processor: TextProcessor) -> Tensor:
-    """(N, V + 1) float32: for each picture, the weight of each stem of its captions; rows sum to 1."""
-    counts = torch.zeros(len(dataset), len(processor.stems) + 1)
-    for row, example in enumerate(dataset):
-        for caption in example.captions:
-            counts[row, list(processor.parse(caption).ids)] += 1 / len(example.captions)
-    frequency = (counts > 0).sum(dim=0).clamp(min=1) / len(dataset)
-    weights = counts * -torch.log(frequency.clamp(max=1 - 1e-3))
-    return weights / weights.sum(dim=1, keepdim=True).clamp(min=1e-6)
-
-
-def augment(
-    x: Tensor, side: int, shift: float, zoom: tuple[float, float], rng: np.random.Generator
-) -> Tensor:
-    """(N, 3, S, S) -> (N, 3, side, side), each picture mirrored by chance, moved and zoomed a little."""
-    count = len(x)
-    theta = torch.zeros(count, 2, 3)
-    scale = rng.uniform(*zoom, count)
-    theta[:, 0, 0] = torch.from_numpy(scale * rng.choice((-1.0, 1.0), count))
-    theta[:, 1, 1] = torch.from_numpy(scale)
-    theta[:, :, 2] = torch.from_numpy(rng.uniform(-shift, shift, (count, 2)))
-    grid = F.affine_grid(theta.to(x.device), [count, 3, side, side], align_corners=False)
-    if side < x.shape[-1]:  # shrink first: sampling a large picture at few points would leave fine edges out
-        x = F.interpolate(x, size=(side, side), mode="area")
-    moved = F.grid_sample(x, grid, padding_mode="reflection", align_corners=False)
-    return moved.contiguous(memory_format=torch.channels_last)
-
-
-def share_named(
-    model: nn.Module,
-    dataset: CaptionDataset,
-    pixels: np.ndarray[Any, Any],
-    processor: TextProcessor,
-    side: int,
-) -> float:
-    """Share of the stems that people used (by weight) among the model's first ten guesses for a picture."""
-    device = next(model.parameters()).device
-    targets = stem_targets(dataset, processor)
-    model.eval()
-    found = 0.0
-    for start in range(0, len(pixels), 64):
-        x = ScalePixels(PIXEL_SCALING)(torch.from_numpy(np.array(pixels[start : start + 64])).to(device))
-        x = F.interpolate(x, size=(side, side), mode="area").contiguous(memory_format=torch.channels_last)
-        with torch.inference_mode(), torch.autocast(device.type, dtype=torch.bfloat16):
-            guesses = model(x).topk(min(GUESSES, len(processor.stems)), dim=1).indices.cpu()
-        found += targets[start : start + 64].gather(1, guesses).sum().item()
-    return found / len(dataset)

@@ -16,8 +16,9 @@ from export.errors import ExportError
 from export.loop import LoopProgress
 from export.model import FEATURE_DIM, inception_trunk, weights_sha256
 from export.recipes import Recipe, TrunkRecipe
+from export.tasks import NameWords, augment, stem_targets
 from export.train import TrainingData, embed, shorten, train
-from export.trunk import augment, stem_targets, train_trunk
+from export.trunk import train_trunk
 from itl_infer.captions import CaptionDataset, CaptionedImage
 from itl_infer.metrics import evaluate_retrieval
 from itl_infer.text import DEFAULT_TEXT_RULES, TextProcessor
@@ -155,6 +156,29 @@ def test_fewer_pictures_than_a_batch_are_one_batch(
         train(toy_data(1, 1), toy[1], 24, RECIPE, tmp_path / "one")
 
 
+def grouped(groups: list[int], sources: list[int]) -> TrainingData:
+    """Pictures with one caption of one id each: 1, 2, 3, ..."""
+    count = len(groups)
+    ids = np.arange(1, count + 1)[:, None]
+    return TrainingData(
+        np.zeros((count, 4), np.float32), ids, np.arange(count), "g", np.array(groups), np.array(sources)
+    )
+
+
+def test_what_is_said_of_one_holds_for_its_whole_group() -> None:
+    data = grouped([0, 1, 0], [0, 0, 0])
+    rows = np.arange(3)
+    assert data.holds(rows, data.input_ids).tolist() == [[1, 0, 1], [0, 1, 0], [1, 0, 1]]
+    assert data.holds(rows, np.array([[1, 3], [2, 3], [2, 0]])).tolist() == [[1, 0, 0], [0, 0, 1], [1, 0, 0]]
+    assert data.same(np.array([2, 1, 0])).tolist() == [[1, 0, 1], [0, 1, 0], [1, 0, 1]]
+
+
+def test_small_sources_come_more_often() -> None:
+    data = grouped([*range(20)], [0] * 16 + [1] * 4)
+    assert np.bincount(data.epoch_rows).tolist() == [1] * 16 + [2] * 4  # the root of 16 / 4
+    assert grouped([0, 1], [0, 0]).epoch_rows.tolist() == [0, 1]
+
+
 def test_a_text_holds_for_every_picture_whose_captions_have_its_words() -> None:
     data = TrainingData(
         images=np.zeros((3, FEATURE_DIM), np.float32),
@@ -240,10 +264,10 @@ def coloured_squares(count: int, seed: int) -> tuple[CaptionDataset, np.ndarray]
 TRUNK_RECIPE = TrunkRecipe(epochs=2, batch_size=8, learning_rate=1e-3)
 
 
-def run_trunk(checkpoint: Path, **kwargs: object):
-    return train_trunk(
-        *coloured_squares(32, 1), *coloured_squares(6, 2), PROCESSOR, TRUNK_RECIPE, checkpoint, **kwargs
-    )
+def run_trunk(checkpoint: Path, recipe: TrunkRecipe = TRUNK_RECIPE, **kwargs: object):
+    torch.manual_seed(0)
+    words = NameWords(*coloured_squares(32, 1), *coloured_squares(6, 2), PROCESSOR)
+    return train_trunk(inception_trunk(), [words], SIDE, recipe, checkpoint, **kwargs)
 
 
 def test_trunk_resumes_to_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -254,23 +278,17 @@ def test_trunk_resumes_to_the_same_weights(tmp_path: Path, monkeypatch: pytest.M
         run_trunk(tmp_path / "parts.pt", progress=stop_at(5))
     resumed, resumed_history = run_trunk(tmp_path / "parts.pt")
     assert weights_sha256(resumed) == weights_sha256(whole)
+    for row in (*history, *resumed_history):
+        assert row.pop("hours") >= 0
     assert resumed_history == history
 
 
-def test_a_second_run_starts_from_the_weights_of_the_first(tmp_path: Path) -> None:
-    first, history = run_trunk(tmp_path / "first.pt")
-    still = replace(TRUNK_RECIPE, epochs=1, learning_rate=0.0)
-    second, again = train_trunk(
-        *coloured_squares(32, 1),
-        *coloured_squares(6, 2),
-        PROCESSOR,
-        still,
-        tmp_path / "second.pt",
-        after=tmp_path / "first.pt",
-    )
-    weights = [trunk.state_dict()["Mixed_7c.branch1x1.conv.weight"] for trunk in (first, second)]
-    assert torch.equal(*weights)
-    assert (len(history), len(again)) == (2, 1)
+def test_a_trunk_that_starts_elsewhere_is_another_run(tmp_path: Path) -> None:
+    run_trunk(tmp_path / "run.pt", replace(TRUNK_RECIPE, epochs=1))
+    torch.manual_seed(1)
+    words = NameWords(*coloured_squares(32, 1), *coloured_squares(6, 2), PROCESSOR)
+    with pytest.raises(ExportError, match=r"other settings \(start\)"):
+        train_trunk(inception_trunk(), [words], SIDE, replace(TRUNK_RECIPE, epochs=1), tmp_path / "run.pt")
 
 
 def test_branches_and_trunk_can_be_trained_together(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from itl_infer.captions.dataset import (
     Report,
     Skipped,
     describe_faults,
+    join_datasets,
 )
 from itl_infer.captions.own import read_json_lines
 from itl_infer.captions.pictures import PictureNames
@@ -20,6 +21,7 @@ __all__ = [
     "Report",
     "Skipped",
     "describe_faults",
+    "join_datasets",
     "match_captions",
     "read_captions",
     "read_json_lines",

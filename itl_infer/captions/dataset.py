@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -147,6 +148,18 @@ class CaptionDataset:
             lines.append(f"  splits from {report.split_name}")
         lines += [f"  note: {note}" for note in report.notes]
         return "\n".join([*lines, *describe_faults(report.skipped, "skipped ", examples=examples)])
+
+
+def join_datasets(name: str, *parts: CaptionDataset) -> CaptionDataset:
+    """The pictures of all parts, one after the other, as one data set; their folders need one folder above them."""
+    folder = Path(os.path.commonpath([part.folder.resolve() for part in parts]))
+    examples = tuple(
+        replace(example, image=(part.folder.resolve() / example.image).relative_to(folder).as_posix())
+        for part in parts
+        for example in part
+    )
+    skipped = tuple(skipped for part in parts for skipped in part.report.skipped)
+    return CaptionDataset(name, folder, examples, Report(skipped=skipped))
 
 
 def describe_faults(faults: Sequence[Skipped], verb: str = "", *, examples: int = 3) -> list[str]:
