@@ -63,11 +63,12 @@ def build(
     reporter: Reporter,
     *,
     also_measure: Callable[[Bundle], dict[str, Any]] | None = None,
+    card: Callable[[dict[str, Any]], str] | None = None,
 ) -> Figures:
     """Train on `dataset` and write the bundle `out`; what is computed on the way stays in `work`.
 
     Interrupted at any time, the same call goes on where it stopped. Returns the figures on the test split, as
-    `metrics.measure_ranks` gives them; `also_measure` is as for `make_bundle`.
+    `metrics.measure_ranks` gives them; `also_measure` and `card` are as for `make_bundle`.
     """
     rules, recipe = settings.image_rules, settings.recipe
     ready = prepare(dataset, settings, work, reporter)
@@ -129,6 +130,7 @@ def build(
         precision=settings.precision,
         gallery=settings.gallery,
         also_measure=also_measure,
+        card=card,
         reporter=reporter,
     )
 

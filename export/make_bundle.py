@@ -27,7 +27,16 @@ from itl_infer.captions import CaptionDataset
 from itl_infer.image import ImageRules, load_pixels
 from itl_infer.index import Index
 from itl_infer.ingest import embed_directory
-from itl_infer.manifest import GALLERY, GOLDEN, IMAGE_GRAPH, TEXT_GRAPH, VOCABULARY, WORDS, write_manifest
+from itl_infer.manifest import (
+    CARD,
+    GALLERY,
+    GOLDEN,
+    IMAGE_GRAPH,
+    TEXT_GRAPH,
+    VOCABULARY,
+    WORDS,
+    write_manifest,
+)
 from itl_infer.metrics import Figures
 from itl_infer.text import TextProcessor, format_vocabulary
 
@@ -67,13 +76,14 @@ def make_bundle(
     precision: str = "int8",
     gallery: Gallery | None = None,
     also_measure: Callable[[Bundle], dict[str, Any]] | None = None,
+    card: Callable[[dict[str, Any]], str] | None = None,
     reporter: Reporter,
 ) -> Figures:
     """Write the bundle `out`, replacing one that is there; returns its figures on the test split of `dataset`.
 
     `precision` is "int8" or "float32". What `also_measure` finds, in every precision, goes into the manifest as
-    `measured`. Raises ExportError where a graph does not compute what torch does; `out` is
-    then as it was.
+    `measured`; `card` writes CARD.md, for people, from the manifest. Raises ExportError where a graph does not compute
+    what torch does; `out` is then as it was.
     """
     test, train = dataset.split("test"), dataset.split("train")
     if len(test) < GOLDEN_PICTURES or not len(train):
@@ -120,6 +130,8 @@ def make_bundle(
     }
     if found:
         manifest["measured"] = found
+    if card:
+        (building / CARD).write_text(card(manifest), encoding="utf-8")
     if gallery:
         copy_gallery(test, gallery, building / GALLERY)
     write_manifest(building, manifest)

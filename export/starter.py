@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from export.build import BuildSettings, build
+from export.card import write_card
 from export.features import pixels_of
 from export.labelled.captioned import captioned
 from export.labelled.folders import read_labelled
@@ -89,10 +90,13 @@ def make_starter(
     def measure(bundle: Bundle) -> dict[str, Any]:
         return measure_labelled(bundle, photographs, lexicon, reporter)
 
+    def card(manifest: dict[str, Any]) -> str:
+        return write_card(manifest, photographs, lexicon)
+
     dataset = join_datasets(
         "photographs and postcards", captioned(photographs, lexicon, name="photographs"), drawn
     )
-    return build(dataset, settings, work, out, reporter, also_measure=measure)
+    return build(dataset, settings, work, out, reporter, also_measure=measure, card=card)
 
 
 def weights_name(weights: str) -> str:

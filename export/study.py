@@ -12,13 +12,12 @@ import torch
 
 from export.build import BuildSettings, branch_note, prepare
 from export.features import features_of
-from export.labelled.measure import average_precision
 from export.recipes import RECIPES, Recipe, TrunkRecipe
 from export.report import Reporter
 from export.train import TrainingData, TwoBranch, embed, train
 from itl_infer.captions import CaptionDataset
 from itl_infer.image import ImageRules
-from itl_infer.metrics import RECALL_AT, evaluate_retrieval, rsum
+from itl_infer.metrics import RECALL_AT, average_precision, evaluate_retrieval, rsum
 from itl_infer.ranking import rank
 
 SETTINGS = BuildSettings(

@@ -21,12 +21,14 @@ IMAGE_GRAPH = "image_encoder.onnx"
 TEXT_GRAPH = "text_encoder.onnx"
 VOCABULARY = "vocabulary.txt"
 WORDS = "words.txt"
+CARD = "CARD.md"
 GOLDEN = "golden.npz"
 GALLERY = "gallery"
 
 RESTORE = "fetch or export the bundle again"
 
 _FILES = (IMAGE_GRAPH, TEXT_GRAPH, VOCABULARY, GOLDEN)
+_FOR_PEOPLE = (WORDS, CARD)  # optional; they decide no embedding
 _IN_WORDS = {str: "a text", int: "a whole number", float: "a number", dict: "an object", list: "a list"}
 
 T = TypeVar("T", str, int, float, dict[str, Any], list[Any])
@@ -87,7 +89,7 @@ def write_manifest(folder: str | os.PathLike[str], content: Mapping[str, Any]) -
         "format_version": FORMAT_VERSION,
         "files": {
             name: _record_of(folder / name)
-            for name in (*_FILES, WORDS)
+            for name in (*_FILES, *_FOR_PEOPLE)
             if name in _FILES or (folder / name).exists()
         },
     }
@@ -109,11 +111,13 @@ def write_manifest(folder: str | os.PathLike[str], content: Mapping[str, Any]) -
 def compute_fingerprint(content: Mapping[str, Any]) -> str:
     """sha256 over all that decides embeddings: the width, the rules, and the hashes of the files.
 
-    Not of words.txt, which only says how to show a stem.
+    Not of words.txt, which only says how to show a stem, nor of CARD.md.
     """
     decisive = {
         "embed_dim": content["embed_dim"],
-        "files": {name: record["sha256"] for name, record in content["files"].items() if name != WORDS},
+        "files": {
+            name: record["sha256"] for name, record in content["files"].items() if name not in _FOR_PEOPLE
+        },
         "image": content["image"],
         "text": content["text"],
     }

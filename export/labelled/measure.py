@@ -19,6 +19,7 @@ from export.labelled.folders import LabelledDataset
 from export.labelled.lexicon import Lexicon
 from export.report import Reporter
 from itl_infer.bundle import Bundle
+from itl_infer.metrics import average_precision
 from itl_infer.ranking import rank
 
 PRECISION_AT = 10
@@ -138,14 +139,6 @@ def _retrieval(
         "average_precision": average_precision(hits),
         "chance": counts / hits.shape[1],
     }
-
-
-def average_precision(hits: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
-    """(Q,) for (Q, N) ranked lists, True where a result is right; 0 where none is."""
-    found = np.cumsum(hits, axis=1)
-    precisions = np.where(hits, found / np.arange(1, hits.shape[1] + 1), 0).sum(axis=1)
-    means: npt.NDArray[np.float64] = precisions / np.maximum(found[:, -1], 1)
-    return means
 
 
 def _mean(figures: dict[str, npt.NDArray[np.float64]], chosen: npt.NDArray[np.bool_]) -> Figures:
