@@ -44,8 +44,9 @@ def _thing(entry: Thing, name: str, of_kind: bool, rng: random.Random) -> str:
     look = f"{rng.choice(looks)} " if looks and rng.random() < 0.3 else ""
     noun = with_article(f"~{look}{name[1:]}" if name.startswith("~") else f"{look}{name}")
     place = f" {rng.choice(entry.places)}" if entry.places and rng.random() < 0.55 else ""
-    if of_kind:
-        kind = rng.choice(entry.kinds)
+    kinds = [kind for kind in entry.kinds if kind.lstrip("~") != name.lstrip("~")]
+    if of_kind and kinds:
+        kind = rng.choice(kinds)
         said: list[Callable[[], str]] = [
             lambda: f"{with_article(kind)}{place}: {noun}",
             lambda: f"{noun}, {with_article(kind)}, {place.strip() or 'close up'}",
