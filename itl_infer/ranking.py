@@ -10,12 +10,18 @@ pictures that are that close.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.int64]
 
+# Of two errors, for each column and unit of length. Higham, Accuracy and Stability of Numerical Algorithms, 3.1: D
+# products and sums, each rounded to within 2^-24, are off by D * 2^-24 * |q| |x| at most; a little more for the
+# score's own rounding.
+_MARGIN = 2.1 * 2**-24
 _BLOCK_QUERIES = 256
 _BLOCK_ROWS = 2**16  # at most
 _BLOCK_PRODUCTS = 2**21  # at a time: 8 MiB, which stay in the cache that the cores share
@@ -38,11 +44,31 @@ def rank(queries: Floats, embeddings: Floats, k: int) -> tuple[Indices, Floats]:
     if k < 1:
         raise ValueError(f"k is {k}, expected 1 or more")
     k = min(k, len(embeddings))
+    if len(queries) == 1 and 0 < len(embeddings) <= _BLOCK_ROWS:
+        return _rank_one(queries[0], embeddings, k)
     keys = np.empty((len(queries), k), np.uint64)
     step = max(1, min(_BLOCK_QUERIES, _BLOCK_CANDIDATES // (2 * k + 1)))
     for start in range(0, len(queries) if k else 0, step):
         keys[start : start + step] = _best_keys(queries[start : start + step], embeddings, k)
     return _rows_of(keys), _scores_of(keys)
+
+
+def _rank_one(query: Floats, embeddings: Floats, k: int) -> tuple[Indices, Floats]:
+    """What `rank` gives for a lone query (D,) and so few rows that its overhead would outweigh their product."""
+    products = embeddings @ query
+    if k < len(products):
+        line = _below_kth_best(products[None], k)[0] - _MARGIN * (len(query) + 2) * math.sqrt(query @ query)
+        rows = (products >= line).nonzero()[0]
+        if len(rows) < k:
+            raise ValueError("queries or embeddings hold NaN")
+    else:
+        rows = np.arange(k)
+    scores = np.einsum("nd,nd->n", np.broadcast_to(query, (len(rows), len(query))), embeddings[rows])
+    order = np.argsort(-scores, kind="stable")[:k]
+    best = scores[order]
+    if math.isnan(best[-1]):  # which stands behind all numbers
+        raise ValueError("queries or embeddings hold NaN")
+    return rows[order][None], best[None]
 
 
 def _as_rows(array: Floats, name: str) -> Floats:
@@ -73,9 +99,7 @@ class _Candidates:
 
     def __init__(self, queries: Floats, embeddings: Floats, k: int) -> None:
         self._queries, self._embeddings, self._k = queries, embeddings, k
-        # Higham, Accuracy and Stability of Numerical Algorithms, 3.1: D products and sums, each rounded to
-        # within 2^-24, are off by D * 2^-24 * |q| |x| at most; a little more for the score's own rounding.
-        self._margins = np.float32(2.1 * (queries.shape[1] + 2) * 2**-24) * np.linalg.norm(queries, axis=1)
+        self._margins = np.float32(_MARGIN * (queries.shape[1] + 2)) * np.linalg.norm(queries, axis=1)
         self._thresholds = np.full(len(queries), -np.inf, np.float32)
         # Of each candidate: query, row, product. The first part is in order of query, what is new behind it.
         self._parts: list[tuple[npt.NDArray[np.uint16], Indices, Floats]] = []
@@ -151,7 +175,7 @@ def _below_kth_best(products: Floats, k: int) -> Floats:
 
     The k-th best of the maxima of disjoint groups is such a line, and found far sooner than that of all.
     """
-    size = max(1, products.shape[1] // (16 * k))
+    size = max(1, products.shape[1] // (4 * k + 128))
     groups = products.shape[1] // size
     maxima = products[:, : groups * size].reshape(len(products), size, groups).max(axis=1)
     return np.partition(maxima, groups - k, axis=1)[:, groups - k]
