@@ -20,6 +20,7 @@ from itl_infer.encoder import ImageEncoder, TextEncoder
 from itl_infer.errors import BundleError, ImageError, QueryError
 from itl_infer.image import DEFAULT_MAX_MEGAPIXELS, load_pixels
 from itl_infer.manifest import (
+    CARD,
     GALLERY,
     GOLDEN,
     IMAGE_GRAPH,
@@ -151,6 +152,20 @@ class Bundle:
                 f"the query has only words that are too common to search for: {_listed(parsed.ignored_words)}"
             )
         raise QueryError('the query is empty: write a few words, such as "surfer in a wave"')
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """A word for each stem that it knows, as people write it, the commonest first."""
+        return tuple(self._text_processor().words)
+
+    @property
+    def card(self) -> str:
+        """What it was made of, what it finds and how well, in plain words. BundleError where it has none."""
+        if CARD not in self._checked.files:
+            raise BundleError(
+                f"{self.path}: has no {CARD}: `itl-infer bundle show` prints what is known of it"
+            )
+        return self.read_file(CARD).decode(errors="replace")
 
     def suggest_words(self, word: str) -> tuple[str, ...]:
         """The known words that are spelled most like an unknown one, best first."""

@@ -22,8 +22,8 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from itl_infer import cli
-from itl_infer.cli import main
+from itl_infer.bundle import load_bundle
+from itl_infer.cli import batch, main
 from itl_infer.manifest import write_manifest
 from tests.tiny_bundle import image_graph, make_tiny_bundle, save_colours, text_graph
 
@@ -103,7 +103,10 @@ def test_every_command_has_help_with_an_example(name: str) -> None:
 
 def test_every_option_has_help() -> None:
     def commands(group: click.Group) -> Iterator[click.Command]:
-        for child in group.commands.values():
+        context = click.Context(group)
+        for name in group.list_commands(context):
+            child = group.get_command(context, name)
+            assert child is not None
             yield child
             if isinstance(child, click.Group):
                 yield from commands(child)
@@ -510,13 +513,13 @@ def test_batch_reads_no_more_than_it_needs() -> None:
             buffer[:] = (b"red wave\n" * len(buffer))[: len(buffer)]
             return len(buffer)
 
-    blocks = list(islice(cli._blocks_of_queries(io.BufferedReader(Endless())), 3))
-    assert [len(block) for block in blocks] == [cli._BLOCK] * 3
+    blocks = list(islice(batch.blocks_of_queries(io.BufferedReader(Endless())), 3))
+    assert [len(block) for block in blocks] == [batch.BLOCK] * 3
     assert set(blocks[0]) == {"red wave"}
 
 
 def test_batch_refuses_what_has_no_lines(index: Path, tmp_path: Path) -> None:
-    (tmp_path / "film.bin").write_bytes(b"red\n" + b"\0" * (cli._LONGEST_LINE + 2**17))
+    (tmp_path / "film.bin").write_bytes(b"red\n" + b"\0" * (batch.LONGEST_LINE + 2**17))
     result = run("batch", tmp_path / "film.bin", "-d", index)
     assert result.exit_code == 1
     assert json.loads(result.stdout)["query"] == "red"
@@ -685,3 +688,28 @@ def test_interrupted_while_embedding(tmp_path: Path) -> None:
 
 def test_control_characters_do_not_reach_the_terminal(tmp_path: Path) -> None:
     assert "\\x1b[31mred" in error_of(run("query", "red", "-m", tmp_path / "\x1b[31mred"))
+
+
+def test_bundle_show_words() -> None:
+    """All, or those that have a text in them; one a line, so that grep and less take them."""
+    shown = run("bundle", "show", "--words")
+    every = shown.stdout.split("\n")
+    assert every[-1] == ""
+    assert every[:-1] == sorted(set(every[:-1]))
+    some = run("bundle", "show", "--words=re").stdout.split()
+    assert some == [word for word in every[:-1] if "re" in word]
+    assert {"red", "green"} <= set(some)
+    assert "knows no word with 'qqq' in it" in error_of(run("bundle", "show", "--words=qqq"))
+
+
+def test_bundle_show_card(tmp_path: Path) -> None:
+    folder = make_tiny_bundle(tmp_path / "bundle")
+    assert "has no CARD.md" in error_of(run("bundle", "show", folder, "--card"))
+    content = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
+    before = load_bundle(folder).fingerprint
+    (folder / "CARD.md").write_text("# Tiny\n\nFinds colours — and nothing else.\n", encoding="utf-8")
+    write_manifest(folder, content)
+    assert run("bundle", "show", folder, "--card").stdout == "# Tiny\n\nFinds colours — and nothing else.\n"
+    assert load_bundle(folder).fingerprint == before  # it decides no embedding
+    (folder / "CARD.md").write_text("# Forged\n", encoding="utf-8")
+    assert "CARD.md" in error_of(run("bundle", "show", folder, "--card"))

@@ -1,0 +1,5 @@
+"""The commands of itl-infer: the only package that prints or exits."""
+
+from itl_infer.cli.group import main
+
+__all__ = ["main"]

@@ -1,0 +1,113 @@
+"""`batch`: an answer for each line of a file."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import click
+
+from itl_infer.cli.opened import check_sheet, open_bundle, open_index, searcher_over, write_sheet
+from itl_infer.cli.options import (
+    all_of,
+    bundle_option,
+    explain_option,
+    index_option,
+    sheet_option,
+    stop_options,
+    top_option,
+)
+from itl_infer.cli.output import as_json, failure, write
+from itl_infer.errors import ItlError, QueryError
+
+if TYPE_CHECKING:
+    from itl_infer.search import Answer, Searcher
+
+_CHUNK = 2**16  # bytes of queries read at a time
+LONGEST_LINE = 2**20  # bytes of one query
+BLOCK = 256  # queries answered at a time
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
+@all_of(top_option, *stop_options, explain_option, sheet_option, index_option, bundle_option)
+def batch(
+    file: Path,
+    top: int | None,
+    sheet_path: Path | None,
+    index_path: Path | None,
+    bundle_path: Path | None,
+    **options: Any,
+) -> None:
+    """Answer each line of FILE with a line of JSON.
+
+    FILE may be - for stdin. The objects are those of query --format json, in the order of the lines. A line
+    that cannot be answered gives {"query": ..., "error": ...} in its place, and the rest goes on. The exit
+    code is 0 then too, but 1 where lines are not UTF-8: the file as a whole may not be what was meant. A sheet
+    of several queries is an .html file.
+
+    \b
+    itl-infer batch queries.txt -d photos.itl > answers.jsonl
+    echo "surfer in a wave" | itl-infer batch -
+    itl-infer batch queries.txt -d photos.itl --sheet answers.html > answers.jsonl
+    """
+    check_sheet(sheet_path)
+    from itl_infer.search import Answer
+
+    bundle = open_bundle(bundle_path)
+    index = open_index(index_path, bundle)
+    from_stdin = str(file) == "-"
+    name = "stdin" if from_stdin else file
+    searcher = searcher_over(index, top, sheet_path, **options)
+    lines = undecodable = 0
+    on_sheet: list[Answer] = []
+    with contextlib.nullcontext(sys.stdin.buffer) if from_stdin else file.open("rb") as stream:
+        for queries in blocks_of_queries(cast("io.BufferedReader", stream)):
+            answers = _answer_each(searcher, queries)
+            write(b"".join(map(as_json, _batch_objects(queries, answers))))
+            if sheet_path:
+                on_sheet += [answer for answer in answers if isinstance(answer, Answer)]
+            lines += len(queries)
+            undecodable += sum(not _is_utf8(text) for text in queries)
+    write_sheet(on_sheet, sheet_path)
+    if lines == 0:
+        raise failure(f"{name}: no queries in it: write one on each line")
+    if undecodable:
+        raise failure(f"{name}: {undecodable} of {lines} lines are not UTF-8: save the file as UTF-8")
+
+
+def _answer_each(searcher: Searcher, queries: Sequence[str]) -> list[Answer | ItlError]:
+    """For each query its answer or its error."""
+    answers = iter(searcher.answer_many([text for text in queries if _is_utf8(text)]))
+    return [next(answers) if _is_utf8(text) else QueryError("the line is not UTF-8") for text in queries]
+
+
+def _batch_objects(queries: Sequence[str], answers: Iterable[Answer | ItlError]) -> Iterator[dict[str, Any]]:
+    for text, answer in zip(queries, answers, strict=True):
+        yield {"query": text, "error": str(answer)} if isinstance(answer, ItlError) else answer.to_json()
+
+
+def blocks_of_queries(stream: io.BufferedReader) -> Iterator[list[str]]:
+    """Lines without their ends, as soon as they are there, so that whoever waits for an answer gets it."""
+    rest = b""
+    while chunk := stream.read1(_CHUNK):
+        *lines, rest = (rest + chunk).split(b"\n")
+        for start in range(0, len(lines), BLOCK):
+            yield [_decode(line) for line in lines[start : start + BLOCK]]
+        if len(rest) > LONGEST_LINE:
+            raise QueryError(f"a line is longer than {LONGEST_LINE} bytes: is this a file of queries?")
+    if rest:
+        yield [_decode(rest)]
+
+
+def _decode(line: bytes) -> str:
+    return line.removesuffix(b"\r").decode("utf-8-sig", errors="surrogateescape")
+
+
+def _is_utf8(text: str) -> bool:
+    """Whether there was UTF-8 behind a decoded text."""
+    return not any("\ud800" <= char <= "\udfff" for char in text)

@@ -1,0 +1,149 @@
+"""`embed-images`: brings an index in step with folders of pictures."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from itl_infer.cli.opened import open_bundle
+from itl_infer.cli.options import bundle_option, index_option, report_format_option, wait_option
+from itl_infer.cli.output import as_json, failure, note, write
+
+if TYPE_CHECKING:
+    from itl_infer.ingest import Progress, Report
+
+_REDRAW_SECONDS = 0.1
+
+
+@click.command("embed-images")
+@click.argument("paths", metavar="[PATH]...", nargs=-1, type=click.Path(path_type=Path))
+@index_option
+@bundle_option
+@click.option("-j", "--workers", metavar="N", type=click.IntRange(min=1), help="Threads that read pictures.")
+@click.option("--batch-size", metavar="N", type=click.IntRange(min=1), help="Pictures embedded at a time.")
+@click.option(
+    "--exclude", metavar="GLOB", multiple=True, help="Leave out names or paths like this; repeatable."
+)
+@click.option("--include-hidden", is_flag=True, help="Take hidden files and folders too.")
+@click.option(
+    "--max-megapixels",
+    metavar="N",
+    type=click.FloatRange(min=0, min_open=True),
+    default=100.0,
+    show_default=True,
+    help="Leave out larger pictures, which take much memory.",
+)
+@click.option("--retry-failed", is_flag=True, help="Try pictures again that failed before and are unchanged.")
+@click.option("--prune", is_flag=True, help="Drop the pictures of a PATH that is gone for good.")
+@click.option("--rebuild", is_flag=True, help="Embed all that the index has again, with this bundle.")
+@wait_option
+@report_format_option
+def embed_images(
+    paths: tuple[Path, ...],
+    index_path: Path | None,
+    bundle_path: Path | None,
+    format_name: str,
+    rebuild: bool,
+    **options: Any,
+) -> None:
+    """Bring an index in step with the pictures under each PATH.
+
+    New and changed pictures are embedded, unchanged and renamed ones are not, those that are gone are
+    dropped. Pictures that cannot be read are listed with the reason, and do not stop the run; it may be
+    interrupted and started again at any time. The index must be named, with -d or ITL_INDEX; it is made if
+    it is not there. Without a PATH, all that it remembers is looked at again.
+
+    \b
+    itl-infer embed-images ~/Pictures -d photos.itl
+    itl-infer embed-images ~/Pictures ~/scans -d photos.itl --exclude "*.tif" --format json
+    itl-infer embed-images -d photos.itl --rebuild -m my-bundle
+    """
+    if index_path is None:
+        raise click.UsageError("Name the index to make or to update: -d photos.itl, or set ITL_INDEX.")
+    from PIL import Image
+
+    from itl_infer.index import Index
+    from itl_infer.ingest import embed_again, embed_directory
+
+    Image.MAX_IMAGE_PIXELS = None  # --max-megapixels takes its place
+    bundle = open_bundle(bundle_path)
+    with _ProgressLine() as line:
+        options["progress"] = line.show if line.shown else None
+        if rebuild:
+            index, report = embed_again(index_path, bundle, paths, **options)
+        else:
+            index = Index.open(index_path, bundle)
+            report = embed_directory(paths or _remembered(index_path, options["prune"]), index, **options)
+    if format_name == "json":
+        write(as_json(report.to_json(), indent=2))
+    else:
+        for failed in report.failed:
+            note(f"{failed.path}: {failed.error}")
+        write(f"{_describe_report(report)}\n".encode())
+    if report.failed and len(index) == 0:
+        raise failure(f"none of the {len(report.failed)} pictures could be embedded")
+
+
+def _remembered(index_path: Path, prune: bool) -> list[str]:
+    """The folders and files of an index, without those that are missing."""
+    from itl_infer.index import remembered_paths
+
+    paths = remembered_paths(index_path)
+    missing = [] if prune else [path for path in paths if not os.path.lexists(path)]
+    for path in missing:
+        note(f"{path} is missing; its pictures are kept (--prune drops them)")
+    there = [path for path in paths if path not in missing]
+    if not there:
+        raise failure(f"{index_path}: nothing to embed: name a folder of pictures")
+    return there
+
+
+class _ProgressLine:
+    """How far a run is, on one line of stderr that is drawn over, and only on a terminal."""
+
+    def __init__(self) -> None:
+        self.shown = sys.stderr.isatty()
+        self._width = 0
+        self._redraw_at = 0.0
+
+    def __enter__(self) -> _ProgressLine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._draw("")
+
+    def show(self, progress: Progress) -> None:
+        if time.monotonic() < self._redraw_at:
+            return
+        self._redraw_at = time.monotonic() + _REDRAW_SECONDS
+        left = "" if progress.eta_seconds is None else f"  {_clock(progress.eta_seconds)} left"
+        self._draw(f"{progress.done}/{progress.total} pictures  {progress.rate:.1f}/s{left}")
+
+    def _draw(self, text: str) -> None:
+        if self._width or text:
+            click.echo(f"\r{text:{self._width}}", err=True, nl=False)
+            if not text:
+                click.echo("\r", err=True, nl=False)
+        self._width = len(text)
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+def _describe_report(report: Report) -> str:
+    """The counts that always matter, and those of the others that are not 0."""
+    counts = {name: value for name, value in report.to_json().items() if type(value) is int}
+    shown = [
+        f"{name.replace('_', ' ')} {count}"
+        for name, count in {**counts, "failed": len(report.failed)}.items()
+        if count or name in ("embedded", "unchanged", "removed", "failed")
+    ]
+    return f"{', '.join(shown)} ({report.seconds:.1f} s, {report.images_per_second:.1f} pictures/s)"

@@ -1,0 +1,81 @@
+"""What commands open: the bundle, the index, a searcher over it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from itl_infer.cli.output import failure, note
+
+if TYPE_CHECKING:
+    from itl_infer.bundle import Bundle
+    from itl_infer.index import Index
+    from itl_infer.search import Answer, Searcher
+
+_TOP, _TOP_OF_A_SHEET = 10, 25  # pictures shown where --top does not say
+
+
+def open_bundle(path: Path | None) -> Bundle:
+    from itl_infer.bundle import load_bundle
+
+    return load_bundle(path)
+
+
+def open_index(path: Path | None, bundle: Bundle) -> Index:
+    from itl_infer.index import Index
+
+    if path is not None:
+        return Index.open(path, bundle, mode="r")
+    if bundle.gallery_index_path is None:
+        raise failure(
+            f"no index named, and the bundle {bundle.name} has no pictures of its own: make an index with"
+            " `itl-infer embed-images PICTURES -d photos.itl`, and name it with -d or ITL_INDEX"
+        )
+    index = Index.open(bundle.gallery_index_path, bundle, mode="r")
+    note(
+        f"Searching the {len(index)} pictures that come with the bundle {bundle.name}."
+        " Your own: itl-infer embed-images PICTURES -d photos.itl, then query -d photos.itl."
+    )
+    return index
+
+
+def require_index_path(path: Path | None) -> Path:
+    if path is None:
+        raise click.UsageError("Name the index: -d photos.itl, or set ITL_INDEX.")
+    return path
+
+
+def searcher_over(
+    index: Index,
+    top: int | None,
+    sheet_path: Path | None,
+    *,
+    dedupe: bool,
+    dedupe_from: float | None,
+    **options: Any,
+) -> Searcher:
+    from itl_infer import search
+
+    if dedupe and dedupe_from is None:
+        dedupe_from = search.NEAR_DUPLICATE
+    top = top or (_TOP_OF_A_SHEET if sheet_path else _TOP)
+    return search.Searcher(index, top, dedupe=dedupe_from, **options)
+
+
+def check_sheet(path: Path | None) -> None:
+    """Before anything is embedded."""
+    if path is not None:
+        from itl_infer.sheet import require_sheet_name
+
+        require_sheet_name(path)
+
+
+def write_sheet(answers: Sequence[Answer], path: Path | None) -> None:
+    if path is not None and answers:
+        from itl_infer import sheet
+
+        sheet.write_sheet(answers, path)
+        note(f"Sheet: {path}")

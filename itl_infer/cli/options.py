@@ -1,0 +1,96 @@
+"""The options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+index_option = click.option(
+    "-d",
+    "--index",
+    "index_path",
+    metavar="PATH",
+    type=click.Path(path_type=Path),
+    envvar="ITL_INDEX",
+    show_envvar=True,
+    help="Folder of the index.",
+)
+
+
+bundle_option = click.option(
+    "-m",
+    "--bundle",
+    "bundle_path",
+    metavar="PATH",
+    type=click.Path(path_type=Path),
+    envvar="ITL_BUNDLE",
+    show_envvar=True,
+    help="Folder of the bundle to embed with. Default: the one that comes with itl-infer.",
+)
+
+
+wait_option = click.option("--wait", is_flag=True, help="Wait while another run writes to the index.")
+
+
+report_format_option = click.option(
+    "--format",
+    "format_name",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="How to print it.",
+)
+
+
+top_option = click.option(
+    "-k",
+    "--top",
+    metavar="N",
+    type=click.IntRange(min=1),
+    help="How many pictures to show at most.  [default: 10, on a sheet 25]",
+)
+
+
+explain_option = click.option(
+    "--explain",
+    is_flag=True,
+    help="Say what became of each word, and what each did for the score of each picture.",
+)
+
+
+stop_options = [
+    click.option("--min-score", metavar="N", type=float, help="Leave out pictures of a lower score."),
+    click.option(
+        "--relevant",
+        is_flag=True,
+        help="Leave out pictures whose scores do not stand out from those of the whole index.",
+    ),
+    click.option("--dedupe", is_flag=True, help="Fold near-duplicates under the best of them."),
+    click.option(
+        "--dedupe-from",
+        metavar="N",
+        type=click.FloatRange(-1, 1),
+        help="Cosine of two pictures from which on they are near-duplicates.  [default: 0.98]",
+    ),
+]
+sheet_option = click.option(
+    "--sheet",
+    "sheet_path",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the pictures to a contact sheet too: a .png, .jpg or .html file.",
+)
+
+
+def all_of(*options: Callable[..., Any]) -> Callable[..., Any]:
+    """Several options as one decorator."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate

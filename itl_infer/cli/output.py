@@ -1,0 +1,105 @@
+"""What commands print: results on stdout in every format, notes on stderr."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from itl_infer.search import Answer, Found
+
+_COLUMNS = ["rank", "score", "path"]
+_CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+_TSV_ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
+
+
+_BAR = 24  # characters of the longest bar of an explanation
+
+
+def failure(message: str) -> click.ClickException:
+    return click.ClickException(on_one_line(message))
+
+
+def note(message: str) -> None:
+    click.echo(on_one_line(message), err=True)
+
+
+def write(content: bytes) -> None:
+    """To stdout, at once: names of files need not be text, and a reader may be waiting."""
+    sys.stdout.buffer.write(content)
+    sys.stdout.buffer.flush()
+
+
+def on_one_line(text: str) -> str:
+    """Text without control characters, which would break lines or upset a terminal."""
+    return _CONTROL_CHARACTER.sub(lambda found: str(found[0].encode("unicode_escape"), "ascii"), text)
+
+
+def as_json(value: Any, indent: int | None = None) -> bytes:
+    """One line of UTF-8, or several with an indent; bytes that are not UTF-8 become \\udc80 to \\udcff."""
+    return (json.dumps(value, ensure_ascii=False, indent=indent) + "\n").encode(errors="backslashreplace")
+
+
+def as_lines(lines: Iterable[str]) -> bytes:
+    return os.fsencode("".join(f"{line}\n" for line in lines))
+
+
+def as_bytes(answer: Answer, format_name: str) -> bytes:
+    results = answer.results
+    match format_name:
+        case "json":
+            return as_json(answer.to_json(), indent=2)
+        case "jsonl":
+            return b"".join(as_json(found.to_json()) for found in results)
+        case "csv":
+            lines = io.StringIO()
+            writer = csv.DictWriter(lines, _COLUMNS, extrasaction="ignore", lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(found.to_json() for found in results)
+            return os.fsencode(lines.getvalue())
+        case "tsv":
+            rows = (
+                f"{row['rank']}\t{row['score']}\t{row['path'].translate(_TSV_ESCAPES)}"
+                for row in (found.to_json() for found in results)
+            )
+            return os.fsencode("".join(f"{line}\n" for line in ["\t".join(_COLUMNS), *rows]))
+        case "paths":
+            return b"".join(os.fsencode(found.path) + b"\n" for found in results)
+        case "null":
+            return b"".join(os.fsencode(found.path) + b"\0" for found in results)
+        case _:
+            return as_lines(_table(answer))
+
+
+def _table(answer: Answer) -> Iterator[str]:
+    yield from table_head(answer)
+    for found in answer.results:
+        yield from table_rows(found, answer)
+
+
+def table_head(answer: Answer) -> Iterator[str]:
+    yield from map(on_one_line, answer.describe_words())
+    if answer.words:
+        yield ""
+    yield "rank   score  path"
+
+
+def table_rows(found: Found, answer: Answer) -> Iterator[str]:
+    """The row of a picture, and the shares of its terms as bars, on one scale for the whole answer."""
+    yield f"{found.rank:>4}  {found.score:>6.4f}  {on_one_line(found.path)}"
+    for duplicate in found.duplicates:
+        yield f"   =  {duplicate.score:>6.4f}  {on_one_line(duplicate.path)}"
+    width = max((len(share.label) for share in found.shares), default=0)
+    for share in found.shares:
+        bar = ("█" if share.share >= 0 else "░") * round(abs(share.share) / answer.longest_share * _BAR)
+        yield f"{'':14}{on_one_line(share.label):<{width}}  {share.share:>+7.4f}  {bar}".rstrip()

@@ -1,0 +1,189 @@
+"""`query` and `similar`: the pictures that fit texts and pictures best."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from itl_infer.cli.opened import check_sheet, open_bundle, open_index, searcher_over, write_sheet
+from itl_infer.cli.options import (
+    all_of,
+    bundle_option,
+    explain_option,
+    index_option,
+    sheet_option,
+    stop_options,
+    top_option,
+)
+from itl_infer.cli.output import as_bytes, as_lines, note, table_head, table_rows, write
+
+if TYPE_CHECKING:
+    from itl_infer.search import Answer
+
+# What `query` and `similar` share.
+_search_options = all_of(
+    click.option("-a", "--add", metavar="TEXT", multiple=True, help="Add TEXT to the query; repeatable."),
+    click.option(
+        "-s", "--subtract", metavar="TEXT", multiple=True, help="Subtract TEXT from it; repeatable."
+    ),
+    click.option(
+        "-w",
+        "--weighted",
+        metavar="N TEXT",
+        type=(float, str),
+        multiple=True,
+        help="Add TEXT with weight N, such as 0.5 or -0.5; repeatable.",
+    ),
+    click.option(
+        "--image-weight",
+        metavar="N",
+        type=float,
+        default=1.0,
+        show_default=True,
+        help="Weight of each picture of the query; that of a text is 1.",
+    ),
+    top_option,
+    *stop_options,
+    sheet_option,
+    click.option(
+        "--truth",
+        metavar="NAME",
+        help="Say where this picture of the index stands among all; frame it on the sheet.",
+    ),
+    explain_option,
+    click.option(
+        "--preview", is_flag=True, help="Draw the pictures too, where the results go to a terminal."
+    ),
+    index_option,
+    bundle_option,
+    click.option(
+        "--format",
+        "format_name",
+        type=click.Choice(["table", "json", "jsonl", "csv", "tsv", "paths"]),
+        help="How to print the results.  [default: table]",
+    ),
+    click.option(
+        "-0", "--null", is_flag=True, help="Print paths, each ended by a null character, for xargs -0."
+    ),
+)
+
+
+@click.command()
+@click.argument("text", required=False)
+@click.option(
+    "-i",
+    "--image",
+    "images",
+    metavar="FILE",
+    type=click.Path(dir_okay=False),
+    multiple=True,
+    help="Add a picture to the query; repeatable.",
+)
+@_search_options
+def query(text: str | None, images: tuple[str, ...], **options: Any) -> None:
+    """Show the pictures that fit TEXT best.
+
+    Without an index of your own it searches the pictures that come with the bundle. Texts and pictures may be
+    added and subtracted: each is a direction, and what is searched for is their sum, so that scores stay
+    cosines.
+
+    \b
+    itl-infer query "surfer in a wave"
+    itl-infer query "dogs playing" -d photos.itl -k 3 --format json
+    itl-infer query "red car" -d photos.itl -0 | xargs -0 open
+    itl-infer query "dog" -d photos.itl --sheet dogs.html
+    itl-infer query "dog" --add snow --subtract grass -w 0.5 night
+    itl-infer query "at night" --image house.jpg
+    itl-infer query "surfr in a wave" --explain
+    itl-infer query "dog" -d photos.itl -k 100 --relevant --dedupe
+
+    json is one object; jsonl, csv and tsv have one picture a line (tsv writes a tab in a name as \\t).
+    In JSON a byte of a name that is not valid UTF-8, such as FF, is written \\udcff.
+    """
+    if text is None and not (images or options["add"] or options["subtract"] or options["weighted"]):
+        raise click.MissingParameter(param_type="argument", param_hint="'TEXT'")
+    _run_query(text, images, **options)
+
+
+@click.command()
+@click.argument("image", type=click.Path(dir_okay=False))
+@_search_options
+def similar(image: str, **options: Any) -> None:
+    """Show the pictures that look most like IMAGE.
+
+    IMAGE is any file, in the index or not; one that is finds itself first. The same as query --image IMAGE.
+
+    \b
+    itl-infer similar house.jpg -d photos.itl
+    itl-infer similar house.jpg -d photos.itl --add night --sheet houses.png
+    """
+    _run_query(None, (image,), **options)
+
+
+def _run_query(
+    text: str | None,
+    images: tuple[str, ...],
+    *,
+    add: tuple[str, ...],
+    subtract: tuple[str, ...],
+    weighted: tuple[tuple[float, str], ...],
+    image_weight: float,
+    top: int | None,
+    sheet_path: Path | None,
+    truth: str | None,
+    explain: bool,
+    preview: bool,
+    index_path: Path | None,
+    bundle_path: Path | None,
+    format_name: str | None,
+    null: bool,
+    **stop: Any,
+) -> None:
+    if null and format_name not in (None, "paths"):
+        raise click.UsageError(f"--null prints paths, not {format_name}.")
+    if explain and (null or format_name not in (None, "table", "json", "jsonl")):
+        raise click.UsageError("--explain goes with table, json and jsonl.")
+    if preview and (null or format_name not in (None, "table")):
+        raise click.UsageError("--preview goes with the table only.")
+    check_sheet(sheet_path)
+    from itl_infer.query import Query
+
+    bundle = open_bundle(bundle_path)
+    asked = Query(text, images, add, subtract, weighted, image_weight)
+    embedded = asked.embed(bundle)  # before the index, whose absence is the smaller mistake
+    index = open_index(index_path, bundle)
+    answer = searcher_over(index, top, sheet_path, truth=truth, explain=explain, **stop).answer(embedded)
+    if embedded.unknown_words and not explain:
+        note(f"The bundle does not know: {bundle.describe_unknown(embedded.unknown_words)}.")
+    if answer.relevant_from is not None:
+        note(f"Relevant from a score of {answer.relevant_from:.4f} on: {len(answer.results)} shown.")
+    if answer.truth:
+        note(f"{answer.truth.path}: {answer.truth}")
+    write_sheet([answer], sheet_path)
+    if preview and _can_draw():
+        _draw_pictures(answer)
+    else:
+        write(as_bytes(answer, "null" if null else format_name or "table"))
+
+
+def _can_draw() -> bool:
+    """Whether stdout is a terminal with room for pictures; some that programs make have no size."""
+    return sys.stdout.isatty() and min(os.get_terminal_size(sys.stdout.fileno())) > 0
+
+
+def _draw_pictures(answer: Answer) -> None:
+    """The table, with each picture under its row."""
+    from itl_infer.preview import draw_picture
+
+    drawn = [(found, draw_picture(found.path)) for found in answer.results]
+    from rich.console import Console  # only now, as the line above says what to do where it is missing
+
+    console = Console()
+    write(as_lines(table_head(answer)))
+    for found, picture in drawn:
+        write(as_lines(table_rows(found, answer)))
+        console.print(picture)

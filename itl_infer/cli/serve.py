@@ -1,0 +1,63 @@
+"""`serve`: the page to search on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from itl_infer.cli.opened import open_index
+from itl_infer.cli.options import all_of, bundle_option, index_option
+from itl_infer.cli.output import failure, note
+
+
+@click.command()
+@all_of(index_option, bundle_option)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8000,
+    show_default=True,
+    help="Port to listen at; 0 takes a free one.",
+)
+@click.option(
+    "--allow-host",
+    "names",
+    metavar="NAME",
+    multiple=True,
+    help="Answer under this name too, as another machine calls this one; repeatable.",
+)
+def serve(
+    index_path: Path | None, bundle_path: Path | None, host: str, port: int, names: tuple[str, ...]
+) -> None:
+    """Open a page to search on, and the same as JSON at /api.
+
+    The page sees what other runs add to the index. Only this machine can reach it, unless --host says
+    otherwise: there is no password. The API is described at /api/openapi.json. Ctrl+C stops it.
+    Needs Starlette and uvicorn: pip install 'itl-infer[serve]'.
+
+    \b
+    itl-infer serve -d photos.itl
+    itl-infer serve -d photos.itl --host 0.0.0.0 --allow-host nas.local --port 80
+    """
+    try:
+        from itl_infer import web
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("itl_infer"):
+            raise
+        raise failure(f"serve needs {error.name}: pip install 'itl-infer[serve]'") from error
+    from itl_infer.bundle import load_bundle
+
+    index = open_index(index_path, load_bundle(bundle_path, threads=1))  # requests are many, each is small
+    try:
+        web.serve(
+            index,
+            host,
+            port,
+            web.HostRule(host, names),
+            lambda url: note(f"{len(index)} pictures at {url} (Ctrl+C stops)"),
+        )
+    except OSError as error:
+        reason = (error.strerror or str(error)).partition(" (")[0]
+        raise failure(f"cannot listen at {host}, port {port}: {reason}: name another --port") from error
