@@ -1,8 +1,11 @@
-"""Pictures in a terminal: a pseudo-terminal that answers as kitty, as xterm with sixel, or not at all."""
+"""Pictures in a terminal: a pseudo-terminal that answers as kitty, as xterm with sixel, or not at all; and iTerm2."""
 
 from __future__ import annotations
 
+import base64
+import io
 import os
+import re
 import select
 import struct
 import subprocess
@@ -12,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 from itl_infer import Index, PreviewError, embed_directory, load_bundle
 from itl_infer.cli import main
@@ -25,6 +29,7 @@ if sys.platform == "win32":
 ROOT = Path(__file__).parents[1]
 DEVICE, KITTY = b"\x1b[c", b"\x1b_G"  # what is asked: your attributes; whether you know kitty's protocol
 SIZE = (40, 100, 1000, 800)  # rows, columns, pixels
+NAMES_OF_TERMINALS = ("TERM_PROGRAM", "LC_TERMINAL", "TMUX")
 SIXEL_SAYS = {DEVICE: b"\x1b[?62;4c"}
 KITTY_SAYS = {DEVICE: b"\x1b[?62c", KITTY: b"\x1b_Gi=1;OK\x1b\\"}
 
@@ -43,6 +48,7 @@ def shown(
     *,
     stdin_too: bool = True,
     size: tuple[int, int, int, int] = SIZE,
+    **variables: str,
 ) -> bytes:
     """What a terminal gets that gives these answers."""
     import fcntl
@@ -63,7 +69,8 @@ def shown(
         "-m",
         str(bundle),
     ]
-    environment = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor", "NO_COLOR": ""}
+    environment = {key: value for key, value in os.environ.items() if key not in NAMES_OF_TERMINALS}
+    environment |= {"TERM": "xterm-256color", "COLORTERM": "truecolor", "NO_COLOR": "", **variables}
     with subprocess.Popen(
         command,
         cwd=ROOT,
@@ -101,6 +108,27 @@ def test_sixel(index: Path, tiny_bundle: Path) -> None:
     drawn = shown(index, tiny_bundle, SIXEL_SAYS)
     assert drawn.count(b"\x1bP") == 3
     assert b"iVBOR" not in drawn
+
+
+@pytest.mark.parametrize("variable", [{"TERM_PROGRAM": "iTerm.app"}, {"LC_TERMINAL": "iTerm2"}])
+def test_iterm2(index: Path, tiny_bundle: Path, variable: dict[str, str]) -> None:
+    drawn = shown(index, tiny_bundle, SIXEL_SAYS, **variable)
+    found = re.findall(
+        rb"\x1b\]1337;File=inline=1;size=(\d+);height=10;preserveAspectRatio=1:([^\a]+)\a\r\n", drawn
+    )
+    assert len(found) == 3
+    for size, content in found:
+        assert len(base64.b64decode(content, validate=True)) == int(size)
+    with Image.open(io.BytesIO(base64.b64decode(found[0][1]))) as picture:
+        assert picture.convert("RGB").getpixel((0, 0)) == (255, 0, 0)
+    assert b"\x1bP" not in drawn
+    assert drawn.index(b"red.png") < drawn.index(b"1337") < drawn.index(b"purple.png")
+
+
+def test_iterm2_behind_tmux(index: Path, tiny_bundle: Path) -> None:
+    drawn = shown(index, tiny_bundle, {}, LC_TERMINAL="iTerm2", TMUX="/tmp/tmux-0/default,1,0")
+    found = re.findall(rb"\x1bPtmux;\x1b\x1b\]1337;File=[^:]+:[^\a]+\a\x1b\\", drawn)
+    assert len(found) == 3
 
 
 @pytest.mark.parametrize("stdin_too", [True, False])
