@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -71,8 +70,10 @@ class Query:
         weights = [weight for weight, _ in self.texts] + [self.image_weight] * len(self.images)
         if not weights:
             raise QueryError('the query is empty: write a few words, such as "surfer in a wave"')
-        if not all(math.isfinite(weight) and weight for weight in weights):
-            raise QueryError("a weight of the query is 0 or not a number: give each one above or below 0")
+        if wrong := [weight for weight in weights if not 1e-6 <= abs(weight) <= 1e6]:  # NaN too
+            raise QueryError(
+                f"a weight of the query is {wrong[0]:g}: give each one from 1e-6 to 1e6, or below 0"
+            )
         parsed = [bundle.parse_query(text) for _, text in self.texts]
         embeddings = np.concatenate(
             [bundle.embed_ids([p.ids for p in parsed]), bundle.embed_images(self.images)]

@@ -73,6 +73,7 @@ def test_the_same_as_the_command(client: TestClient, index: Index, tiny_bundle: 
         ("red", {"k": 2}, ["-k", "2"]),
         ("the red surfr", {"k": 3, "explain": "true"}, ["-k", "3", "--explain"]),
         ("red", {"add": "blue", "subtract": ["green", "wave"]}, ["-a", "blue", "-s", "green", "-s", "wave"]),
+        ("red", {"weighted": ["0.5 blue", "-2 green"]}, ["-w", "0.5", "blue", "-w", "-2", "green"]),
         ("red", {"relevant": "true", "dedupe": "true"}, ["--relevant", "--dedupe"]),
         ("red", {"min_score": 0.6}, ["--min-score", "0.6"]),
     ):
@@ -128,6 +129,11 @@ def test_words_and_status(client: TestClient) -> None:
         ({"q": "red", "explain": "yes"}, "explain is 'yes', expected true or false"),
         ({"q": "r" * 10_001}, "q: too long"),
         ({"q": "red", "subtract": "red"}, "nothing is left of the query"),
+        ({"q": "red", "weighted": "much blue"}, "weighted is 'much', expected a number and a text"),
+        ({"q": "red", "weighted": "0 blue"}, "a weight of the query is 0: give each one"),
+        ({"q": "red", "weighted": "0.5"}, "weighted is '0.5', expected a number and a text"),
+        ({"q": "red", "weighted": "1e300 blue"}, "a weight of the query is 1e+300"),
+        ({"q": "red", "image_weight": "inf"}, "image_weight is 'inf', expected a number"),
         ({"q": "red", "add": ["red"] * 51}, "add: too long, or too many"),
     ],
 )

@@ -8,7 +8,7 @@ import json
 import math
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,7 @@ from itl_infer.web.pictures import path_of, picture_id, picture_response
 if TYPE_CHECKING:
     from starlette.requests import Request
 
+    from itl_infer.image import ImageSource
     from itl_infer.index import Index
 
 _STATIC = Path(__file__).parent / "static"
@@ -95,15 +96,12 @@ class _Api:
             if path is None:
                 raise HTTPException(404, "no such picture in the index, or it has changed: search again")
             images.append(path)
-        query = Query(parameters.text("q"), images, parameters.texts("add"), parameters.texts("subtract"))
-        return self._respond(query, parameters)
+        return self._respond(parameters.query(images), parameters)
 
     async def _similar(self, request: Request) -> Response:
         parameters = _Parameters(request.query_params)
         picture = io.BytesIO(await _body(request, LIMITS["picture_bytes"]))
-        text = parameters.text("q")
-        query = Query(text, [picture], parameters.texts("add"), parameters.texts("subtract"))
-        return await run_in_threadpool(self._respond, query, parameters)
+        return await run_in_threadpool(self._respond, parameters.query([picture]), parameters)
 
     async def _batch(self, request: Request) -> Response:
         body = await _body(request, LIMITS["batch_bytes"])
@@ -198,6 +196,17 @@ class _Parameters:
             raise HTTPException(400, f"{name}: too long, or too many of them")
         return list(texts)
 
+    def query(self, images: Sequence[ImageSource]) -> Query:
+        weight = self._score("image_weight")
+        return Query(
+            self.text("q"),
+            images,
+            self.texts("add"),
+            self.texts("subtract"),
+            [self._weighted(text) for text in self.texts("weighted")],
+            1.0 if weight is None else weight,
+        )
+
     def searcher(self, index: Index) -> Searcher:
         return Searcher(
             index,
@@ -220,18 +229,28 @@ class _Parameters:
 
     def _score(self, name: str) -> float | None:
         text = self._given.get(name)
-        if text is None:
-            return None
-        with contextlib.suppress(ValueError):
-            if math.isfinite(float(text)):
-                return float(text)
-        raise HTTPException(400, f"{name} is {text[:40]!r}, expected a number")
+        return None if text is None else _finite(name, text, "a number")
+
+    def _weighted(self, value: str) -> tuple[float, str]:
+        """ "0.5 night": a weight and the text that has it, as after --weighted."""
+        weight, _, text = value.strip().partition(" ")
+        expected = 'a number and a text, as "0.5 night"'
+        if not text:
+            raise HTTPException(400, f"weighted is {value[:40]!r}, expected {expected}")
+        return _finite("weighted", weight, expected), text
 
     def _switch(self, name: str) -> bool:
         text = self._given.get(name, "false")
         if text not in ("true", "false"):
             raise HTTPException(400, f"{name} is {text[:40]!r}, expected true or false")
         return bool(text == "true")
+
+
+def _finite(name: str, text: str, expected: str) -> float:
+    with contextlib.suppress(ValueError):
+        if math.isfinite(float(text)):
+            return float(text)
+    raise HTTPException(400, f"{name} is {text[:40]!r}, expected {expected}")
 
 
 def _as_text(value: Any) -> str:

@@ -114,7 +114,14 @@ _ERRORS = {
     413: "The body is too large",
 }
 _LIKE = _parameter("like", "The id of an indexed picture to add", {"type": "string"})
-_SUM = [_texts("add", "Texts to add"), _texts("subtract", "Texts to subtract")]
+_SUM = [
+    _texts("add", "Texts to add"),
+    _texts("subtract", "Texts to subtract"),
+    _texts("weighted", 'Texts to add with weights of their own before them, as "0.5 night" or "-0.5 night"'),
+    _parameter(
+        "image_weight", "Weight of each picture; that of a text is 1", {"type": "number", "default": 1}
+    ),
+]
 _PROPERTIES: dict[str, dict[str, Any]] = {
     "k": {"type": "integer", "minimum": 1, "maximum": LIMITS["k"], "default": LIMITS["k_default"]},
     "min_score": {"type": "number"},
