@@ -1,4 +1,4 @@
-"""The lexicon of the starter's classes, and the captions that are composed from it."""
+"""The words for classes of pictures, the captions composed from them, and what a bundle is measured on."""
 
 from __future__ import annotations
 
@@ -8,16 +8,27 @@ import re
 import tarfile
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
+from typing import ClassVar
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch", reason="the training side needs the extra: pip install -e .[export]")
 
+from export.card import write_card
 from export.errors import ExportError
+from export.labelled.captioned import captioned
 from export.labelled.compose import compose_captions, with_article
+from export.labelled.folders import LabelledDataset, read_labelled
 from export.labelled.lexicon import Activity, Lexicon, Thing, read_lexicon
+from export.labelled.measure import format_measured, measure_labelled, measure_objects, read_objects
+from export.report import Reporter
+from itl_infer.captions import join_datasets
+from itl_infer.image import ImageRules
+from itl_infer.metrics import average_precision
 from itl_infer.text import DEFAULT_TEXT_RULES, TextProcessor, build_vocabulary
 
 SHARED = Path(__file__).parents[2] / "shared" / "labelled_photos"
@@ -161,3 +172,166 @@ def test_faults_in_a_lexicon_are_said_with_their_place(
             (tmp_path / name).write_text(text, encoding="utf-8")
     with pytest.raises(ExportError, match=message):
         read_lexicon(tmp_path)
+
+
+COLOURS = {"red": (210, 30, 30), "green": (30, 210, 30), "blue": (30, 30, 210)}
+
+
+def write_colours(folder: Path, count: int, split: str) -> None:
+    from PIL import Image
+
+    for name, colour in COLOURS.items():
+        (folder / "colours" / split / name).mkdir(parents=True)
+        for i in range(count):
+            shade = tuple(min(255, part + 5 * i) for part in colour)
+            Image.new("RGB", (80, 80), shade).save(folder / "colours" / split / name / f"{i}.png")
+
+
+@pytest.fixture(scope="module")
+def colours(tmp_path_factory: pytest.TempPathFactory) -> tuple[LabelledDataset, Lexicon]:
+    folder = tmp_path_factory.mktemp("colours")
+    write_colours(folder, 9, "train")
+    write_colours(folder, 3, "val")
+    (folder / "kinds.txt").write_text("warm colour: colour\ncolour:\n")
+    (folder / "activities.txt").write_text("")
+    (folder / "things.txt").write_text(
+        "colours/red | red; crimson | warm colour | |\ncolours/green | green | colour | | on grass\n"
+    )
+    return read_labelled(folder), read_lexicon(folder)
+
+
+class TestCaptioned:
+    def test_train_pictures_get_captions_and_say_what_they_show(
+        self, colours: tuple[LabelledDataset, Lexicon]
+    ) -> None:
+        found = captioned(*colours, name="colours")
+        assert len(found) == 27
+        assert [len(found.split(name)) for name in ("train", "val", "test")] == [26, 1, 0]
+        assert all(len(example.captions) == 5 for example in found)
+        assert {example.extra["label"] for example in found} == {f"colours/{name}" for name in COLOURS}
+        assert all(path.is_file() for path in found.paths)
+        assert not any("/val/" in example.image for example in found)
+        blue = next(example for example in found if example.extra["label"] == "colours/blue")
+        assert all(
+            "blue" in caption.lower() for caption in blue.captions
+        )  # it has no entry: the folder's name
+
+    def test_no_more_of_a_class_than_asked_for(self, colours: tuple[LabelledDataset, Lexicon]) -> None:
+        found = captioned(*colours, name="colours", per_class=3)
+        assert Counter(example.extra["label"] for example in found) == dict.fromkeys(
+            (f"colours/{name}" for name in COLOURS), 3
+        )
+        assert [e.image for e in found if "red" in e.image] == [
+            f"colours/train/red/{i}.png" for i in (0, 3, 6)
+        ]
+
+    def test_joined_with_others_every_picture_is_where_it_was(
+        self, colours: tuple[LabelledDataset, Lexicon], tmp_path: Path
+    ) -> None:
+        write_colours(tmp_path / "more", 2, "train")
+        write_colours(tmp_path / "more", 1, "val")
+        first = captioned(*colours, name="first")
+        second = captioned(read_labelled(tmp_path / "more"), Lexicon(), name="second")
+        both = join_datasets("both", first, second)
+        assert [p.resolve() for p in both.paths] == [p.resolve() for p in (*first.paths, *second.paths)]
+        assert both.captions == [*first.captions, *second.captions]
+
+
+class KnowsColours:
+    """A bundle of three colours, and words along them; what it embeds can be told by hand."""
+
+    name, image_rules = "colours", ImageRules(side=8)
+    words: ClassVar = {"red": 0, "crimson": 0, "green": 1, "blue": 2, "warm": 0}
+
+    def embed_pixels(self, pixels: np.ndarray) -> np.ndarray:
+        means = pixels.mean(axis=(1, 2)).astype(np.float32)
+        return means / np.linalg.norm(means, axis=1, keepdims=True)
+
+    def parse_query(self, text: str) -> SimpleNamespace:
+        ids = tuple(self.words[word] for word in text.split() if word in self.words)
+        return SimpleNamespace(ids=ids, unknown_words=tuple(w for w in text.split() if w not in self.words))
+
+    def embed_texts(self, texts: list[str]) -> np.ndarray:
+        return np.stack(
+            [np.eye(3, dtype=np.float32)[list(self.parse_query(t).ids)].mean(axis=0) for t in texts]
+        )
+
+
+class TestMeasure:
+    def test_classes_captions_and_kinds_by_hand(self, colours: tuple[LabelledDataset, Lexicon]) -> None:
+        found = measure_labelled(KnowsColours(), *colours, Reporter())  # type: ignore[arg-type]
+        perfect = {"queries": 3, "precision": 1.0, "precision_at_10": 0.3, "average_precision": 1.0}
+        assert found["pictures"] == 9
+        assert found["classes"]["all"] == found["classes"]["colours"] == {**perfect, "chance": 0.3333}
+        assert found["captions"]["all"] == {
+            "pictures": 9,
+            "top1": 1.0,
+            "top5": 1.0,
+            "chance1": 0.3333,
+            "chance5": 1.0,
+        }
+        assert set(found["kinds"]) == {"all", "warm colour"}  # "colour" is no word that the bundle knows
+        assert found["kinds"]["warm colour"]["precision"] == 1.0
+
+    def test_a_bundle_that_is_wrong_gets_the_figures_of_one(
+        self, colours: tuple[LabelledDataset, Lexicon]
+    ) -> None:
+        class Swaps(KnowsColours):
+            words: ClassVar = {"red": 1, "green": 0, "blue": 2, "warm": 1}
+
+        found = measure_labelled(Swaps(), *colours, Reporter())  # type: ignore[arg-type]
+        assert found["captions"]["all"]["top1"] == 0.3333  # the blue ones
+        assert found["classes"]["all"]["precision"] == 0.3333
+        assert found["kinds"]["warm colour"]["precision"] == 0.0
+
+    def test_objects_of_other_photographs(self, colours: tuple[LabelledDataset, Lexicon]) -> None:
+        folder = colours[0].folder / "colours" / "val" / "red"
+        objects = {"red": ["0.png", "1.png"], "blue": ["2.png"], "zebra": ["0.png"], "blue zebra": ["1.png"]}
+        found = measure_objects(KnowsColours(), folder, objects, Reporter())  # type: ignore[arg-type]
+        assert (found["pictures"], found["known"], found["unknown"]) == (
+            3,
+            ["red", "blue"],
+            ["blue zebra", "zebra"],
+        )
+        assert found["chance"] == 0.5
+        assert found["queries"] == 2
+
+    def test_tables_show_precisions_side_by_side(self, colours: tuple[LabelledDataset, Lexicon]) -> None:
+        found = measure_labelled(KnowsColours(), *colours, Reporter())  # type: ignore[arg-type]
+        table = format_measured({"float32": found, "int8": found})
+        assert "In per cent, float32 / int8; by chance in brackets." in table
+        assert "| all | 3 | 30.0 / 30.0 (33.3) | 100.0 / 100.0 | 100.0 / 100.0 |" in table
+        assert "| warm colour | 30.0 / 30.0 (33.3) | 100.0 / 100.0 |" in table
+
+    @pytest.mark.parametrize(
+        ("content", "message"),
+        [("", "cannot be read"), ("[]", 'expected {"name of an object"'), ('{"a": "b"}', "expected")],
+    )
+    def test_objects_that_are_none(self, tmp_path: Path, content: str, message: str) -> None:
+        (tmp_path / "objects.json").write_text(content)
+        with pytest.raises(ExportError, match=message):
+            read_objects(tmp_path / "objects.json")
+
+
+def test_the_card_says_what_was_measured(colours: tuple[LabelledDataset, Lexicon]) -> None:
+    measured = measure_labelled(KnowsColours(), *colours, Reporter())  # type: ignore[arg-type]
+    recalls = {f"recall_at_{k}": k / 10 for k in (1, 5, 10)}
+    manifest = {
+        "name": "colours",
+        "domain": "colours",
+        "training": {"trunk_training": {"from": "none", "epochs": [{"hours": 0.25}, {"hours": 0.5}]}},
+        "recall": {"pictures": 10, "t2i": recalls},
+        "measured": {"int8": measured},
+    }
+    card = write_card(manifest, *colours)
+    assert "27 small labelled photographs of 3 classes" in card
+    assert "2 epochs (0.5 hours" in card
+    assert "**colours**: blue, green, red." in card
+    assert "**kinds**: colour, warm colour." in card
+    assert "10.0, 50.0 and 100.0 %" in card
+    assert format_measured({"int8": measured}) in card
+
+
+def test_average_precision_by_hand() -> None:
+    hits = np.array([[True, False, True], [False, False, True], [False, False, False]])
+    assert average_precision(hits) == pytest.approx([(1 + 2 / 3) / 2, 1 / 3, 0])

@@ -135,7 +135,7 @@ def _retrieval(
     first = np.cumsum(hits, axis=1)[np.arange(len(hits)), asked - 1]
     return {
         "precision": first / asked,
-        "precision_at_10": hits[:, :PRECISION_AT].mean(axis=1),
+        "precision_at_10": hits[:, :PRECISION_AT].sum(axis=1) / PRECISION_AT,
         "average_precision": average_precision(hits),
         "chance": counts / hits.shape[1],
     }
@@ -161,7 +161,7 @@ def _tops(places: npt.NDArray[np.int64], captions: int) -> Figures:
         "top1": round(float((places <= 1).mean()), 4),
         "top5": round(float((places <= 5).mean()), 4),
         "chance1": round(1 / captions, 4),
-        "chance5": round(5 / captions, 4),
+        "chance5": round(min(1, 5 / captions), 4),
     }
 
 
