@@ -35,7 +35,7 @@ from itl_infer.bundle import Bundle
 from itl_infer.captions import SPLITS, CaptionDataset, describe_faults
 from itl_infer.image import ImageRules
 from itl_infer.metrics import Figures
-from itl_infer.text import DEFAULT_TEXT_RULES, TextProcessor, build_vocabulary, choose_words
+from itl_infer.text import DEFAULT_TEXT_RULES, TextProcessor, build_vocabulary, collect_forms
 
 
 @dataclass(frozen=True)
@@ -158,8 +158,8 @@ def prepare(dataset: CaptionDataset, settings: BuildSettings, work: Path, report
     dataset = dataset.without(unreadable(dataset, rules, work / "cache", reporter.progress))
     splits = _splits(dataset)
     stems = build_vocabulary(splits["train"].captions, DEFAULT_TEXT_RULES, min_count=settings.min_count)
-    words = choose_words(splits["train"].captions, DEFAULT_TEXT_RULES, stems)
-    processor = TextProcessor(DEFAULT_TEXT_RULES, stems, words)
+    forms = collect_forms(splits["train"].captions, DEFAULT_TEXT_RULES, stems)
+    processor = TextProcessor(DEFAULT_TEXT_RULES, stems, forms)
     without_words = dataset.captions_without_words(lambda caption: bool(processor.parse(caption).ids))
     lines = [dataset.describe(), f"  {len(stems):,} stems in the training captions"]
     reporter.say("\n".join([*lines, *describe_faults(without_words)]))

@@ -38,7 +38,7 @@ from itl_infer.manifest import (
     write_manifest,
 )
 from itl_infer.metrics import Figures
-from itl_infer.text import TextProcessor, format_vocabulary
+from itl_infer.text import TextProcessor, format_forms, format_vocabulary
 
 GOLDEN_PICTURES, GOLDEN_CAPTIONS = 8, 32
 CALIBRATION_PICTURES = 256
@@ -177,7 +177,7 @@ def _write_float32(
     }
     (building / VOCABULARY).write_bytes(format_vocabulary(trained.processor.stems))
     if trained.processor.words != trained.processor.stems:  # a model that came without captions has no words
-        (building / WORDS).write_bytes(format_vocabulary(trained.processor.words))
+        (building / WORDS).write_bytes(format_forms(trained.processor.forms))
     with torch.inference_mode():
         golden_images = trained.image_encoder.cpu().eval()(torch.from_numpy(pixels)).numpy()
         golden_texts = trained.text_encoder.cpu().eval()(torch.from_numpy(input_ids)).numpy()

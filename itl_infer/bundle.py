@@ -31,7 +31,7 @@ from itl_infer.manifest import (
     WORDS,
     read_manifest,
 )
-from itl_infer.text import ParsedText, TextProcessor, pad_ids, parse_vocabulary
+from itl_infer.text import ParsedText, TextProcessor, pad_ids, parse_forms, parse_vocabulary
 
 if TYPE_CHECKING:
     from itl_infer.image import ImageSource
@@ -218,8 +218,8 @@ class Bundle:
 
     def _open_text_processor(self) -> TextProcessor:
         try:
-            words = parse_vocabulary(self.read_file(WORDS)) if WORDS in self._checked.files else None
-            return TextProcessor(self.text_rules, parse_vocabulary(self.read_file(VOCABULARY)), words)
+            forms = parse_forms(self.read_file(WORDS)) if WORDS in self._checked.files else None
+            return TextProcessor(self.text_rules, parse_vocabulary(self.read_file(VOCABULARY)), forms)
         except ValueError as error:
             raise BundleError(f"{self.path / VOCABULARY}: {error}; {RESTORE}") from error
 

@@ -23,7 +23,7 @@ from itl_infer import (
     write_sheet,
 )
 from itl_infer.cli import main
-from itl_infer.text import DEFAULT_TEXT_RULES, TextProcessor, choose_words
+from itl_infer.text import DEFAULT_TEXT_RULES, TextProcessor, collect_forms
 from tests.tiny_bundle import COLOURS, make_tiny_bundle, save_colours
 
 WORDS = ["reds", "green", "blue", "brightly", "surfers", "wave"]
@@ -168,12 +168,14 @@ def test_words_instead_of_stems(bundle_with_words: Bundle, tiny_bundle: Path, tm
         load_bundle(make_tiny_bundle(folder)).suggest_words("red")
 
 
-def test_the_commonest_word_of_each_stem() -> None:
+def test_the_words_of_each_stem_the_commonest_first() -> None:
     captions = ["Surfing a wave", "he surfs the waves", "surfing waves", "a motorcycle"]
     stems = ["surf", "wave", "motorcycl", "quokka"]
-    words = choose_words(captions, DEFAULT_TEXT_RULES, stems)
-    assert words == ["surfing", "waves", "motorcycle", "quokka"]
-    assert TextProcessor(DEFAULT_TEXT_RULES, stems, words).suggest("motorcicle") == ("motorcycle",)
+    forms = collect_forms(captions, DEFAULT_TEXT_RULES, stems)
+    assert forms == [("surfing", "surfs"), ("waves", "wave"), ("motorcycle",), ("quokka",)]
+    processor = TextProcessor(DEFAULT_TEXT_RULES, stems, forms)
+    assert processor.words == ("surfing", "waves", "motorcycle", "quokka")
+    assert processor.suggest("motorcicle") == ("motorcycle",)
     assert TextProcessor(DEFAULT_TEXT_RULES, list(COLOURS)).words == tuple(COLOURS)
 
 

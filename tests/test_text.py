@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import string
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +18,11 @@ from itl_infer.text import (
     TextProcessor,
     TextRules,
     build_vocabulary,
+    collect_forms,
     count_stems,
+    format_forms,
     format_vocabulary,
+    parse_forms,
     parse_vocabulary,
     stem_text,
 )
@@ -122,6 +127,58 @@ def test_vocabulary_file_is_one_stem_a_line() -> None:
     assert format_vocabulary(["dog", "wave"]) == b"dog\nwave\n"
     assert parse_vocabulary(b"dog\nwave\n") == ["dog", "wave"]
     assert parse_vocabulary(b"") == []
+
+
+def test_words_file_is_the_words_of_a_stem_on_a_line() -> None:
+    forms = [("dogs", "dog"), ("wave",)]
+    assert format_forms(forms) == b"dogs dog\nwave\n"
+    assert [tuple(words) for words in parse_forms(b"dogs dog\nwave\n")] == forms
+    for damaged in (b"dogs  dog\n", b"dog\n\nwave\n"):
+        with pytest.raises(ValueError, match="a line without a word"):
+            parse_forms(damaged)
+
+
+TRICKY = (
+    "dog surfers the cannot gonna wanna wannabe t-shirt x-- -x 3 3.5 3,5 u.s. end. , . a,b -- 's don't d'ye more'n"
+    " 'tis gimme \" ' ( ; Dogs \u00e9tat \u2013 \u2019s"
+).split()
+
+
+@given(
+    st.lists(st.sampled_from(TRICKY) | st.text("ab1-,. '", max_size=6), max_size=8),
+    st.sampled_from([" ", "  ", ", ", ". "]),
+    st.sampled_from(["", ".", " .", " . ", "!", ","]),
+)
+def test_the_short_way_to_words_is_nltks(words: list[str], between: str, end: str) -> None:
+    """Plain captions are split without NLTK; by stems, the result must be what NLTK makes of them."""
+    from nltk.stem.snowball import SnowballStemmer
+    from nltk.tokenize import NLTKWordTokenizer
+
+    text = between.join(words) + end
+    typewritten = text.lower()
+    for written, typed in {"\u2019": "'", "\u2013": " - "}.items():
+        typewritten = typewritten.replace(written, typed)
+    expected = [
+        word[:-1] if word.endswith(".") and word.count(".") == 1 else word
+        for word in NLTKWordTokenizer().tokenize(typewritten)
+    ]
+    stem = SnowballStemmer("english").stem
+    stops = set(DEFAULT_TEXT_RULES.stop_words)
+    found = stem_text(text, DEFAULT_TEXT_RULES)
+    assert found == [
+        (word, None if word in stops else stem(word))
+        for word in expected
+        if not all(char in string.punctuation or unicodedata.category(char).startswith("P") for char in word)
+    ]
+
+
+@given(st.lists(st.text("abcdefghijklmnopqrstuvwxyz", min_size=1, max_size=12), max_size=30))
+def test_words_that_are_known_have_the_stems_that_the_stemmer_gives_them(words: list[str]) -> None:
+    stems = build_vocabulary(words, DEFAULT_TEXT_RULES)
+    forms = parse_forms(format_forms(collect_forms(words, DEFAULT_TEXT_RULES, stems)))
+    knowing = TextProcessor(DEFAULT_TEXT_RULES, stems, forms)
+    text = " ".join(words)
+    assert knowing.parse(text) == TextProcessor(DEFAULT_TEXT_RULES, stems).parse(text)
 
 
 ANY_CHARACTER = st.characters(
