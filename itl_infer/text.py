@@ -140,12 +140,10 @@ def stem_text(
 
     `known` are stems of words as the stemmer makes them, so that it is not needed for these.
     """
-    split, is_mark = _TOKENIZERS[rules.tokenizer]
     stop_words = _as_set(rules.stop_words)
     return [
         (word, None if word in stop_words else known.get(word) or _stem(word))
-        for word in split(text.lower())
-        if not is_mark(word)
+        for word in _TOKENIZERS[rules.tokenizer](text.lower())
     ]
 
 
@@ -206,14 +204,18 @@ def parse_forms(content: bytes) -> list[list[str]]:
     return forms
 
 
+# How to split a text in lower case into words, without the punctuation between them.
+
+
 def _split_on_whitespace(text: str) -> list[str]:
-    return text.split()
+    return [word for word in text.split() if not _is_ascii_mark(word)]
 
 
 def _split_words(text: str) -> list[str]:
     if _PLAIN.fullmatch(text) and not _CONTRACTED.search(text):
         return text.rstrip(" .").replace(",", "").split()
-    return [_without_full_stop(word) for word in _nltk_tokenize()(text.translate(_TYPEWRITTEN))]
+    words = map(_without_full_stop, _nltk_tokenize()(text.translate(_TYPEWRITTEN)))
+    return [word for word in words if not _is_marks(word)]
 
 
 # Most captions and queries: words with spaces or commas between them, and a full stop. NLTK's tokenizer splits these at
@@ -247,10 +249,9 @@ def _is_marks(word: str) -> bool:
     return all(char in string.punctuation or unicodedata.category(char).startswith("P") for char in word)
 
 
-# How to split a text in lower case into words, and which of these are not words.
-_TOKENIZERS: dict[str, tuple[Callable[[str], list[str]], Callable[[str], bool]]] = {
-    "nltk-word": (_split_words, _is_marks),
-    "whitespace": (_split_on_whitespace, _is_ascii_mark),
+_TOKENIZERS: dict[str, Callable[[str], list[str]]] = {
+    "nltk-word": _split_words,
+    "whitespace": _split_on_whitespace,
 }
 
 
