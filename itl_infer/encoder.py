@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from itl_infer.cpus import usable_cpus
 from itl_infer.errors import BundleError
 
 # How a graph names a file that holds its weights: key "location", as protobuf writes it. onnxruntime would
 # read that file unchecked, and from the current folder.
 _EXTERNAL_DATA = b"\x0a\x08location"
-
-
-def usable_cpus() -> int:
-    """How many CPUs this process may use; OMP_NUM_THREADS, where it is set, has the last word."""
-    wish = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]  # the rest is for nested loops
-    if wish.isdecimal() and int(wish) > 0:
-        return int(wish)
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 class _Encoder:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import threading
 from collections.abc import Callable
@@ -19,7 +18,6 @@ from PIL import Image
 
 from itl_infer import bundle as bundle_module
 from itl_infer.bundle import Bundle, load_bundle, verify_bundle
-from itl_infer.encoder import usable_cpus
 from itl_infer.errors import BundleError, ImageError, QueryError
 from itl_infer.manifest import compute_fingerprint, write_manifest
 from tests.tiny_bundle import (
@@ -441,13 +439,3 @@ def test_write_manifest_checks_before_it_writes(copied: Path) -> None:
         "text_encoder.onnx",
         "vocabulary.txt",
     ]
-
-
-def test_threads_follow_the_cpus_of_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    if hasattr(os, "sched_getaffinity"):
-        monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: {0, 3, 5})
-        assert usable_cpus() == 3
-    for wish, cpus in (("2", 2), ("4,2", 4), ("0", usable_cpus()), ("many", usable_cpus())):
-        monkeypatch.setenv("OMP_NUM_THREADS", wish)
-        assert usable_cpus() == cpus

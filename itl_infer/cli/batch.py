@@ -19,6 +19,7 @@ from itl_infer.cli.options import (
     index_option,
     sheet_option,
     stop_options,
+    threads_option,
     top_option,
 )
 from itl_infer.cli.output import as_json, failure, write
@@ -34,13 +35,14 @@ BLOCK = 256  # queries answered at a time
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
-@all_of(top_option, *stop_options, explain_option, sheet_option, index_option, bundle_option)
+@all_of(top_option, *stop_options, explain_option, sheet_option, index_option, bundle_option, threads_option)
 def batch(
     file: Path,
     top: int | None,
     sheet_path: Path | None,
     index_path: Path | None,
     bundle_path: Path | None,
+    threads: int | None,
     **options: Any,
 ) -> None:
     """Answer each line of FILE with a line of JSON.
@@ -58,7 +60,7 @@ def batch(
     check_sheet(sheet_path)
     from itl_infer.search import Answer
 
-    bundle = open_bundle(bundle_path)
+    bundle = open_bundle(bundle_path, threads)
     index = open_index(index_path, bundle)
     from_stdin = str(file) == "-"
     name = "stdin" if from_stdin else file

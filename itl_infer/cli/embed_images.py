@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from itl_infer.cli.opened import open_bundle
-from itl_infer.cli.options import bundle_option, index_option, report_format_option, wait_option
+from itl_infer.cli.options import (
+    bundle_option,
+    index_option,
+    report_format_option,
+    threads_option,
+    wait_option,
+)
 from itl_infer.cli.output import as_json, failure, note, write
 
 if TYPE_CHECKING:
@@ -25,6 +31,7 @@ _REDRAW_SECONDS = 0.1
 @index_option
 @bundle_option
 @click.option("-j", "--workers", metavar="N", type=click.IntRange(min=1), help="Threads that read pictures.")
+@threads_option
 @click.option("--batch-size", metavar="N", type=click.IntRange(min=1), help="Pictures embedded at a time.")
 @click.option(
     "--exclude", metavar="GLOB", multiple=True, help="Leave out names or paths like this; repeatable."
@@ -47,6 +54,7 @@ def embed_images(
     paths: tuple[Path, ...],
     index_path: Path | None,
     bundle_path: Path | None,
+    threads: int | None,
     format_name: str,
     rebuild: bool,
     **options: Any,
@@ -71,7 +79,7 @@ def embed_images(
     from itl_infer.ingest import embed_again, embed_directory
 
     Image.MAX_IMAGE_PIXELS = None  # --max-megapixels takes its place
-    bundle = open_bundle(bundle_path)
+    bundle = open_bundle(bundle_path, threads)
     with _ProgressLine() as line:
         options["progress"] = line.show if line.shown else None
         if rebuild:

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 _TOP, _TOP_OF_A_SHEET = 10, 25  # pictures shown where --top does not say
 
 
-def open_bundle(path: Path | None) -> Bundle:
+def open_bundle(path: Path | None, threads: int | None = None) -> Bundle:
     from itl_infer.bundle import load_bundle
 
-    return load_bundle(path)
+    return load_bundle(path, threads=threads)
 
 
 def open_index(path: Path | None, bundle: Bundle) -> Index:

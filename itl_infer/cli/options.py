@@ -32,6 +32,12 @@ bundle_option = click.option(
 )
 
 
+threads_option = click.option(
+    "--threads",
+    metavar="N",
+    type=click.IntRange(min=1),
+    help="Threads of the graphs.  [default: the CPUs that may be used, or OMP_NUM_THREADS]",
+)
 wait_option = click.option("--wait", is_flag=True, help="Wait while another run writes to the index.")
 
 

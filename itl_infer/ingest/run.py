@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from itl_infer.encoder import usable_cpus
+from itl_infer.cpus import usable_cpus
 from itl_infer.errors import FolderError, ImageError, IndexStoreError
 from itl_infer.image import DEFAULT_MAX_MEGAPIXELS, load_pixels, open_picture_file
 from itl_infer.index import UNIT_TOLERANCE, FailedFile, Index, Picture, Writer
