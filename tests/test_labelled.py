@@ -247,13 +247,13 @@ class KnowsColours:
         means = pixels.mean(axis=(1, 2)).astype(np.float32)
         return means / np.linalg.norm(means, axis=1, keepdims=True)
 
-    def parse_query(self, text: str) -> SimpleNamespace:
+    def parse_text(self, text: str) -> SimpleNamespace:
         ids = tuple(self.words[word] for word in text.split() if word in self.words)
         return SimpleNamespace(ids=ids, unknown_words=tuple(w for w in text.split() if w not in self.words))
 
     def embed_texts(self, texts: list[str]) -> np.ndarray:
         return np.stack(
-            [np.eye(3, dtype=np.float32)[list(self.parse_query(t).ids)].mean(axis=0) for t in texts]
+            [np.eye(3, dtype=np.float32)[list(self.parse_text(t).ids)].mean(axis=0) for t in texts]
         )
 
 

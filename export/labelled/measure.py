@@ -40,7 +40,7 @@ def measure_labelled(
     images = _embed(bundle, [picture.path for picture in val], reporter)
     labels = np.array([picture.label for picture in val])
     queries = {label: lexicon.entry_for(label).plain for label in val.labels}
-    stems = {label: bundle.parse_query(query).ids for label, query in queries.items()}
+    stems = {label: bundle.parse_text(query).ids for label, query in queries.items()}
     if unknown := [queries[label] for label in val.labels if not stems[label]]:
         raise ExportError(f"the bundle knows no word of {unknown[0]!r}, the plain name of a class")
     alike = {
@@ -59,7 +59,7 @@ def measure_labelled(
         name: _tops(places[picture_sources == name], len(texts)) for name in np.unique(picture_sources)
     }
 
-    kinds = {kind: sorted(found) for kind, found in lexicon.kinds.items() if bundle.parse_query(kind).ids}
+    kinds = {kind: sorted(found) for kind, found in lexicon.kinds.items() if bundle.parse_text(kind).ids}
     relevant = np.stack([np.isin(labels, found) for found in kinds.values()])
     by_kind = _retrieval(bundle.embed_texts([*kinds]), images, relevant)
     shown = relevant.any(axis=1)
@@ -95,7 +95,7 @@ def measure_objects(
     `objects`: name -> names of the pictures in `folder` that show it.
     """
     names = sorted({name for found in objects.values() for name in found})
-    parsed = {name: bundle.parse_query(name) for name in objects}
+    parsed = {name: bundle.parse_text(name) for name in objects}
     known = [name for name, query in parsed.items() if query.ids and not query.unknown_words]
     if not known:
         raise ExportError(f"the bundle {bundle.name} knows none of the objects in {folder}")
