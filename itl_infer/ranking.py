@@ -104,7 +104,6 @@ class _Candidates:
         # Of each candidate: query, row, product. The first part is in order of query, what is new behind it.
         self._parts: list[tuple[npt.NDArray[np.uint16], Indices, Floats]] = []
         self._room = (self._k + _SPARE) * len(queries)
-        self._found = np.empty((_BLOCK_SCORED, queries.shape[1]), np.float32)
 
     def offer(self, products: Floats, first_row: int) -> None:
         """Take in those of the (Q, n) products with the rows from `first_row` on that pass the thresholds."""
@@ -121,12 +120,12 @@ class _Candidates:
     def best_keys(self) -> npt.NDArray[np.uint64]:
         """The keys (Q, k) of the best rows, ascending. ValueError where NaN left fewer than k."""
         query, row, _ = self._gather()
+        keys = self._score(query, row)
         best = np.empty((len(self._queries), self._k), np.uint64)
         for i, group in enumerate(self._groups(query)):
-            keys = np.sort(self._score(i, row[group]))
-            if len(keys) < self._k:
+            if len(keys[group]) < self._k:
                 raise ValueError("queries or embeddings hold NaN")
-            best[i] = keys[: self._k]
+            best[i] = np.sort(keys[group])[: self._k]
         return best
 
     def _gather(self) -> tuple[npt.NDArray[np.uint16], Indices, Floats]:
@@ -153,24 +152,24 @@ class _Candidates:
                 self._thresholds[i] = np.partition(of_query, place)[place] - self._margins[i]
             passing = np.flatnonzero(of_query >= self._thresholds[i]) + group.start
             if len(passing) > 2 * self._k + _MANY_EQUAL:  # many of nearly one score, as of copies
-                best = np.argsort(self._score(i, row[passing]))[: self._k]
+                best = np.argsort(self._score(query[passing], row[passing]))[: self._k]
                 passing = passing[best]
             kept.append(passing)
         keep = np.concatenate(kept)
         self._parts = [(query[keep], row[keep], product[keep])]
         self._room = len(keep) + _SPARE * len(self._queries)
 
-    def _score(self, i: int, rows: Indices) -> npt.NDArray[np.uint64]:
-        """The keys (n,) of some candidates of query i, from scores that depend on nothing but query and row."""
-        scores = np.empty(len(rows), np.float32)
-        for start in range(0, len(rows), _BLOCK_SCORED):
+    def _score(self, query: npt.NDArray[np.uint16], row: Indices) -> npt.NDArray[np.uint64]:
+        """The keys (n,) of some candidates, from scores that depend on nothing but query and row."""
+        scores = np.empty(len(row), np.float32)
+        buffers = np.empty((2, min(_BLOCK_SCORED, len(row)), self._queries.shape[1]), np.float32)
+        for start in range(0, len(row), _BLOCK_SCORED):
             block = slice(start, start + _BLOCK_SCORED)
-            found = self._found[: len(scores[block])]
-            np.take(
-                self._embeddings, rows[block], axis=0, out=found, mode="clip"
-            )  # "raise" would copy once more
-            np.einsum("nd,d->n", found, self._queries[i], out=scores[block])
-        return _keys_of(rows, scores)
+            x, y = buffers[:, : len(scores[block])]
+            np.take(self._queries, query[block], axis=0, out=x, mode="clip")  # "raise" would copy once more
+            np.take(self._embeddings, row[block], axis=0, out=y, mode="clip")
+            np.einsum("nd,nd->n", x, y, out=scores[block])
+        return _keys_of(row, scores)
 
 
 def _below_kth_best(products: Floats, k: int) -> Floats:
