@@ -19,7 +19,9 @@ from tests.fake_bundle import FakeBundle, write_picture, write_pictures
 @pytest.fixture(autouse=True)
 def _fake_bundle(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ITL_INDEX", raising=False)
-    monkeypatch.setattr("itl_infer.bundle.load_bundle", lambda path=None, **_: FakeBundle(str(path or "fake")))
+    monkeypatch.setattr(
+        "itl_infer.bundle.load_bundle", lambda path=None, **_: FakeBundle(str(path or "fake"))
+    )
 
 
 @pytest.fixture
