@@ -20,6 +20,7 @@ from onnxruntime.quantization import (
     quantize_static,
 )
 
+from export.graph import join_in_one_scale
 from itl_infer.encoder import ImageEncoder
 
 _BATCH = 16
@@ -69,6 +70,7 @@ def quantize_image_encoder(float_graph: Path, int8_graph: Path, pixel_values: np
             calibrate_method=CalibrationMethod.MinMax,
             extra_options={"CalibMovingAverage": True},
         )
+    onnx.save(join_in_one_scale(onnx.load(str(int8_graph))), str(int8_graph))
     onnx.checker.check_model(str(int8_graph))
 
 

@@ -32,7 +32,7 @@ from itl_infer.text import DEFAULT_TEXT_RULES, TextProcessor, build_vocabulary
 TRAIN, VAL, TEST = 20_000, 1_000, 1_000
 PHOTOGRAPHS_PER_CLASS = 120
 """As many as most classes have; the branches need no more, and features take time."""
-POSTCARDS_FOR_TRUNK = 5_000
+POSTCARDS_FOR_TRUNK = 10_000
 """Drawn pictures are learnt from few; more would take time from the photographs."""
 
 SETTINGS = BuildSettings(
@@ -43,7 +43,7 @@ SETTINGS = BuildSettings(
     gallery=Gallery(pictures=200, featuring=("surfer", "surfers")),  # the README's query
 )
 # Few pixels first, at a fraction of the cost: the first epochs teach what needs no fine detail.
-TRUNK_RECIPE = TrunkRecipe(epochs=4, batch_size=64, sides=(80, 80, 96, 128))
+TRUNK_RECIPE = TrunkRecipe(epochs=4, batch_size=64, learning_rate=8e-4, sides=(96, 96, 128, 128))
 
 
 def postcards(

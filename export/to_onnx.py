@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from export.errors import ExportError
+from export.graph import pool_after_convolution, without_traces
 
 OPSET = 18
 MAX_ABS_DIFF = 1e-4  # on unit vectors
@@ -78,26 +79,9 @@ def _export(
     assert program is not None
     path.parent.mkdir(parents=True, exist_ok=True)
     program.save(str(path), external_data=False)
-    onnx.save(without_traces(onnx.load(str(path))), str(path))
+    onnx.save(pool_after_convolution(without_traces(onnx.load(str(path)))), str(path))
     onnx.checker.check_model(str(path), full_check=True)
     return check_parity(encoder, inputs, path)
-
-
-def without_traces(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The same graph without notes on where it was made: the exporter writes stack traces, with their paths."""
-    graph = model.graph
-    for part in (
-        model,
-        graph,
-        *graph.node,
-        *graph.input,
-        *graph.output,
-        *graph.value_info,
-        *graph.initializer,
-    ):
-        part.ClearField("metadata_props")
-        part.ClearField("doc_string")
-    return model
 
 
 @torch.inference_mode()

@@ -286,8 +286,15 @@ def test_int8_is_a_quarter_of_the_size_and_close(
     exact, rough = embed_with(float_graph, pixels[40:]), embed_with(tmp_path / "int8.onnx", pixels[40:])
     drift = measure_drift(exact, rough)
     assert 0.9 < drift.min_cosine <= drift.mean_cosine < 1
-    kinds = {node.op_type for node in onnx.load(tmp_path / "int8.onnx").graph.node}
+    graph = onnx.load(tmp_path / "int8.onnx").graph
+    kinds = {node.op_type for node in graph.node}
     assert {"QuantizeLinear", "DequantizeLinear"} <= kinds
+    assert "AveragePool" not in kinds  # slow in int8
+    writer = {name: node for node in graph.node for name in node.output}
+    reader = {name: node for node in graph.node for name in node.input}
+    for concat in (node for node in graph.node if node.op_type == "Concat"):
+        scale = reader[concat.output[0]].input[1]
+        assert scale in [writer[name].input[1] for name in concat.input]
 
 
 def test_drift_by_hand() -> None:
