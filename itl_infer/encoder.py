@@ -95,6 +95,12 @@ def _open_session(graph: bytes, where: str, threads: int | None) -> Any:
     options.log_severity_level = 3  # errors only
     options.intra_op_num_threads = threads or usable_cpus()
     options.inter_op_num_threads = 1
+    # Threads that wait for work sleep: they would take the CPU from those that read pictures, or from whatever else
+    # the program that uses this does.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # On x64 without VNNI, sums of unsigned times signed bytes overflow 16 bits; onnxruntime then takes slower
+    # instructions, but only if asked to. It changes nothing elsewhere.
+    options.add_session_config_entry("session.x64quantprecision", "1")
     try:
         return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's errors have no common base of their own

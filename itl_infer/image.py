@@ -30,8 +30,13 @@ _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP")
 _RESIZES = ("bilinear-antialias", "bilinear")
 _PIXEL_SCALINGS = ("inception", "unit")
 _EXIF_ORIENTATION = 0x0112
+_LARGE_MEGAPIXELS = 25.0
+_STRIP_PIXELS = 2**20
 
 T = TypeVar("T")
+
+# Each takes hundreds of megabytes while it is decoded: one at a time, however many threads read.
+_large_pictures = threading.Lock()
 
 # Damaged TIFFs are logged as errors on top of being raised; without a handler, logging prints them.
 logging.getLogger("PIL").addHandler(logging.NullHandler())
@@ -125,7 +130,9 @@ def _decode_file(
             if draft_side is not None:
                 # JPEG: decode at 1/2, 1/4 or 1/8 while both sides stay twice what is needed. Far faster.
                 image.draft(None, (2 * draft_side, 2 * draft_side))
-            return _decode(image, path, finish)
+            is_large = image.width * image.height > _LARGE_MEGAPIXELS * 1e6
+            with _large_pictures if is_large else contextlib.nullcontext():
+                return _decode(image, path, finish)
 
 
 def open_picture_file(path: str | os.PathLike[str]) -> BinaryIO:
@@ -189,11 +196,23 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I") or image.mode == "F":
         return Image.fromarray(_scale_to_bytes(np.asarray(image))).convert("RGB")
     if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        white = Image.new("RGBA", rgba.size, "white")
-        white.alpha_composite(rgba)
-        return white.convert("RGB")
-    return image.convert("RGB")
+        return _over_white(image if image.mode == "RGBA" else image.convert("RGBA"))
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _over_white(rgba: Image.Image) -> Image.Image:
+    """Opaque RGB; a strip at a time, since whole it would take as much memory again twice."""
+    from PIL import Image
+
+    width, height = rgba.size
+    rgb = Image.new("RGB", rgba.size)
+    rows = max(1, _STRIP_PIXELS // width)
+    for top in range(0, height, rows):
+        strip = rgba.crop((0, top, width, min(top + rows, height)))
+        white = Image.new("RGBA", strip.size, "white")
+        white.alpha_composite(strip)
+        rgb.paste(white.convert("RGB"), (0, top))
+    return rgb
 
 
 def _scale_to_bytes(grey: npt.NDArray[np.generic]) -> npt.NDArray[np.uint8]:

@@ -188,6 +188,13 @@ def test_embed_images_options(pictures: Path, tmp_path: Path) -> None:
     assert failure["error"].startswith("200 x 200 is 0.04 megapixels, more than the limit of 0.01")
 
 
+@pytest.mark.parametrize("option", ["-j 0", "--threads 0", "--batch-size 0", "--batch-size 513"])
+def test_settings_that_cannot_be_are_refused(pictures: Path, tmp_path: Path, option: str) -> None:
+    message = error_of(run("embed-images", pictures, "-d", tmp_path / "photos.itl", *option.split()), 2)
+    assert "is not in the range" in message
+    assert not (tmp_path / "photos.itl").exists()
+
+
 def test_a_limit_above_pillows_own_is_kept(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,8 +7,10 @@ import io
 import os
 import struct
 import threading
+import time
 import warnings
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageFile, ImageOps
 
+from itl_infer import image
 from itl_infer.errors import ImageError
 from itl_infer.image import IMAGE_SUFFIXES, ImageRules, load_pixels, resize_bilinear
 
@@ -157,6 +160,14 @@ def test_transparency_is_shown_over_white(tmp_path: Path) -> None:
         assert (pixels[:, -1] == 255).all(), path.name
     half = load_pixels(np.full((4, 4, 4), [0, 0, 0, 128], np.uint8), RULES)
     assert (half == 127).all()
+
+
+def test_transparency_of_a_picture_that_is_taken_in_strips(monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = SEED.integers(0, 256, (50, 30, 4), dtype=np.uint8)
+    rules = ImageRules(40)
+    whole = load_pixels(pixels, rules)
+    monkeypatch.setattr(image, "_STRIP_PIXELS", 7 * 30)  # seven rows, and a last strip of one
+    np.testing.assert_array_equal(load_pixels(pixels, rules), whole)
 
 
 def png16(values: npt.NDArray[np.uint16]) -> bytes:
@@ -394,3 +405,29 @@ def test_threads_agree(tmp_path: Path) -> None:
         thread.join()
     assert len(results) == 8
     assert all(np.array_equal(result, results[0]) for result in results)
+
+
+def test_large_pictures_are_decoded_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many threads read: memory holds one, not one for each thread."""
+    scene(200, 150).save(tmp_path / "large.png")
+    scene().save(tmp_path / "small.png")
+    monkeypatch.setattr(image, "_LARGE_MEGAPIXELS", 0.01)
+    count = threading.Lock()
+    running, most = [0], [0]
+
+    def load(self: ImageFile.ImageFile) -> None:
+        with count:
+            running[0] += 1
+            most[0] = max(most[0], running[0])
+        time.sleep(0.02)
+        with count:
+            running[0] -= 1
+        raise OSError("seen")
+
+    monkeypatch.setattr(ImageFile.ImageFile, "load", load)
+    for name, at_once in (("large.png", {1}), ("small.png", {2, 3, 4})):
+        most[0] = 0
+        with ThreadPoolExecutor(4) as pool:
+            for failed in [pool.submit(load_pixels, tmp_path / name, RULES) for _ in range(8)]:
+                assert isinstance(failed.exception(), ImageError)
+        assert most[0] in at_once

@@ -740,6 +740,13 @@ def test_memory_and_reading_ahead_are_bounded(tmp_path: Path, monkeypatch: pytes
     assert index.paths[:] == sorted(index.paths)  # in order, whichever thread was first
 
 
+@pytest.mark.parametrize("setting", [{"workers": 0}, {"batch_size": 0}, {"batch_size": 513}])
+def test_settings_that_cannot_be_are_refused(index: Index, photos: Path, setting: dict[str, int]) -> None:
+    [(name, value)] = setting.items()
+    with pytest.raises(ValueError, match=f"{name} is {value}, expected 1"):
+        embed_directory(photos, index, **setting)
+
+
 def test_progress_has_a_rate_and_a_time_left(index: Index, photos: Path) -> None:
     write_pictures(photos / "more", 10, seed=50)
     seen: list[Progress] = []

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import platform
 import re
+import shutil
+import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 
@@ -66,6 +70,28 @@ def test_int8_costs_next_to_nothing(starter: Bundle) -> None:
                 quantization["recall"][precision][way][f"recall_at_{k}"] for precision in ("float32", "int8")
             ]
             assert abs(figures[0] - figures[1]) <= 0.01, (way, k, figures)
+
+
+@pytest.mark.skipif(
+    platform.machine() != "x86_64" or not shutil.which("qemu-x86_64"),
+    reason="emulates an x64 CPU without VNNI: apt install qemu-user",
+)
+def test_int8_does_not_overflow_on_an_older_cpu() -> None:
+    """Without VNNI, u8 times s8 is summed in 16 bits unless onnxruntime is told not to: cosines fell to 0.7."""
+    code = """if True:
+        import numpy as np, sys
+        from itl_infer import load_bundle
+        golden = np.load(sys.argv[1] + "/golden.npz")
+        found = load_bundle(sys.argv[1], threads=1).embed_pixels(golden["pixel_values"][:3])
+        print((found * golden["image_embeddings"][:3]).sum(axis=1).min())
+    """
+    run = subprocess.run(
+        ["qemu-x86_64", "-cpu", "Haswell", sys.executable, "-c", code, str(STARTER)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert float(run.stdout) > 0.999
 
 
 def test_the_readmes_query_ranks_every_surfer_above_everything_else(gallery: Index) -> None:

@@ -32,7 +32,9 @@ _REDRAW_SECONDS = 0.1
 @bundle_option
 @click.option("-j", "--workers", metavar="N", type=click.IntRange(min=1), help="Threads that read pictures.")
 @threads_option
-@click.option("--batch-size", metavar="N", type=click.IntRange(min=1), help="Pictures embedded at a time.")
+@click.option(
+    "--batch-size", metavar="N", type=click.IntRange(1, 512), help="Pictures embedded at a time, at most 512."
+)
 @click.option(
     "--exclude", metavar="GLOB", multiple=True, help="Leave out names or paths like this; repeatable."
 )

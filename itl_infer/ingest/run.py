@@ -35,6 +35,7 @@ DEFAULT_BATCH_SIZE = 32
 
 # What a power cut can cost at most: so many pictures, or so much time.
 COMMIT_ROWS = 512
+MAX_BATCH_SIZE = COMMIT_ROWS  # two batches of pictures are held in memory
 COMMIT_SECONDS = 5.0
 
 # File systems tell time in steps of up to 2 s (FAT): a file that was modified less than that ago may be so
@@ -112,10 +113,15 @@ def embed_directory(
     or of paths from the given folder on. Files are read in `workers` threads, in bounded memory, while others
     are embedded. An interrupt keeps all that was embedded.
 
-    Raises FolderError where a path is missing, or nothing is found at all: nothing is removed then, unless
+    Raises ValueError for less than one worker, or a batch that is empty or larger than MAX_BATCH_SIZE, and
+    FolderError where a path is missing, or nothing is found at all: nothing is removed then, unless
     `prune` says that it is gone for good. Raises IndexStoreError where another process is writing the index,
     unless told to `wait`.
     """
+    if workers is not None and workers < 1:
+        raise ValueError(f"workers is {workers}, expected 1 or more")
+    if batch_size is not None and not 1 <= batch_size <= MAX_BATCH_SIZE:
+        raise ValueError(f"batch_size is {batch_size}, expected 1 to {MAX_BATCH_SIZE}")
     started = time.monotonic()
     given = [paths] if isinstance(paths, (str, os.PathLike)) else paths
     targets = [Target(Path(path), exclude, include_hidden) for path in given]
