@@ -415,7 +415,7 @@ def test_large_pictures_are_decoded_one_at_a_time(tmp_path: Path, monkeypatch: p
     count = threading.Lock()
     running, most = [0], [0]
 
-    def load(self: ImageFile.ImageFile) -> None:
+    def load(_: ImageFile.ImageFile) -> None:
         with count:
             running[0] += 1
             most[0] = max(most[0], running[0])
