@@ -7,6 +7,7 @@ import hashlib
 import io
 import os
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 _GALLERY_INDEX = "index"
 _LISTED = 10  # words named in a message
 _BATCH = 32  # pictures embedded at a time
+_TEXT_BATCH = 256
 
 T = TypeVar("T")
 
@@ -127,12 +129,20 @@ class Bundle:
     def embed_ids(self, rows: Iterable[Sequence[int]]) -> npt.NDArray[np.float32]:
         """(N, embed_dim) float32, unit rows, for the ids of N texts.
 
-        One row at a time and sorted, so that to the last bit an embedding depends neither on the texts beside
-        it nor on the order of the words. It costs some tens of microseconds a row.
+        To the last bit an embedding depends neither on the texts beside it nor on the order of the words.
         """
-        embeddings = [np.empty((0, self.embed_dim), np.float32)]
-        embeddings += [self._text_encoder().embed(pad_ids([sorted(row)])) for row in rows]
-        return np.concatenate(embeddings)
+        of_length: defaultdict[int, list[int]] = defaultdict(list)
+        texts = [sorted(row) for row in rows]
+        for place, ids in enumerate(texts):
+            of_length[len(ids)].append(place)
+        embeddings = np.empty((len(texts), self.embed_dim), np.float32)
+        for places in of_length.values():
+            for start in range(0, len(places), _TEXT_BATCH):
+                block = places[start : start + _TEXT_BATCH]
+                # Only texts of one length, and never one alone: there onnxruntime adds in another order.
+                together = [texts[place] for place in block] * (2 if len(block) == 1 else 1)
+                embeddings[block] = self._text_encoder().embed(pad_ids(together))[: len(block)]
+        return embeddings
 
     def parse_text(self, text: str) -> ParsedText:
         """What the bundle makes of the words of any text, whether it knows one of them or not."""

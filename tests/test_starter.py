@@ -11,6 +11,7 @@ import sys
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -123,6 +124,16 @@ def test_a_query_alone_and_in_a_batch_of_a_thousand_gives_the_same(starter: Bund
         alone = runner.invoke(main, ["query", queries[number], "-m", str(starter.path), "--format", "json"])
         assert json.loads(alone.stdout) == answers[number]
     assert sum("error" in answer for answer in answers) < len(answers) / 10
+
+
+def test_a_text_is_embedded_the_same_beside_any_others(starter: Bundle) -> None:
+    rng = np.random.default_rng(0)
+    texts = [rng.choice(600, rng.integers(1, 12), replace=False) + 1 for _ in range(300)]
+    together = starter.embed_ids(texts)
+    for size in (1, 2, 3, 4, 5, 7, 13, 100):
+        for _ in range(20):
+            some = rng.choice(len(texts), size)
+            np.testing.assert_array_equal(starter.embed_ids([texts[i] for i in some]), together[some])
 
 
 def readme_block(after: str) -> str:
