@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import stat
 import threading
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeAlias, TypeVar
 
@@ -37,9 +37,6 @@ T = TypeVar("T")
 
 # Each takes hundreds of megabytes while it is decoded: one at a time, however many threads read.
 _large_pictures = threading.Lock()
-
-# Damaged TIFFs are logged as errors on top of being raised; without a handler, logging prints them.
-logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
 @dataclass(frozen=True)
@@ -293,6 +290,7 @@ def _quiet_pillow() -> Iterator[None]:
     order, so the first one in sets the filter and the last one out takes it away.
     """
     global _quiet_depth
+    _take_pillows_log()
     with _quiet_lock:
         if _quiet_depth == 0:
             _quiet_stack.enter_context(warnings.catch_warnings())
@@ -305,3 +303,11 @@ def _quiet_pillow() -> Iterator[None]:
             _quiet_depth -= 1
             if _quiet_depth == 0:
                 _quiet_stack.close()
+
+
+@cache
+def _take_pillows_log() -> None:
+    """Damaged TIFFs are logged as errors on top of being raised; without a handler, logging prints them."""
+    import logging  # some milliseconds, which a question in words should not wait for
+
+    logging.getLogger("PIL").addHandler(logging.NullHandler())

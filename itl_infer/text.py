@@ -12,7 +12,6 @@ import string
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import cache, lru_cache
 from itertools import islice
 from types import MappingProxyType
@@ -112,6 +111,8 @@ class TextProcessor:
 
     def suggest(self, word: str, n: int = 3) -> tuple[str, ...]:
         """The known words that are spelled most like an unknown one, best first; none where none is near."""
+        from difflib import get_close_matches  # only a query with unknown words needs it
+
         nearest = get_close_matches(word.lower()[:_MAX_WORD_LENGTH], self.words, n, _NEAR)
         return tuple(near for near in nearest if self.parse(near).ids)
 

@@ -17,19 +17,11 @@ import numpy as np
 import pytest
 
 from itl_infer.errors import FolderError, IndexStoreError
-from itl_infer.index import (
-    Index,
-    Picture,
-    check_index,
-    disk,
-    export_index,
-    prune,
-    read_status,
-    remembered_paths,
-    schema,
-    snapshot,
-)
+from itl_infer.index import Index, Picture, disk, schema, snapshot
+from itl_infer.index.check import check_index
+from itl_infer.index.export import export_index
 from itl_infer.index.snapshot import Layout
+from itl_infer.index.upkeep import prune, read_status, remembered_paths
 from itl_infer.ingest import embed_again, embed_directory
 from tests.fake_bundle import EMBED_DIM, FakeBundle, assert_whole, write_picture, write_pictures
 

@@ -25,7 +25,9 @@ import pytest
 
 from itl_infer.bundle import load_bundle
 from itl_infer.errors import IndexStoreError
-from itl_infer.index import Index, Writer, check_index, prune
+from itl_infer.index import Index, Writer
+from itl_infer.index.check import check_index
+from itl_infer.index.upkeep import prune
 from itl_infer.ingest import embed_directory
 from tests.fake_bundle import LONG_AGO_NS, FakeBundle, assert_whole, write_picture, write_pictures
 

@@ -19,7 +19,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from itl_infer.errors import FolderError
 from itl_infer.image import load_pixels
-from itl_infer.index import Index, check_index, prune, schema
+from itl_infer.index import Index, schema
+from itl_infer.index.check import check_index
+from itl_infer.index.upkeep import prune
 from itl_infer.ingest import embed_directory
 from tests.fake_bundle import LONG_AGO_NS, FakeBundle, embed, write_picture
 

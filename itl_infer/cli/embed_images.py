@@ -101,7 +101,7 @@ def embed_images(
 
 def _remembered(index_path: Path, prune: bool) -> list[str]:
     """The folders and files of an index, without those that are missing."""
-    from itl_infer.index import remembered_paths
+    from itl_infer.index.upkeep import remembered_paths
 
     paths = remembered_paths(index_path)
     missing = [] if prune else [path for path in paths if not os.path.lexists(path)]

@@ -22,7 +22,7 @@ def status(index_path: Path | None, format_name: str) -> None:
     itl-infer status -d photos.itl
     itl-infer status -d photos.itl --format json
     """
-    from itl_infer.index import read_status
+    from itl_infer.index.upkeep import read_status
 
     path = require_index_path(index_path)
     status = read_status(path)
@@ -58,7 +58,7 @@ def check(index_path: Path | None, repair: bool, wait: bool) -> None:
     itl-infer check -d photos.itl
     itl-infer check -d photos.itl --repair
     """
-    from itl_infer.index import check_index
+    from itl_infer.index.check import check_index
 
     path = require_index_path(index_path)
     report = check_index(path, repair=repair, wait=wait)
@@ -86,7 +86,7 @@ def prune(index_path: Path | None, wait: bool) -> None:
     \b
     itl-infer prune -d photos.itl
     """
-    from itl_infer.index import prune as prune_index
+    from itl_infer.index.upkeep import prune as prune_index
 
     path = require_index_path(index_path)
     pruned = prune_index(path, wait=wait)
@@ -114,8 +114,9 @@ def export_index(output: Path, index_path: Path | None, format_name: str | None)
     itl-infer export-index photos.npy -d photos.itl
     itl-infer export-index photos.parquet -d photos.itl
     """
-    from itl_infer.index import EXPORT_FORMATS, Index
-    from itl_infer.index import export_index as export
+    from itl_infer.index import Index
+    from itl_infer.index.export import EXPORT_FORMATS
+    from itl_infer.index.export import export_index as export
 
     name = format_name or output.suffix.removeprefix(".")
     if name not in EXPORT_FORMATS:

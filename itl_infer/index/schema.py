@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import enum
 import os
-import shutil
 import sqlite3
-import tempfile
 from collections.abc import Iterator
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
@@ -183,6 +181,9 @@ def reading(folder: Path) -> Iterator[sqlite3.Connection]:
     require_index(folder)
     with contextlib.ExitStack() as stack:
         if (folder / f"{DATABASE}-journal").exists() and not os.access(folder, os.W_OK):
+            import shutil  # rarely needed, and not at once there
+            import tempfile
+
             copy = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="itl-index-")))
             for name in (DATABASE, f"{DATABASE}-journal"):
                 shutil.copyfile(folder / name, copy / name)

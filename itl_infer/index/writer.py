@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import sqlite3
 import threading
 import zlib
@@ -214,6 +213,8 @@ class Writer:
         [(gone,)] = self.execute("SELECT count(*) FROM pictures WHERE state = 2")
         if 0 < gone >= self.state.rows * _GONE_SHARE:
             needed = self.state.vectors_bytes + self.state.paths_bytes + _SPARE_BYTES
+            import shutil  # some milliseconds, which only this should cost
+
             if shutil.disk_usage(self.folder).free > needed:
                 self.compact()
 
