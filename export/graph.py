@@ -91,6 +91,10 @@ def join_in_one_scale(model: onnx.ModelProto) -> onnx.ModelProto:
             ):  # they can round to any scale
                 for node in (there, back):
                     node.input[1:] = quantize.input[1:]
+    read = {name for node in graph.node for name in node.input}
+    constants = [tensor for tensor in graph.initializer if tensor.name in read]  # their own scales are not
+    del graph.initializer[:]
+    graph.initializer.extend(constants)
     return model
 
 

@@ -1,5 +1,5 @@
 """`python -m itl_infer` is `itl-infer`."""
 
-from itl_infer.cli import main
+from itl_infer.cli import run
 
-main(prog_name="itl-infer")
+run()

@@ -640,6 +640,17 @@ def test_names_that_are_not_text(pictures: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="pipes close otherwise there")
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a file for this")
+@pytest.mark.parametrize("args", [["query", "red"], ["--help"], ["--version"]])
+def test_output_that_cannot_be_written_is_said(index: Path, args: list[str]) -> None:
+    with Path("/dev/full").open("wb") as full:
+        environment = os.environ | {"ITL_INDEX": str(index)}
+        run = subprocess.run(command(*args), cwd=ROOT, stdout=full, stderr=subprocess.PIPE, env=environment)
+    assert run.returncode == 1
+    assert b"Error: output: No space left on device\n" in run.stderr
+    assert b"Traceback" not in run.stderr
+
+
 def test_a_closed_pipe_is_no_error(index: Path, tmp_path: Path) -> None:
     (tmp_path / "queries.txt").write_text("red wave\n" * 3000)
     for args in (["query", "red", "-d", index], ["batch", tmp_path / "queries.txt", "-d", index]):

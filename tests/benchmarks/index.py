@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import tempfile
-import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from itl_infer.bundle import Bundle, load_bundle
+from itl_infer.bundle import Bundle
 from itl_infer.index import Index, Picture
+from tests.benchmarks.ground import Ground
 from tests.benchmarks.ranking import unit_rows
-from tests.benchmarks.timing import samples, spread
+from tests.benchmarks.report import Table, spread
+from tests.benchmarks.timing import run, samples
 
 OPENED_ROWS = 1_000_000
 BATCH_ROWS = 100_000
@@ -33,27 +32,22 @@ def write_index(folder: Path, bundle: Bundle, rows: int) -> Path:
     return folder / "photos.itl"
 
 
-def batch(index: Path, queries: Path, answers: Path) -> float:
-    """Queries a second of the command, its start included."""
-    start = time.perf_counter()
-    with answers.open("wb") as output:
-        command = [sys.executable, "-m", "itl_infer", "batch", str(queries), "-d", str(index)]
-        subprocess.run(command, stdout=output, check=True)
-    return LINES / (time.perf_counter() - start)
-
-
-def main() -> None:
-    bundle = load_bundle()
-    with tempfile.TemporaryDirectory() as folder:
-        index = write_index(Path(folder, "million"), bundle, OPENED_ROWS)
-        [opening] = samples(lambda: Index.open(index, bundle, mode="r"))
-        print(f"opening an index of {OPENED_ROWS:,} rows: {spread(opening, 1)} ms")
-        index = write_index(Path(folder, "smaller"), bundle, BATCH_ROWS)
-        words = (bundle.path / "vocabulary.txt").read_text().split()
-        drawn = np.random.default_rng(0).choice(words, (LINES, 3))
-        queries = Path(folder, "queries.txt")
-        queries.write_text("".join(f"{' '.join(line)}\n" for line in drawn))
-        rates = np.array([batch(index, queries, Path(folder, "answers.jsonl")) for _ in range(RUNS)])
-        print(
-            f"itl-infer batch, {LINES:,} lines over {BATCH_ROWS:,} rows: {spread(rates, 0)} queries a second"
-        )
+def tables(ground: Ground) -> Iterator[Table]:
+    bundle = ground.starter
+    index = write_index(ground.folder / "million", bundle, OPENED_ROWS)
+    [opening] = samples(lambda: Index.open(index, bundle, mode="r"))
+    table = Table(f"Opening an index of {OPENED_ROWS:,} pictures", ("ms",))
+    table.add(spread(opening, 1))
+    yield table
+    index = write_index(ground.folder / "smaller", bundle, BATCH_ROWS)
+    drawn = np.random.default_rng(0).choice(bundle.words, (LINES, 3))
+    queries = ground.folder / "queries.txt"
+    queries.write_text("".join(f"{' '.join(line)}\n" for line in drawn), encoding="utf-8")
+    done = [run("-m", "itl_infer", "batch", str(queries), "-d", str(index)) for _ in range(RUNS)]
+    table = Table(
+        f"`itl-infer batch`, {LINES:,} lines over {BATCH_ROWS:,} pictures", ("queries/s", "peak, MB")
+    )
+    table.add(
+        spread([LINES / found.seconds for found in done], 0), float(max(found.peak_mb for found in done))
+    )
+    yield table

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import faiss
 import numpy as np
 
 from itl_infer.ranking import rank
-from tests.benchmarks.timing import samples, spread
+from tests.benchmarks.ground import Ground
+from tests.benchmarks.report import Table, spread
+from tests.benchmarks.timing import samples
 
 DIM = 128
 ROWS = (10_000, 100_000, 1_000_000)
@@ -19,13 +23,13 @@ def unit_rows(n: int, seed: int) -> np.ndarray:
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
-def main() -> None:
-    print("One query; the last column is FAISS' scan of half-precision rows, which is not exact:\n")
-    print(
-        "| rows | k | `X @ q` | rank | FAISS | rank / `X @ q` | FAISS / rank | FAISS fp16 |\n|" + "---:|" * 8
+def tables(_: Ground) -> Iterator[Table]:
+    single = Table(
+        "One query, ms; the last column is FAISS' scan of half-precision rows, which is not exact",
+        ("rows", "k", "`X @ q`", "rank", "FAISS", "rank / `X @ q`", "FAISS / rank", "FAISS fp16"),
     )
+    batches = Table(f"{BATCH} queries at once, ms", ("rows", "k", "rank", "FAISS", "FAISS / rank"))
     queries = unit_rows(BATCH, seed=1)
-    batches = []
     for n in ROWS:
         embeddings = unit_rows(n, seed=0)
         flat = faiss.IndexFlatIP(DIM)
@@ -40,17 +44,12 @@ def main() -> None:
                 lambda index=flat, q=queries[:1], k=k: index.search(q, k),
                 lambda index=half, q=queries[:1], k=k: index.search(q, k),
             )
-            print(
-                f"| {n:,} | {k} | {spread(product)} | {spread(ours)} | {spread(theirs)}"
-                f" | {spread(ours / product)} | {spread(theirs / ours, 1)} | {spread(halved)} |",
-                flush=True,
-            )
+            times = map(spread, (product, ours, theirs, ours / product))
+            single.add(f"{n:,}", str(k), *times, spread(theirs / ours, 1), spread(halved))
             ours, theirs = samples(
                 lambda x=embeddings, k=k: rank(queries, x, k),
                 lambda index=flat, k=k: index.search(queries, k),
             )
-            batches.append(
-                f"| {n:,} | {k} | {spread(ours, 0)} | {spread(theirs, 0)} | {spread(theirs / ours, 1)} |"
-            )
-    print(f"\n{BATCH} queries at once:\n\n| rows | k | rank | FAISS | FAISS / rank |\n|" + "---:|" * 5)
-    print("\n".join(batches))
+            batches.add(f"{n:,}", str(k), spread(ours, 0), spread(theirs, 0), spread(theirs / ours, 1))
+    yield single
+    yield batches

@@ -1,9 +1,13 @@
-"""Times that can be compared: taken in turns, each with the machine to itself, as medians and quartiles."""
+"""Times that can be compared: taken in turns, each with the machine to itself."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -33,7 +37,44 @@ def samples(*works: Callable[[], object], rounds: int = ROUNDS) -> np.ndarray:
     return np.array([[sample(work) for work in works] for _ in range(rounds)]).T
 
 
-def spread(values: np.ndarray, digits: int = 2) -> str:
-    """Median, and quartiles in brackets."""
-    low, median, high = np.quantile(values, [0.25, 0.5, 0.75])
-    return f"{median:.{digits}f} ({low:.{digits}f}-{high:.{digits}f})"
+class Run(NamedTuple):
+    """One run of a command."""
+
+    seconds: float
+    cpu_seconds: float
+    peak_mb: float  # of its resident memory
+    output: str
+
+
+# A process starts with the peak memory of the one that started it: this one is small, and times without itself.
+_LAUNCHER = """
+import os, subprocess, sys, time
+start = time.perf_counter()
+process = subprocess.Popen(sys.argv[1:], stderr=subprocess.DEVNULL)
+_, status, usage = os.wait4(process.pid, 0)
+figures = time.perf_counter() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss
+print(*figures, file=sys.stderr)
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+
+
+def run(*command: str) -> Run:
+    """Run `python COMMAND` as its users do, with compiled modules; CalledProcessError where it fails."""
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", _LAUNCHER, sys.executable, *command],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=True,
+    )
+    seconds, cpu_seconds, peak_kb = map(float, done.stderr.split())
+    return Run(seconds, cpu_seconds, peak_kb / 1024, done.stdout)
+
+
+def runs(*commands: Sequence[str], rounds: int = ROUNDS) -> list[list[Run]]:
+    """For each command its runs, taken in turns after one that is not counted."""
+    for command in commands:
+        run(*command)
+    turns = [[run(*command) for command in commands] for _ in range(rounds)]
+    return [list(column) for column in zip(*turns, strict=True)]

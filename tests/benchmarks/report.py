@@ -1,0 +1,70 @@
+"""Figures with their spread, as tables to read and as JSON."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A median between its quartiles, of several measurements."""
+
+    low: float
+    median: float
+    high: float
+    digits: int = 2
+
+    def __str__(self) -> str:
+        low, median, high = (f"{value:,.{self.digits}f}" for value in (self.low, self.median, self.high))
+        return f"{median} ({low}-{high})"
+
+
+def spread(values: Any, digits: int = 2) -> Spread:
+    """The quartiles of an array."""
+    low, median, high = np.quantile(values, [0.25, 0.5, 0.75])
+    return Spread(float(low), float(median), float(high), digits)
+
+
+Cell = Spread | float | str
+
+
+@dataclass
+class Table:
+    """Rows under a title; floats are shown with three digits that count."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: list[tuple[Cell, ...]] = field(default_factory=list)
+
+    def add(self, *cells: Cell) -> None:
+        assert len(cells) == len(self.columns), cells
+        self.rows.append(cells)
+
+    def markdown(self) -> str:
+        numbers = [all(not isinstance(row[i], str) for row in self.rows) for i in range(len(self.columns))]
+        rule = "".join("---:|" if number else "---|" for number in numbers)
+        lines = [self.columns, *(tuple(map(_shown, row)) for row in self.rows)]
+        head, *body = [f"| {' | '.join(line)} |" for line in lines]
+        return "\n".join([f"{self.title}:\n", head, f"|{rule}", *body])
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "title": self.title,
+            "columns": self.columns,
+            "rows": [list(map(_plain, row)) for row in self.rows],
+        }
+
+
+def _shown(cell: Cell) -> str:
+    if not isinstance(cell, float):
+        return str(cell)
+    return f"{cell:,.0f}" if abs(cell) >= 100 else f"{cell:.3g}"
+
+
+def _plain(cell: Cell) -> Any:
+    if isinstance(cell, Spread):
+        return {"median": cell.median, "quartiles": [cell.low, cell.high]}
+    return cell

@@ -1,0 +1,32 @@
+"""Captions in, embeddings out: how many a second, and how soon one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from tests.benchmarks.ground import Ground
+from tests.benchmarks.report import Table, spread
+from tests.benchmarks.timing import samples
+
+CAPTIONS = 20_000
+
+
+def tables(ground: Ground) -> Iterator[Table]:
+    bundle = ground.starter
+    drawn = np.random.default_rng(0).choice(bundle.words, (CAPTIONS, 4))
+    captions = ["a {} and two {} in front of the {}, near a {}".format(*words) for words in drawn]
+    ids = [bundle.parse_query(caption).ids for caption in captions]
+    parsing, graph, both, single = samples(
+        lambda: [bundle.parse_query(caption) for caption in captions],
+        lambda: bundle.embed_ids(ids),
+        lambda: bundle.embed_texts(captions),
+        lambda: bundle.embed_texts(["a surfer in a wave"]),
+        rounds=5,
+    )
+    table = Table(f"Text, {CAPTIONS:,} captions of 12 words", ("what", "captions/s"))
+    for name, times in (("words to ids", parsing), ("ids to embeddings", graph), ("both", both)):
+        table.add(name, spread(1000 * CAPTIONS / times, 0))
+    table.add("one at a time", spread(1000 / single, 0))
+    yield table
