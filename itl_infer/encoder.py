@@ -9,10 +9,12 @@ import numpy.typing as npt
 
 from itl_infer.cpus import usable_cpus
 from itl_infer.errors import BundleError
+from itl_infer.saturation import sums_of_products_overflow
 
 # How a graph names a file that holds its weights: key "location", as protobuf writes it. onnxruntime would
 # read that file unchecked, and from the current folder.
 _EXTERNAL_DATA = b"\x0a\x08location"
+_INT8 = b"DequantizeLinear"  # the kind of node that is in every int8 graph
 
 
 class _Encoder:
@@ -98,9 +100,8 @@ def _open_session(graph: bytes, where: str, threads: int | None) -> Any:
     # Threads that wait for work sleep: they would take the CPU from those that read pictures, or from whatever else
     # the program that uses this does.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # On x64 without VNNI, sums of unsigned times signed bytes overflow 16 bits; onnxruntime then takes slower
-    # instructions, but only if asked to. It changes nothing elsewhere.
-    options.add_session_config_entry("session.x64quantprecision", "1")
+    if _INT8 in graph and sums_of_products_overflow():
+        options.add_session_config_entry("session.x64quantprecision", "1")  # slower instructions, but right
     try:
         return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's errors have no common base of their own

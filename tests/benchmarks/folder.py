@@ -17,7 +17,7 @@ from tests.benchmarks.report import Table, spread
 from tests.benchmarks.timing import run
 
 SIDE = 256
-PHOTOS, LARGE, LARGE_SCENES = 1024, 96, 16
+PHOTOS, LARGE, LARGE_SCENES = 1024, 256, 16
 _ROUNDS = 3
 _HUGE = (10_000, 10_000)
 

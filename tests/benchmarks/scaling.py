@@ -11,9 +11,8 @@ from tests.benchmarks.ground import (
     CORES,
     Ground,
     bytes_per_second,
-    float_products_per_second,
-    int8_products_per_second,
     open_graph,
+    products_per_second,
 )
 from tests.benchmarks.index import write_index
 from tests.benchmarks.ranking import DIM, unit_rows
@@ -28,8 +27,8 @@ _ROUNDS = 5
 
 def tables(ground: Ground) -> Iterator[Table]:
     graphs = ground.graphs(SIDE)
-    bounds = {"float32": float_products_per_second(), "int8": int8_products_per_second()}
     paths = {"float32": graphs.float32, "int8": graphs.int8}
+    bounds = {"float32": products_per_second("float32"), "int8": products_per_second("int8")}
     for title, settings in (
         ("threads", [(threads, 16) for threads in range(1, CORES + 1)]),
         ("batch", [(CORES, batch) for batch in BATCHES]),
