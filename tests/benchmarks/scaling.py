@@ -90,14 +90,20 @@ def plot(drawn: list[Table], path: Path) -> None:
             )
             possible = [_median(row[column + 1]) for row in table.rows]
             axis.plot(x, possible, "--", c=colour, lw=1, label=table.columns[column + 1])
-        axis.set(xlabel=table.columns[0], ylabel="images/s", ylim=(0, None), xticks=x, title=f"{SIDE} px")
+        axis.set(
+            xlabel=table.columns[0],
+            ylabel="images/s",
+            ylim=(0, None),
+            xticks=x,
+            title=f"image graph, {SIDE} px",
+        )
     axes[0].legend(frameon=False, fontsize=8)
     [*_, table] = drawn[:3]
     x = [int(str(row[0]).replace(",", "")) for row in table.rows]
     for column, style in ((1, "o-"), (2, "--"), (3, "s-")):
         axes[2].plot(x, [_median(row[column]) for row in table.rows], style, label=table.columns[column])
     axes[2].set(xscale="log", yscale="log", xlabel="pictures", ylabel="ms", title="a query")
-    axes[2].legend(frameon=False, fontsize=8)
+    axes[2].legend(frameon=False, fontsize=8, loc="center left")
     figure.savefig(path, metadata={"Date": None})
 
 
