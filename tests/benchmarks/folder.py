@@ -37,7 +37,7 @@ def tables(ground: Ground) -> Iterator[Table]:
             "t_model, ms",
             "t_pixels, ms",
             "possible, images/s",
-            "images/s",
+            "images/s, as printed",
             "share",
             "CPU, ms",
             "peak, MB",
