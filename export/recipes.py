@@ -58,7 +58,7 @@ class TrunkRecipe:
     epochs: int = 7
     batch_size: int = 128
     # Pixels in each epoch, the last one for all that follow; none: always those of the bundle. Few pixels are fast,
-    # but below 128 the last map of InceptionV3 is a single cell, and what is small in the picture is not learnt.
+    # but below 107 the last map of InceptionV3 is a single cell, and what is small in the picture is not learnt.
     sides: tuple[int, ...] = ()
     learning_rate: float = 1e-3
     weight_decay: float = 0.02

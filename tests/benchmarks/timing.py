@@ -6,7 +6,9 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -58,14 +60,23 @@ sys.exit(os.waitstatus_to_exitcode(status))
 """
 
 
-def run(*command: str) -> Run:
-    """Run `python COMMAND` as its users do, with compiled modules; CalledProcessError where it fails."""
+def run(
+    *command: str,
+    program: str = sys.executable,
+    cwd: Path | None = None,
+    env: Mapping[str, str] = MappingProxyType({}),
+) -> Run:
+    """Run `program COMMAND` as its users do, with compiled modules; CalledProcessError where it fails.
+
+    `env` is added to the environment.
+    """
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     done = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", _LAUNCHER, sys.executable, *command],
+        [sys.executable, "-I", "-S", "-c", _LAUNCHER, program, *command],
         capture_output=True,
         text=True,
-        env=environment,
+        env=environment | dict(env),
+        cwd=cwd,
         check=True,
     )
     seconds, cpu_seconds, peak_kb = map(float, done.stderr.split())
