@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmarks.report import Table, spread
+from tests.benchmarks.report import Table, spread, table_of_aims
 
 RUN = Path(__file__).parent / "benchmarks" / "run.py"
 
@@ -26,6 +26,16 @@ def test_a_table_to_read_and_as_json() -> None:
         "| another | 2,000 (1,500-2,500) | 1,234 |",
     ]
     assert table.to_json()["rows"][0] == ["one", {"median": 3.0, "quartiles": [2.0, 4.0]}, 0.12345]
+
+
+def test_aims_are_held_against_medians() -> None:
+    table = Table("Speeds", ("what",))
+    table.at_least("times as fast", 2.5, spread([1.0, 2.4, 9.0]))
+    table.at_most("MB", 1000, 1000.0)
+    assert table_of_aims(table.aims).markdown().splitlines()[-2:] == [
+        "| times as fast | >= 2.5 | 2.4 | no |",
+        "| MB | <= 1,000 | 1,000 | yes |",
+    ]
 
 
 @pytest.mark.parametrize(

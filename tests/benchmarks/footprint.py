@@ -26,7 +26,9 @@ def tables(_: Ground) -> Iterator[Table]:
     table.add("the same, installed", unpacked)
     for name, size in sorted(dependencies.items(), key=lambda item: -item[1]):
         table.add(f"- {name}", size)
-    table.add("runtime, all of it", unpacked + sum(dependencies.values()))
+    runtime = unpacked + sum(dependencies.values())
+    table.add("runtime, all of it", runtime)
+    table.at_most("installed, MB", 250, runtime)
     torch = _needed("torch") | _needed("torchvision")
     table.add("torch and torchvision (CPU), with what they need", sum(map(_size, torch)))
     yield table

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,6 +32,20 @@ def spread(values: Any, digits: int = 2) -> Spread:
 Cell = Spread | float | str
 
 
+@dataclass(frozen=True)
+class Aim:
+    """What a figure should be, and what it was."""
+
+    what: str
+    bound: float
+    found: float
+    at_least: bool  # or at most
+
+    @property
+    def is_met(self) -> bool:
+        return self.found >= self.bound if self.at_least else self.found <= self.bound
+
+
 @dataclass
 class Table:
     """Rows under a title; floats are shown with three digits that count."""
@@ -38,10 +53,18 @@ class Table:
     title: str
     columns: tuple[str, ...]
     rows: list[tuple[Cell, ...]] = field(default_factory=list)
+    aims: list[Aim] = field(default_factory=list)
 
     def add(self, *cells: Cell) -> None:
         assert len(cells) == len(self.columns), cells
         self.rows.append(cells)
+
+    def at_least(self, what: str, bound: float, found: Spread | float) -> None:
+        """Note an aim, held against the median."""
+        self.aims.append(Aim(what, float(bound), _middle(found), at_least=True))
+
+    def at_most(self, what: str, bound: float, found: Spread | float) -> None:
+        self.aims.append(Aim(what, float(bound), _middle(found), at_least=False))
 
     def markdown(self) -> str:
         numbers = [all(not isinstance(row[i], str) for row in self.rows) for i in range(len(self.columns))]
@@ -56,6 +79,19 @@ class Table:
             "columns": self.columns,
             "rows": [list(map(_plain, row)) for row in self.rows],
         }
+
+
+def table_of_aims(aims: Iterable[Aim]) -> Table:
+    """What was aimed at, and what was reached."""
+    table = Table("Aims", ("what", "wanted", "measured", "met"))
+    for aim in aims:
+        bound = f"{'>=' if aim.at_least else '<='} {_shown(aim.bound)}"
+        table.add(aim.what, bound, _shown(aim.found), "yes" if aim.is_met else "no")
+    return table
+
+
+def _middle(found: Spread | float) -> float:
+    return found.median if isinstance(found, Spread) else float(found)
 
 
 def _shown(cell: Cell) -> str:

@@ -12,10 +12,14 @@ import platform
 import sys
 import tempfile
 import time
+from dataclasses import asdict
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tests.benchmarks.report import Aim
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))  # where this is run as a file
@@ -47,6 +51,7 @@ def main() -> None:
     if unknown := set(options.parts) - {*PARTS, *MORE_PARTS}:
         parser.error(f"unknown part {min(unknown)}")
     from tests.benchmarks.ground import Ground, find_photos
+    from tests.benchmarks.report import table_of_aims
 
     shared = ROOT.parent / "shared" / "photos"
     folder = options.photos or (shared if shared.is_dir() else ROOT / "artifacts" / "starter" / "gallery")
@@ -55,6 +60,7 @@ def main() -> None:
     result: dict[str, Any] = {"machine": _machine(), "photographs": len(photos), "parts": {}}
     print("; ".join(f"{key} {value}" for key, value in result["machine"].items()) + "\n")
     start = time.perf_counter()
+    aims: list[Aim] = []
     for name in options.parts or PARTS:
         part = import_module(f"tests.benchmarks.{name}")
         tables = []
@@ -62,9 +68,13 @@ def main() -> None:
             for table in part.tables(Ground(Path(work), photos)):
                 print(table.markdown() + "\n", flush=True)
                 tables.append(table)
+                aims += table.aims
         result["parts"][name] = [table.to_json() for table in tables]
         if name == "scaling" and options.plot:
             part.plot(tables, options.plot)
+    if aims:
+        print(table_of_aims(aims).markdown() + "\n")
+    result["aims"] = [asdict(aim) | {"is_met": aim.is_met} for aim in aims]
     result["minutes"] = round((time.perf_counter() - start) / 60, 1)
     print(f"{result['minutes']} minutes")
     if options.json:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from tests.benchmarks.ground import Ground
 from tests.benchmarks.index import write_index
 from tests.benchmarks.report import Table, spread
@@ -24,13 +26,22 @@ def tables(ground: Ground) -> Iterator[Table]:
     }
     measured = dict(zip(commands, runs(*commands.values(), rounds=15), strict=True))
     seconds = {name: [run.seconds for run in found] for name, found in measured.items()}
+    ratios = {
+        name: spread(np.array(taken) / seconds["import numpy, onnxruntime"])
+        for name, taken in seconds.items()
+    }
     table = Table("Whole processes", ("command", "ms", "times the imports", "peak, MB"))
     for name, found in measured.items():
-        pairs = zip(seconds[name], seconds["import numpy, onnxruntime"], strict=True)
         table.add(
             name,
             spread([1000 * taken for taken in seconds[name]], 0),
-            spread([taken / imports for taken, imports in pairs]),
+            ratios[name],
             float(max(run.peak_mb for run in found)),
         )
+    *_, (query, found) = measured.items()
+    table.at_most(f"{query} / import numpy, onnxruntime", 1.6, ratios[query])
+    table.at_most(f"{query}, peak MB", 150, max(run.peak_mb for run in found))
+    for name in ("itl-infer --version", "itl-infer --help"):
+        more = 1000 * (np.array(seconds[name]) - seconds["python -c pass"])
+        table.at_most(f"{name}, ms more than python -c pass", 120, spread(more))
     yield table

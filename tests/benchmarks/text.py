@@ -33,4 +33,6 @@ def tables(ground: Ground) -> Iterator[Table]:
     for name, times in (("words to ids", parsing), ("ids to embeddings", graph), ("both", both)):
         table.add(name, spread(1000 * CAPTIONS / times, 0))
     table.add("one at a time", spread(1000 / single, 0))
+    table.at_least("captions a second", 20_000, spread(1000 * CAPTIONS / both))
+    table.at_most("one caption, ms", 1, spread(single))
     yield table
