@@ -1,4 +1,4 @@
-"""Takes the trunk out of a bundle, so that training can go on where the bundle's maker stopped.
+"""Takes the networks of pictures out of a bundle, so that its maker's work can go on.
 
 The graph's batch norms were folded into its convolutions. Each convolution gets one back, with the statistics of the
 bundle's golden pictures, and scale and shift such that the trunk computes what the graph does.
@@ -15,7 +15,7 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 
 from export.errors import ExportError
-from export.model import ScalePixels, inception_trunk
+from export.model import ImageEncoder, ScalePixels, image_branch, inception_trunk
 from itl_infer.manifest import GOLDEN, IMAGE_GRAPH, read_manifest
 
 _PREFIX = "trunk."
@@ -49,6 +49,23 @@ def trunk_of_bundle(folder: Path) -> nn.Module:
         images = ScalePixels(rules.pixel_scaling)(torch.from_numpy(golden["pixel_values"]))
     _insert_norms(trunk, biases, images)
     return trunk
+
+
+def image_encoder_of_bundle(folder: Path) -> ImageEncoder:
+    """Trunk and image branch of the bundle `folder`, as `trunk_of_bundle` takes them; the same errors."""
+    trunk = trunk_of_bundle(folder)
+    path = folder / IMAGE_GRAPH
+    stored = constants(onnx.load(str(path)).graph)
+    branch = image_branch()
+    for name, parameter in branch.named_parameters():
+        found = stored.get(f"branch.{name}")
+        if found is None or found.shape != parameter.shape:
+            raise ExportError(
+                f"{path} has no branch.{name} of {tuple(parameter.shape)}: it was not exported here"
+            )
+        with torch.no_grad():
+            parameter.copy_(found)
+    return ImageEncoder(trunk, branch, read_manifest(folder).image_rules.pixel_scaling).eval()
 
 
 def constants(graph: onnx.GraphProto) -> dict[str, Tensor]:

@@ -24,6 +24,7 @@ from export.report import Reporter
 from export.to_onnx import export_image_encoder, export_text_encoder
 from itl_infer.bundle import Bundle, load_bundle, verify_bundle
 from itl_infer.captions import CaptionDataset
+from itl_infer.evaluation import Evaluation
 from itl_infer.image import ImageRules, load_pixels
 from itl_infer.index import Index
 from itl_infer.ingest import embed_directory
@@ -88,11 +89,11 @@ def make_bundle(
     test, train = dataset.split("test"), dataset.split("train")
     if len(test) < GOLDEN_PICTURES or not len(train):
         raise ExportError(f"{dataset.name} has {len(test)} test pictures: expected {GOLDEN_PICTURES} or more")
-    building = _new_folder(out)
+    building = new_folder(out)
     image_graph, float_graph = building / IMAGE_GRAPH, building / "float32.onnx"
 
     reporter.say("Exporting the graphs and comparing them with torch")
-    pixels = _pixels(test, trained.image_rules, GOLDEN_PICTURES)
+    pixels = pixels_across(test, trained.image_rules, GOLDEN_PICTURES)
     written = _write_float32(building, trained, pixels, test.captions[:GOLDEN_CAPTIONS])
     manifest = {"name": name, "domain": domain, **written, "training": training}
     write_manifest(building, manifest)
@@ -102,9 +103,9 @@ def make_bundle(
     if precision == "int8":
         reporter.say("Quantising the image graph to int8")
         image_graph.replace(float_graph)
-        calibration = _pixels(train, trained.image_rules, CALIBRATION_PICTURES)
+        calibration = pixels_across(train, trained.image_rules, CALIBRATION_PICTURES)
         quantize_image_encoder(float_graph, image_graph, calibration)
-        held_out = _pixels(test, trained.image_rules, CALIBRATION_PICTURES)
+        held_out = pixels_across(test, trained.image_rules, CALIBRATION_PICTURES)
         drift = measure_drift(embed_with(float_graph, held_out), embed_with(image_graph, held_out))
         golden_drift = measure_drift(embed_with(float_graph, pixels), embed_with(image_graph, pixels))
         float_graph.unlink()
@@ -120,14 +121,7 @@ def make_bundle(
             **asdict(drift),
             "recall": {"float32": exact.recalls, "int8": measured.recalls},
         }
-    manifest["recall"] = {
-        "data": dataset.name,
-        "split": "test",
-        "split_sha256": test.split_sha256,
-        "pictures": len(test),
-        "captions": len(test.captions),
-        **measured.figures,
-    }
+    manifest["recall"] = describe_recall(dataset, measured)
     if found:
         manifest["measured"] = found
     if card:
@@ -136,9 +130,22 @@ def make_bundle(
         copy_gallery(test, gallery, building / GALLERY)
     write_manifest(building, manifest)
     if gallery:
-        _index_gallery(load_bundle(building))
-    _take_place(building, out)
+        index_gallery(load_bundle(building))
+    take_place(building, out)
     return measured.figures
+
+
+def describe_recall(dataset: CaptionDataset, measured: Evaluation) -> dict[str, Any]:
+    """What a manifest says of the figures measured on the test split of `dataset`."""
+    test = dataset.split("test")
+    return {
+        "data": dataset.name,
+        "split": "test",
+        "split_sha256": test.split_sha256,
+        "pictures": len(test),
+        "captions": len(test.captions),
+        **measured.figures,
+    }
 
 
 def make_bundle_without_data(
@@ -148,7 +155,7 @@ def make_bundle_without_data(
 
     What the graphs are compared with torch on is made up: patches of colour, and the commonest stems in fours.
     """
-    building = _new_folder(out)
+    building = new_folder(out)
     reporter.say("Exporting the graphs and comparing them with torch")
     patches = np.random.default_rng(0).integers(0, 256, (GOLDEN_PICTURES, 16, 16, 3), dtype=np.uint8)
     rows = np.arange(trained.image_rules.side) * 16 // trained.image_rules.side
@@ -156,10 +163,11 @@ def make_bundle_without_data(
     captions = [" ".join(stems[(4 * i + j) % len(stems)] for j in range(4)) for i in range(GOLDEN_CAPTIONS)]
     written = _write_float32(building, trained, patches[:, rows][:, :, rows], captions)
     write_manifest(building, {"name": name, "domain": domain, **written, "training": training})
-    _take_place(building, out)
+    take_place(building, out)
 
 
-def _new_folder(out: Path) -> Path:
+def new_folder(out: Path) -> Path:
+    """An empty folder beside `out`, to build in."""
     building = out.with_name(out.name + ".building")
     shutil.rmtree(building, ignore_errors=True)
     building.mkdir(parents=True)
@@ -200,7 +208,7 @@ def _write_float32(
     }
 
 
-def _pixels(dataset: CaptionDataset, rules: ImageRules, count: int) -> np.ndarray[Any, Any]:
+def pixels_across(dataset: CaptionDataset, rules: ImageRules, count: int) -> np.ndarray[Any, Any]:
     """uint8 (count, side, side, 3) of pictures spread over the whole data set."""
     paths = dataset.paths
     chosen = np.linspace(0, len(paths) - 1, min(count, len(paths))).astype(int)
@@ -233,14 +241,16 @@ def _slug(image: str, captions: tuple[str, ...], extra: dict[str, Any]) -> str:
     return f"{words}-{Path(image).stem}"
 
 
-def _index_gallery(bundle: Bundle) -> None:
+def index_gallery(bundle: Bundle) -> None:
+    """Embed the bundle's own pictures, into the index that comes with it."""
     assert bundle.gallery_path is not None
     report = embed_directory([bundle.gallery_path], Index.open(bundle.path / "index", bundle))
     if report.failed:
         raise ExportError(f"a gallery picture cannot be embedded: {report.failed[0]}")
 
 
-def _take_place(building: Path, out: Path) -> None:
+def take_place(building: Path, out: Path) -> None:
+    """Verify a bundle, and put it where it belongs; ExportError, and `out` as it was, if it does not verify."""
     if problems := verify_bundle(building).problems:
         raise ExportError(f"the new bundle does not verify: {problems[0]}")
     retired = out.with_name(out.name + ".old")

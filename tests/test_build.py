@@ -38,6 +38,7 @@ from export.model import (
 from export.postcards import draw_postcards, find_font
 from export.quantize import embed_with, measure_drift, quantize_image_encoder
 from export.recipes import Recipe
+from export.refresh import refresh_bundle
 from export.report import Reporter
 from export.study import TRIED, format_study, short_query_map, study
 from export.to_onnx import check_parity, export_image_encoder, export_text_encoder, fold_batch_norms
@@ -48,6 +49,7 @@ from itl_infer.cli import main as itl_infer_main
 from itl_infer.errors import ImageError
 from itl_infer.image import ImageRules, load_pixels
 from itl_infer.index import Index
+from itl_infer.manifest import write_manifest
 
 SIDE = 80
 SETTINGS = BuildSettings(
@@ -613,7 +615,51 @@ def test_a_failed_build_leaves_the_old_bundle(
     assert verify_bundle(built[0]).ok
 
 
-@pytest.mark.parametrize("command", [[], ["postcards"], ["starter"], ["evaluate"]])
+def test_refresh_writes_the_graph_anew_from_the_same_weights(
+    built: tuple[Path, dict[str, dict[str, float]]], dataset: CaptionDataset, tmp_path: Path
+) -> None:
+    bundle = tmp_path / "bundle"
+    shutil.copytree(built[0], bundle)
+    graph = onnx.load(str(bundle / "image_encoder.onnx"))
+    graph.producer_name = "an older exporter"
+    onnx.save(graph, str(bundle / "image_encoder.onnx"))
+    write_manifest(bundle, json.loads((bundle / "bundle.json").read_text(encoding="utf-8")))
+    fingerprint = load_bundle(bundle).fingerprint
+    captions = str(dataset.folder / "captions.jsonl")
+    result = CliRunner().invoke(main, ["refresh", str(bundle), "--captions", captions])
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith(f"{bundle}: cosines to the embeddings of before 0.99")
+    assert verify_bundle(bundle).ok
+    assert load_bundle(bundle).fingerprint != fingerprint
+    pixels = np.stack([load_pixels(path, SETTINGS.image_rules) for path in dataset.paths[:8]])
+    cosines = (load_bundle(bundle).embed_pixels(pixels) * load_bundle(built[0]).embed_pixels(pixels)).sum(
+        axis=1
+    )
+    assert cosines.min() > 0.99
+    assert load_bundle(bundle).manifest["quantization"]["refreshed"]["pictures"] == 10
+    assert len(Index.open(bundle / "index", load_bundle(bundle), mode="r")) == 5
+
+
+def test_refresh_leaves_a_bundle_alone_whose_embeddings_would_move_too_far(
+    built: tuple[Path, dict[str, dict[str, float]]], dataset: CaptionDataset, tmp_path: Path
+) -> None:
+    bundle = tmp_path / "bundle"
+    shutil.copytree(built[0], bundle)
+    manifest = json.loads((bundle / "bundle.json").read_text(encoding="utf-8"))
+    manifest["quantization"]["min_cosine"] = 1 + 1e-9
+    write_manifest(bundle, manifest)
+    fingerprint = load_bundle(bundle).fingerprint
+    with pytest.raises(ExportError, match="more than two int8 graphs differ: not replaced"):
+        refresh_bundle(bundle, dataset, Reporter())
+    assert load_bundle(bundle).fingerprint == fingerprint
+    assert verify_bundle(bundle).ok
+    assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
+    write_manifest(bundle, manifest | {"quantization": None})
+    with pytest.raises(ExportError, match="is float32"):
+        refresh_bundle(bundle, dataset, Reporter())
+
+
+@pytest.mark.parametrize("command", [[], ["postcards"], ["starter"], ["evaluate"], ["refresh"]])
 def test_every_command_has_help(command: list[str]) -> None:
     result = CliRunner().invoke(main, [*command, "--help"])
     assert result.exit_code == 0

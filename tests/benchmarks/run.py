@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))  # where this is run as a file
 
 PARTS = ("graph", "folder", "peer", "text", "start", "footprint", "scaling")  # ten minutes
-MORE_PARTS = ("ranking", "index")  # ten more
+MORE_PARTS = ("ranking", "index", "at_scale")  # ten more
 _PACKAGES = ("itl-infer", "numpy", "onnxruntime", "pillow", "torch", "openvino", "faiss-cpu")
 _VECTOR_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm")
 
