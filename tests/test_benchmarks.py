@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.benchmarks.report import Table, spread, table_of_aims
@@ -36,6 +37,21 @@ def test_aims_are_held_against_medians() -> None:
         "| times as fast | >= 2.5 | 2.4 | no |",
         "| MB | <= 1,000 | 1,000 | yes |",
     ]
+
+
+def test_a_query_waits_for_the_slowest_of_its_shards() -> None:
+    pytest.importorskip("torch", reason="the benchmark needs the extra: pip install -e .[bench]")
+    from tests.benchmarks.at_scale import simulate
+
+    service = np.array([0.001] * 99 + [0.1])  # seconds: one answer in a hundred is slow
+    one, many = (np.mean(simulate(service, shards, queries=5000) > 0.1) for shards in (1, 100))
+    assert one == pytest.approx(0.01, abs=0.01)  # a little more: the query behind a slow one waits
+    assert many == pytest.approx(1 - 0.99**100, abs=0.1)
+    alone = simulate(np.array([0.2]), 1)
+    assert alone.min() == pytest.approx(0.2 + 0.0015)  # the network, and merging
+    # Three queries a second keep it busy for 0.6 of the time: by Pollaczek and Khinchine the mean wait is this.
+    assert alone.mean() - alone.min() == pytest.approx(0.6 * 0.2 / (2 * (1 - 0.6)), rel=0.1)
+    assert simulate(np.array([0.2]), 1, copies=2).mean() < alone.mean() - 0.1
 
 
 @pytest.mark.parametrize(
