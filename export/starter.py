@@ -43,7 +43,7 @@ SETTINGS = BuildSettings(
     gallery=Gallery(pictures=200, featuring=("surfer", "surfers")),  # the README's query
 )
 # Few pixels first, at a fraction of the cost: the first epochs teach what needs no fine detail.
-TRUNK_RECIPE = TrunkRecipe(epochs=2, batch_size=64, learning_rate=8e-4, sides=(96, 107))
+TRUNK_RECIPE = TrunkRecipe(epochs=4, batch_size=64, learning_rate=8e-4, sides=(96, 96, 128, 128))
 
 
 def postcards(
