@@ -1,6 +1,6 @@
 """What ten million pictures and more take, from what is measured here, and how shards slow the slowest answer.
 
-The second table is arithmetic. The third is a simulation: every shard is a machine of this kind with its share of the
+The tables between are arithmetic. The last is a simulation: every shard is a machine of this kind with its share of the
 rows, which answers one query after another; a query waits for the slowest of its shards. Queries come at random
 (Poisson); service times are those measured here, scaled to the rows of a shard.
 """
@@ -29,6 +29,7 @@ _ROUNDS, _LATENCIES, _BLOCK = 3, 400, 256
 DOLLARS_PER_CPU_HOUR = 0.04  # of a cloud's machine on demand; a third of that where it may be taken away
 DOLLARS_PER_GB_MONTH = 0.023  # of an object store
 PATH_BYTES = 100
+EMBEDDING_CORES, NETWORK_GBIT = 100, 10
 MACHINE_GB = 64  # memory of one machine, of which four fifths hold rows
 NETWORK_MS = 0.5  # there and back, within one data centre
 
@@ -36,7 +37,7 @@ SIMULATED = 10**8  # pictures
 SHARDS = (4, 8, 16, 32, 64, 128, 256)
 QUERIES_PER_SECOND = 3.0
 QUERIES = 20_000
-_FEW_MS = 1.0  # of merging what the shards found
+MERGE_MS = 1.0  # for what the shards found
 
 
 def tables(ground: Ground) -> Iterator[Table]:
@@ -45,48 +46,58 @@ def tables(ground: Ground) -> Iterator[Table]:
     service = np.array([_seconds(rows, query[None]) for query in queries])
     block = np.median([_seconds(rows, queries[:_BLOCK]) for _ in range(_ROUNDS)])
     table = Table("Measured here", ("what", "figure"))
+    picture_bytes = float(np.mean([path.stat().st_size for path in ground.photos]))
+    table.add("a photograph, kB", picture_bytes / 1000)
     table.add(f"CPU time to embed a photograph, {SIDE} px, int8, ms", 1000 * cpu_seconds)
     table.add(f"a query over {ROWS:,} pictures, exact, on {CORES} cores, ms", spread(1000 * service))
     table.add("the same, the slowest of a hundred, ms", float(1000 * np.quantile(service, 0.99)))
     table.add(f"a query of {_BLOCK} at once, ms", float(1000 * block / _BLOCK))
     yield table
-    yield _sizes(cpu_seconds, float(np.median(service)), float(block) / _BLOCK)
+    yield from _sizes(picture_bytes, cpu_seconds, float(np.median(service)), float(block) / _BLOCK)
     yield _shards(service)
 
 
-def _sizes(cpu_seconds: float, alone: float, in_block: float) -> Table:
+def _sizes(picture_bytes: float, cpu_seconds: float, alone: float, in_block: float) -> Iterator[Table]:
     """Costs by number of pictures; `alone` and `in_block`: seconds of a query over ROWS rows."""
-    columns = (
-        "pictures",
-        "CPU-hours to embed",
-        "dollars",
-        "days on 100 cores",
-        "rows, GB: float32 / half / int8",
-        "paths, GB",
-        "dollars a month to store",
-        f"machines of {MACHINE_GB} GB: float32 / half / int8",
-        f"one query on one machine of {CORES} cores, s",
-        "CPU-seconds a query, 256 at once",
+    embedding = Table(
+        "To embed them",
+        (
+            *("pictures", "CPU-hours", "dollars", f"hours on {EMBEDDING_CORES} cores", "to read, TB"),
+            f"hours to read at {NETWORK_GBIT} Gbit/s",
+        ),
     )
-    table = Table("By number of pictures", columns)
+    storing = Table(
+        "To keep them",
+        (
+            *("pictures", "rows, GB: float32", "half", "int8", "paths, GB", "dollars a month"),
+            *(f"machines of {MACHINE_GB} GB: float32", "half", "int8"),
+        ),
+    )
+    searching = Table(
+        f"To search them, exactly, {CORES} cores a machine",
+        (
+            "pictures",
+            "one query on one machine, s",
+            "machines for 0.1 s",
+            f"CPU-seconds a query, {_BLOCK} at once",
+        ),
+    )
     for pictures in PICTURES:
-        hours = pictures * cpu_seconds / 3600
+        name, hours = f"{pictures:,}", pictures * cpu_seconds / 3600
+        read = pictures * picture_bytes
+        embedding.add(
+            *(name, hours, hours * DOLLARS_PER_CPU_HOUR, hours / EMBEDDING_CORES, read / 1e12),
+            read * 8 / (NETWORK_GBIT * 1e9) / 3600,
+        )
         sizes = [pictures * DIM * width / 1e9 for width in (4, 2, 1)]
         paths = pictures * PATH_BYTES / 1e9
-        cells: tuple[Cell, ...] = (
-            f"{pictures:,}",
-            hours,
-            hours * DOLLARS_PER_CPU_HOUR,
-            hours / 100 / 24,
-            " / ".join(f"{size:,.0f}" for size in sizes),
-            paths,
-            (sizes[0] + paths) * DOLLARS_PER_GB_MONTH,
-            " / ".join(f"{np.ceil(size / (0.8 * MACHINE_GB)):.0f}" for size in sizes),
-            pictures / ROWS * alone,
-            pictures / ROWS * in_block * CORES,
+        storing.add(
+            *(name, *sizes, paths, (sizes[0] + paths) * DOLLARS_PER_GB_MONTH),
+            *(float(np.ceil(size / (0.8 * MACHINE_GB))) for size in sizes),
         )
-        table.add(*cells)
-    return table
+        seconds = pictures / ROWS * alone
+        searching.add(name, seconds, float(np.ceil(seconds / 0.1)), pictures / ROWS * in_block * CORES)
+    yield from (embedding, storing, searching)
 
 
 def _shards(service: npt.NDArray[np.float64]) -> Table:
@@ -133,7 +144,7 @@ def simulate(
             free.sort()
             waited.append(done - arrival)
         latencies = np.maximum(latencies, waited)
-    return latencies + (NETWORK_MS + _FEW_MS) / 1000
+    return latencies + (NETWORK_MS + MERGE_MS) / 1000
 
 
 def _embedding_cpu_seconds(ground: Ground) -> float:
