@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from itl_infer.bundle import verify_bundle as verify_bundle
     from itl_infer.errors import BundleError as BundleError
     from itl_infer.errors import CaptionsError as CaptionsError
+    from itl_infer.errors import ClusterError as ClusterError
     from itl_infer.errors import FolderError as FolderError
     from itl_infer.errors import ImageError as ImageError
     from itl_infer.errors import IndexStoreError as IndexStoreError
@@ -38,7 +39,7 @@ __version__ = "0.1.0"
 _MODULES = {
     "bundle": ("Bundle", "load_bundle", "verify_bundle"),
     "errors": (
-        *("BundleError", "CaptionsError", "FolderError"),
+        *("BundleError", "CaptionsError", "ClusterError", "FolderError"),
         *("ImageError", "IndexStoreError", "ItlError", "PreviewError", "QueryError", "SheetError"),
     ),
     "evaluation": ("Evaluation", "evaluate_index"),

@@ -21,13 +21,15 @@ from itl_infer.cli.options import (
 from itl_infer.cli.output import as_json, failure, note, write
 
 if TYPE_CHECKING:
-    from itl_infer.ingest import Progress, Report
+    from itl_infer.bundle import Bundle
+    from itl_infer.distributed import Progress as ClusterProgress
+    from itl_infer.ingest import Progress
 
 _REDRAW_SECONDS = 0.1
 
 
 @click.command("embed-images")
-@click.argument("paths", metavar="[PATH]...", nargs=-1, type=click.Path(path_type=Path))
+@click.argument("paths", metavar="[PATH]...", nargs=-1, type=click.Path())
 @index_option
 @bundle_option
 @click.option("-j", "--workers", metavar="N", type=click.IntRange(min=1), help="Threads that read pictures.")
@@ -51,14 +53,27 @@ _REDRAW_SECONDS = 0.1
 @click.option("--prune", is_flag=True, help="Drop the pictures of a PATH that is gone for good.")
 @click.option("--rebuild", is_flag=True, help="Embed all that the index has again, with this bundle.")
 @wait_option
+@click.option(
+    "--ray",
+    "address",
+    metavar="[ADDRESS]",
+    is_flag=False,
+    flag_value="",
+    help="Embed on a Ray cluster: HOST:PORT, ray://HOST:PORT or auto; without an address, on one of this machine.",
+)
+@click.option(
+    "--out", metavar="FOLDER", help="With --ray, a path or URI: where Parquet shards of embeddings go."
+)
 @report_format_option
 def embed_images(
-    paths: tuple[Path, ...],
+    paths: tuple[str, ...],
     index_path: Path | None,
     bundle_path: Path | None,
     threads: int | None,
     format_name: str,
     rebuild: bool,
+    address: str | None,
+    out: str | None,
     **options: Any,
 ) -> None:
     """Bring an index in step with the pictures under each PATH.
@@ -68,11 +83,18 @@ def embed_images(
     interrupted and started again at any time. The index must be named, with -d or ITL_INDEX; it is made if
     it is not there. Without a PATH, all that it remembers is looked at again.
 
+    With --ray, PATH may also be a URI (s3://, gs://, hdfs://), a .txt file with a path or URI on each line, or
+    Parquet with a column bytes, uri or path. What is finished is not done again.
+
     \b
     itl-infer embed-images ~/Pictures -d photos.itl
     itl-infer embed-images ~/Pictures ~/scans -d photos.itl --exclude "*.tif" --format json
     itl-infer embed-images -d photos.itl --rebuild -m my-bundle
+    itl-infer embed-images s3://bucket/pictures --ray head:6379 --out s3://bucket/shards
     """
+    if address is not None or out is not None:
+        _embed_on_cluster(paths, address, out, open_bundle(bundle_path, threads), format_name, options)
+        return
     if index_path is None:
         raise click.UsageError("Name the index to make or to update: -d photos.itl, or set ITL_INDEX.")
     from PIL import Image
@@ -94,9 +116,30 @@ def embed_images(
     else:
         for failed in report.failed:
             note(f"{failed.path}: {failed.error}")
-        write(f"{_describe_report(report)}\n".encode())
+        write(f"{_describe_report(report.to_json())}\n".encode())
     if report.failed and len(index) == 0:
         raise failure(f"none of the {len(report.failed)} pictures could be embedded")
+
+
+def _embed_on_cluster(
+    paths: tuple[str, ...],
+    address: str | None,
+    out: str | None,
+    bundle: Bundle,
+    format_name: str,
+    options: dict[str, Any],
+) -> None:
+    from itl_infer.cli.cluster import embed_on_cluster
+
+    with _ProgressLine() as line:
+        progress = line.show if line.shown else None
+        report = embed_on_cluster(paths, address, out, bundle, options["max_megapixels"], progress)
+    if format_name == "json":
+        write(as_json(report.to_json(), indent=2))
+    else:
+        write(f"{_describe_report(report.to_json())}\n".encode())
+    if not report.embedded + report.kept:
+        raise failure(f"none of the {report.failed} pictures could be embedded")
 
 
 def _remembered(index_path: Path, prune: bool) -> list[str]:
@@ -127,7 +170,7 @@ class _ProgressLine:
     def __exit__(self, *_: object) -> None:
         self._draw("")
 
-    def show(self, progress: Progress) -> None:
+    def show(self, progress: Progress | ClusterProgress) -> None:
         if time.monotonic() < self._redraw_at:
             return
         self._redraw_at = time.monotonic() + _REDRAW_SECONDS
@@ -148,12 +191,16 @@ def _clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
-def _describe_report(report: Report) -> str:
+def _describe_report(report: dict[str, Any]) -> str:
     """The counts that always matter, and those of the others that are not 0."""
-    counts = {name: value for name, value in report.to_json().items() if type(value) is int}
+    counts = {
+        name: value if isinstance(value, int) else len(value)
+        for name, value in report.items()
+        if type(value) in (int, list)
+    }
     shown = [
         f"{name.replace('_', ' ')} {count}"
-        for name, count in {**counts, "failed": len(report.failed)}.items()
+        for name, count in counts.items()
         if count or name in ("embedded", "unchanged", "removed", "failed")
     ]
-    return f"{', '.join(shown)} ({report.seconds:.1f} s, {report.images_per_second:.1f} pictures/s)"
+    return f"{', '.join(shown)} ({report['seconds']:.1f} s, {report['images_per_second']:.1f} pictures/s)"
