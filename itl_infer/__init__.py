@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from itl_infer.search import Answer as Answer
     from itl_infer.search import Searcher as Searcher
     from itl_infer.sheet import write_sheet as write_sheet
+    from itl_infer.store import Store as Store
+    from itl_infer.store import open_store as open_store
 
 __version__ = "0.1.0"
 
@@ -49,6 +51,7 @@ _MODULES = {
     "ranking": ("rank",),
     "search": ("Answer", "Searcher"),
     "sheet": ("write_sheet",),
+    "store": ("Store", "open_store"),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from itl_infer.cli.opened import check_sheet, open_bundle, open_index, searcher_over, write_sheet
+from itl_infer.cli.opened import check_sheet, open_bundle, open_store, searcher_over, write_sheet
 from itl_infer.cli.options import (
     all_of,
     bundle_option,
     explain_option,
-    index_option,
     sheet_option,
     stop_options,
+    store_option,
     threads_option,
     top_option,
 )
@@ -38,7 +38,7 @@ BLOCK = 256  # queries answered at a time
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
-@all_of(top_option, *stop_options, explain_option, sheet_option, index_option, bundle_option, threads_option)
+@all_of(top_option, *stop_options, explain_option, sheet_option, store_option, bundle_option, threads_option)
 @click.option(
     "--ray",
     "address",
@@ -54,7 +54,7 @@ def batch(
     file: Path,
     top: int | None,
     sheet_path: Path | None,
-    index_path: Path | None,
+    location: str | None,
     bundle_path: Path | None,
     threads: int | None,
     address: str | None,
@@ -85,9 +85,7 @@ def batch(
     with contextlib.ExitStack() as stack:
         block = BLOCK
         if shards is None and address is None:
-            answer_many = searcher_over(
-                open_index(index_path, bundle), top, sheet_path, **options
-            ).answer_many
+            answer_many = searcher_over(open_store(location, bundle), top, sheet_path, **options).answer_many
         else:
             from itl_infer.cli import cluster
 

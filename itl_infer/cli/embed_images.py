@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from itl_infer.cli.opened import open_bundle
+from itl_infer.cli.opened import open_bundle, require_index_path
 from itl_infer.cli.options import (
     bundle_option,
     index_option,
@@ -19,13 +17,10 @@ from itl_infer.cli.options import (
     wait_option,
 )
 from itl_infer.cli.output import as_json, failure, note, write
+from itl_infer.cli.progress import ProgressLine
 
 if TYPE_CHECKING:
     from itl_infer.bundle import Bundle
-    from itl_infer.distributed import Progress as ClusterProgress
-    from itl_infer.ingest import Progress
-
-_REDRAW_SECONDS = 0.1
 
 
 @click.command("embed-images")
@@ -95,8 +90,7 @@ def embed_images(
     if address is not None or out is not None:
         _embed_on_cluster(paths, address, out, open_bundle(bundle_path, threads), format_name, options)
         return
-    if index_path is None:
-        raise click.UsageError("Name the index to make or to update: -d photos.itl, or set ITL_INDEX.")
+    index_path = require_index_path(index_path, "Name the index to make or to update")
     from PIL import Image
 
     from itl_infer.index import Index
@@ -104,7 +98,7 @@ def embed_images(
 
     Image.MAX_IMAGE_PIXELS = None  # --max-megapixels takes its place
     bundle = open_bundle(bundle_path, threads)
-    with _ProgressLine() as line:
+    with ProgressLine() as line:
         options["progress"] = line.show if line.shown else None
         if rebuild:
             index, report = embed_again(index_path, bundle, paths, **options)
@@ -131,7 +125,7 @@ def _embed_on_cluster(
 ) -> None:
     from itl_infer.cli.cluster import embed_on_cluster
 
-    with _ProgressLine() as line:
+    with ProgressLine() as line:
         progress = line.show if line.shown else None
         report = embed_on_cluster(paths, address, out, bundle, options["max_megapixels"], progress)
     if format_name == "json":
@@ -154,41 +148,6 @@ def _remembered(index_path: Path, prune: bool) -> list[str]:
     if not there:
         raise failure(f"{index_path}: nothing to embed: name a folder of pictures")
     return there
-
-
-class _ProgressLine:
-    """How far a run is, on one line of stderr that is drawn over, and only on a terminal."""
-
-    def __init__(self) -> None:
-        self.shown = sys.stderr.isatty()
-        self._width = 0
-        self._redraw_at = 0.0
-
-    def __enter__(self) -> _ProgressLine:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._draw("")
-
-    def show(self, progress: Progress | ClusterProgress) -> None:
-        if time.monotonic() < self._redraw_at:
-            return
-        self._redraw_at = time.monotonic() + _REDRAW_SECONDS
-        left = "" if progress.eta_seconds is None else f"  {_clock(progress.eta_seconds)} left"
-        self._draw(f"{progress.done}/{progress.total} pictures  {progress.rate:.1f}/s{left}")
-
-    def _draw(self, text: str) -> None:
-        if self._width or text:
-            click.echo(f"\r{text:{self._width}}", err=True, nl=False)
-            if not text:
-                click.echo("\r", err=True, nl=False)
-        self._width = len(text)
-
-
-def _clock(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
 def _describe_report(report: dict[str, Any]) -> str:

@@ -1,0 +1,309 @@
+"""A collection as a store: opened for one bundle, its nearest rows found by Milvus and scored again exactly."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+import numpy.typing as npt
+
+from itl_infer import ranking
+from itl_infer.errors import ClusterError, IndexStoreError, QueryError
+from itl_infer.milvus.address import Address
+from itl_infer.milvus.client import SECONDS, Connection
+from itl_infer.milvus.engine import METRIC, MOST_ROWS, Engine
+from itl_infer.milvus.rows import DIGEST, EMBEDDING, KEY, KEY_LENGTH, LONGEST_PATH, PATH, text_to_path
+
+if TYPE_CHECKING:
+    from itl_infer.bundle import Bundle
+
+Floats = npt.NDArray[np.float32]
+
+BUNDLE_NAME, FINGERPRINT = (
+    "itl_infer.bundle_name",
+    "itl_infer.bundle_fingerprint",
+)  # properties of a collection
+_SPARE_ROWS = 16  # asked for beyond what is wanted: Milvus' order may differ by a rounding
+_CLEARLY_LESS = 1e-5  # so much below the last that is wanted, nothing can have been missed
+_BYTES_AT_ONCE = 2**25  # of rows in one answer; Milvus refuses to send 100 MB
+_COUNT_SECONDS = 5.0  # that a count of rows is good for
+_KNOWN_ROWS = 2**14  # whose paths are remembered
+
+
+class Collection:
+    """A collection of Milvus to search; a `store.Store`. Open it with `Collection.open`, and close it."""
+
+    def __init__(self, connection: Connection, bundle: Bundle | None = None) -> None:
+        """Of a collection that is there and loaded."""
+        self._connection, self._bundle = connection, bundle
+        self.address = connection.address
+        self.bundle_name, self.fingerprint, self.embed_dim = _read_description(connection)
+        if bundle is not None:
+            require_same_bundle(self, bundle.name, bundle.fingerprint, bundle.embed_dim)
+        self.engine = _load(connection)
+        self._paths: dict[int, str] = {}
+        self._rows, self._counted = self.count(), time.monotonic()
+
+    @classmethod
+    def open(
+        cls, address: str | Address, bundle: Bundle | None = None, *, seconds: float = SECONDS
+    ) -> Collection:
+        """Open the collection at an address, "milvus:URI#NAME", to search it; no call takes longer than `seconds`.
+
+        Raises ClusterError where Milvus does not answer, and IndexStoreError for a collection that is missing, is
+        not one that `push` made, or was made with another bundle.
+        """
+        address = Address.parse(address) if isinstance(address, str) else address
+        connection = Connection(address, seconds=seconds)
+        try:
+            return cls(connection, bundle)
+        except BaseException:
+            connection.close()
+            raise
+
+    def close(self) -> None:
+        """End the connection."""
+        self._connection.close()
+
+    def __enter__(self) -> Collection:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        """How many rows it had a few seconds ago."""
+        return self._rows
+
+    @property
+    def snapshot(self) -> CollectionView:
+        """Its rows as they are when asked for: Milvus keeps no state for its readers."""
+        return CollectionView(self)
+
+    def require_bundle(self) -> Bundle:
+        """The bundle; IndexStoreError where the collection was opened without one."""
+        if self._bundle is None:
+            raise IndexStoreError(
+                f"{self.address}: opened without a bundle: Collection.open(address, load_bundle())"
+            )
+        return self._bundle
+
+    def follow(self) -> None:
+        """Count the rows again, now and then; what is searched is always what is there."""
+        if time.monotonic() - self._counted > _COUNT_SECONDS:
+            self._counted = time.monotonic()
+            try:
+                self._rows = self.count()
+            except ClusterError:
+                return  # a query will say so
+
+    def count(self) -> int:
+        """How many rows it has now."""
+        [row] = self._connection.call(
+            "query", self.address.name, filter="", output_fields=["count(*)"], consistency_level="Strong"
+        )
+        return int(row["count(*)"])
+
+    def read_all(self, fields: list[str]) -> Iterator[list[dict[str, Any]]]:
+        """These fields of every row, in order of key, which is by lot; as dictionaries, blocks of them."""
+        batch_rows = max(1, min(MOST_ROWS, _BYTES_AT_ONCE // self._row_bytes))
+        return self._connection.read_all(fields, batch_rows)
+
+    def nearest(self, vectors: Floats, k: int) -> list[list[tuple[int, float, str, Floats]]]:
+        """For each of (Q, D) unit vectors its `k` best rows: number, cosine, path, embedding (D,); best first.
+
+        As good as Milvus' index finds them, the cosines exact: those of the stored float32 numbers. Equal ones stand
+        in order of path. Raises QueryError for more than Milvus gives.
+        """
+        if k < 1:
+            raise ValueError(f"k is {k}, expected 1 or more")
+        if k > MOST_ROWS:
+            raise QueryError(f"{k} pictures: Milvus gives at most {MOST_ROWS} for a query: ask for fewer")
+        results: list[list[tuple[int, float, str, Floats]]] = [[] for _ in vectors]
+        pending = list(range(len(vectors)))
+        asked = min(MOST_ROWS, (2 * k if self.engine.is_quantized else k) + _SPARE_ROWS)
+        while pending:
+            unsettled = []
+            for place, hits in zip(pending, self._search(vectors[pending], asked), strict=True):
+                paths, keys, embeddings = hits
+                best, scores = ranking.rank(vectors[place][None], embeddings, max(1, len(paths)))
+                ranked = list(zip(best[0].tolist(), scores[0].tolist(), strict=True))
+                results[place] = [(keys[i], score, paths[i], embeddings[i]) for i, score in ranked[:k]]
+                is_settled = len(paths) < asked or ranked[-1][1] < ranked[k - 1][1] - _CLEARLY_LESS
+                if not is_settled and asked < MOST_ROWS:
+                    unsettled.append(place)
+            pending, asked = unsettled, min(MOST_ROWS, 4 * asked)
+        for found in results:
+            self._remember((number, path) for number, _, path, _ in found)
+        return results
+
+    def _search(self, vectors: Floats, rows: int) -> Iterator[tuple[list[str], list[int], Floats]]:
+        """For each vector the rows that Milvus gives, in order of path: paths, numbers, embeddings (n, D)."""
+        step = max(1, _BYTES_AT_ONCE // (rows * self._row_bytes))
+        params = self.engine.search_params(rows, self.address.search)
+        for start in range(0, len(vectors), step):
+            found = self._connection.call(
+                "search",
+                self.address.name,
+                data=list(vectors[start : start + step]),
+                anns_field=EMBEDDING,
+                limit=rows,
+                output_fields=[PATH, EMBEDDING],
+                search_params={"metric_type": METRIC, "params": params},
+            )
+            for hits in found:
+                entities = sorted(
+                    (text_to_path(hit["entity"][PATH]), hit["id"], hit["entity"][EMBEDDING]) for hit in hits
+                )
+                embeddings = np.array([embedding for _, _, embedding in entities], np.float32)
+                yield (
+                    [path for path, _, _ in entities],
+                    [int(key, 16) for _, key, _ in entities],
+                    embeddings.reshape(-1, self.embed_dim),
+                )
+
+    def path_of(self, number: int) -> str:
+        """The path of the row with this number. LookupError where there is none."""
+        if number not in self._paths:
+            rows = self._connection.call(
+                "query", self.address.name, ids=[f"{number:0{KEY_LENGTH}x}"], output_fields=[PATH]
+            )
+            if not rows:
+                raise LookupError(number)
+            self._remember([(number, text_to_path(rows[0][PATH]))])
+        return self._paths[number]
+
+    def _remember(self, paths: Iterable[tuple[int, str]]) -> None:
+        """A number is made of its path, so that what is remembered stays true."""
+        known = dict(paths)
+        self._paths = {**self._paths, **known} if len(self._paths) < _KNOWN_ROWS else known
+
+    @property
+    def _row_bytes(self) -> int:
+        return 4 * self.embed_dim + 256
+
+
+class CollectionView:
+    """A `store.View` of a collection: what the queries of one call have found so far."""
+
+    def __init__(self, collection: Collection) -> None:
+        self._collection = collection
+        self._embeddings: dict[int, Floats] = {}
+
+    def __len__(self) -> int:
+        return len(self._collection)
+
+    def nearest(self, vectors: Floats, k: int) -> list[list[tuple[int, float]]]:
+        """The `k` best rows for each vector, as `Collection.nearest` finds them."""
+        found = self._collection.nearest(vectors, k)
+        self._embeddings.update((number, embedding) for hits in found for number, _, _, embedding in hits)
+        return [[(number, score) for number, score, _, _ in hits] for hits in found]
+
+    def embeddings_of(self, rows: Sequence[int]) -> Floats:
+        """(n, D): of rows that were found."""
+        return np.array([self._embeddings[row] for row in rows], np.float32).reshape(
+            -1, self._collection.embed_dim
+        )
+
+    def path_of(self, row: int) -> str:
+        """The path of a row. LookupError where there is none."""
+        return self._collection.path_of(row)
+
+    def whole(self, wanted_for: str) -> NoReturn:
+        """Never: QueryError."""
+        raise QueryError(
+            f"{wanted_for} looks at the score of every picture, which Milvus does not give: use min_score"
+            " (--min-score) instead, or an index on this machine (-d FOLDER)"
+        )
+
+
+def create_collection(
+    connection: Connection, bundle_name: str, fingerprint: str, embed_dim: int, engine: Engine
+) -> None:
+    """Make the collection of an address where it is not there, and what of it is missing."""
+    name, types = connection.address.name, connection.types.DataType
+    if not connection.call("has_collection", name):
+        schema = connection.types.MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
+        schema.add_field(KEY, types.VARCHAR, is_primary=True, max_length=KEY_LENGTH)
+        schema.add_field(PATH, types.VARCHAR, max_length=LONGEST_PATH)
+        schema.add_field(DIGEST, types.INT64)
+        schema.add_field(EMBEDDING, types.FLOAT_VECTOR, dim=embed_dim)
+        connection.call(
+            "create_collection",
+            name,
+            schema=schema,
+            properties={BUNDLE_NAME: bundle_name, FINGERPRINT: fingerprint},
+            consistency_level="Bounded",
+        )
+    if _engine_of(connection) is None:  # where the run that made it ended at that moment, too
+        build(connection, engine)
+
+
+def build(connection: Connection, engine: Engine) -> None:
+    """Give a collection its index, in place of another one."""
+    name = connection.address.name
+    if _engine_of(connection) is not None:
+        connection.call("release_collection", name)
+        connection.call("drop_index", name, EMBEDDING)
+    params = connection.types.MilvusClient.prepare_index_params()
+    params.add_index(
+        EMBEDDING,
+        index_name=EMBEDDING,
+        index_type=engine.index_type,
+        metric_type=METRIC,
+        params=dict(engine.params),
+    )
+    connection.call("create_index", name, params)
+
+
+def require_same_bundle(collection: Collection, name: str, fingerprint: str, embed_dim: int) -> None:
+    """IndexStoreError where the rows of a collection were made with another bundle, or are of another width."""
+    if collection.fingerprint != fingerprint:
+        raise IndexStoreError(
+            f"{collection.address}: made with bundle {collection.bundle_name or 'unknown'!r}"
+            f" ({collection.fingerprint[:12]}), not with {name or 'unknown'!r} ({fingerprint[:12]}): give that one with"
+            " --bundle, or push into another collection"
+        )
+    if collection.embed_dim != embed_dim:
+        raise IndexStoreError(
+            f"{collection.address}: its embeddings have {collection.embed_dim} numbers, expected {embed_dim}: push into"
+            " another collection"
+        )
+
+
+def _read_description(connection: Connection) -> tuple[str, str, int]:
+    """Name and fingerprint of the bundle, and the width of embeddings."""
+    address = connection.address
+    if not connection.call("has_collection", address.name):
+        raise IndexStoreError(
+            f"{address}: no such collection: itl-infer push INDEX --to {address.place} --collection {address.name}"
+        )
+    found = connection.call("describe_collection", address.name)
+    properties = found.get("properties", {})
+    widths = [field["params"].get("dim") for field in found["fields"] if field["name"] == EMBEDDING]
+    if FINGERPRINT not in properties or not widths:
+        raise IndexStoreError(f"{address}: not made by itl-infer push: push into a collection of its own")
+    return properties.get(BUNDLE_NAME, ""), properties[FINGERPRINT], int(widths[0])
+
+
+def _engine_of(connection: Connection) -> Engine | None:
+    name = connection.address.name
+    if not connection.call("list_indexes", name, field_name=EMBEDDING):
+        return None
+    return Engine.from_description(connection.call("describe_index", name, EMBEDDING))
+
+
+def _load(connection: Connection) -> Engine:
+    """Have the rows in Milvus' memory, where queries are answered from."""
+    address = connection.address
+    engine = _engine_of(connection)
+    if engine is None:
+        raise IndexStoreError(
+            f"{address}: its push was interrupted at the start: run it again, itl-infer push INDEX --to"
+            f" {address.place} --collection {address.name}"
+        )
+    if "Loaded" not in str(connection.call("get_load_state", address.name)["state"]):
+        connection.call("load_collection", address.name)
+    return engine
