@@ -17,6 +17,7 @@ from itl_infer.milvus.address import Address
 
 INSTALL = "pip install 'itl-infer[milvus]'"
 SECONDS = 10.0  # that an answer may take, and that an unreachable cluster is tried again
+_SECONDS_OF_LITE = 3600.0
 _CONNECT_SECONDS = 5.0  # the same before the first answer: what is away is said soon
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0  # between attempts
 _TOKEN = "MILVUS_TOKEN"
@@ -30,9 +31,10 @@ class Connection:
 
     def __init__(self, address: Address, *, seconds: float = SECONDS, create: bool = False) -> None:
         """Connect. `create` makes the file of a Milvus Lite that is not there yet."""
-        self.address, self._seconds = address, seconds
-        self._pymilvus = _import_pymilvus()
         lite = address.lite
+        # Milvus Lite works in this process, and builds an index while it is asked to: it cannot be away.
+        self.address, self.seconds = address, seconds if lite is None else _SECONDS_OF_LITE
+        self._pymilvus = _import_pymilvus()
         if lite is not None:
             _check_lite(lite, create)
         self._client = self._connect(lite)
@@ -42,7 +44,7 @@ class Connection:
 
     def _connect(self, lite: Path | None) -> Any:
         token = "" if self.address.has_credentials else os.environ.get(_TOKEN, "")
-        until = time.monotonic() + min(self._seconds, _CONNECT_SECONDS)
+        until = time.monotonic() + min(self.seconds, _CONNECT_SECONDS)
         with _failure_of_lite() as reasons:
             try:
                 return self._until(
@@ -62,8 +64,8 @@ class Connection:
     def call(self, method: str, *args: Any, **kwargs: Any) -> Any:
         """What `MilvusClient.method` gives; safe to be done twice, as is all that this package calls."""
         return self._until(
-            time.monotonic() + self._seconds,
-            lambda: getattr(self._client, method)(*args, timeout=self._seconds, **kwargs),
+            time.monotonic() + self.seconds,
+            lambda: getattr(self._client, method)(*args, timeout=self.seconds, **kwargs),
         )
 
     def read_all(self, fields: list[str], batch_rows: int) -> Iterator[list[dict[str, Any]]]:
@@ -76,7 +78,7 @@ class Connection:
             consistency_level="Strong",
         )
         try:
-            while batch := self._until(time.monotonic() + self._seconds, rows.next):
+            while batch := self._until(time.monotonic() + self.seconds, rows.next):
                 yield list(batch)
         finally:
             rows.close()
@@ -114,7 +116,7 @@ class Connection:
                 " (an http port that is not Milvus' gRPC port, 19530, looks the same)"
             )
         if "DEADLINE_EXCEEDED" in text or isinstance(error, TimeoutError):
-            return ClusterError(f"{place}: Milvus gave no answer within {self._seconds:g} s: try again later")
+            return ClusterError(f"{place}: Milvus gave no answer within {self.seconds:g} s: try again later")
         if any(word in text.lower() for word in ("unauthenticated", "auth check", "permission")):
             return ClusterError(
                 f"{place}: Milvus refuses who asks: set {_TOKEN} to a token, or USER:PASSWORD ({text[:200]})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,6 +14,15 @@ INDEX_TYPES = (
     *("FLAT", "IVF_FLAT", "IVF_SQ8", "IVF_PQ", "HNSW", "HNSW_SQ", "HNSW_PQ"),
     *("SCANN", "DISKANN", "AUTOINDEX"),
 )
+_BUILD_PARAMS = ("M", "efConstruction", "nlist", "m", "nbits")
+_OF_LITE = (
+    "FLAT",
+    "IVF_FLAT",
+    "IVF_SQ8",
+    "HNSW",
+    "HNSW_SQ",
+    "AUTOINDEX",
+)  # it finds out about others too late
 METRIC = "COSINE"
 MOST_ROWS = 16384  # that Milvus gives for one query
 
@@ -33,23 +43,36 @@ class Engine:
 
     @classmethod
     def for_rows(
-        cls, rows: int, index_type: str | None = None, params: Mapping[str, float] | None = None
+        cls,
+        rows: int,
+        index_type: str | None = None,
+        params: Mapping[str, float] | None = None,
+        *,
+        of_lite: bool = False,
     ) -> Engine:
         """What is built for so many rows; what is given counts, the rest is chosen. Raises ClusterError."""
         index_type = (index_type or _type_for(rows)).upper()
-        if index_type not in INDEX_TYPES:
+        if index_type not in (known := _OF_LITE if of_lite else INDEX_TYPES):
+            where = "Milvus Lite" if of_lite else "Milvus"
             raise ClusterError(
-                f"{index_type}: no index type for embeddings: give one of {', '.join(INDEX_TYPES)}"
+                f"{index_type}: no index of {where} for embeddings: give one of {', '.join(known)}"
             )
         return cls(index_type, {**_params_for(index_type, rows), **(params or {})})
 
     @classmethod
     def from_description(cls, description: Mapping[str, Any]) -> Engine:
-        """As `describe_index` gives it."""
-        known = {
-            name: float(description[name]) for name in ("M", "efConstruction", "nlist") if name in description
-        }
-        return cls(str(description.get("index_type", "FLAT")), known)
+        """As `describe_index` gives it: the parameters beside the type, or in an object or a text of their own."""
+        nested = description.get("params") or {}
+        nested = json.loads(nested) if isinstance(nested, str) else nested
+        given = {**nested, **description}
+        params = {name: float(given[name]) for name in _BUILD_PARAMS if name in given}
+        return cls(str(description.get("index_type", "FLAT")), params)
+
+    def differs_from(self, index_type: str | None, params: Mapping[str, float]) -> bool:
+        """Whether what is asked for is another one."""
+        return (index_type or self.index_type).upper() != self.index_type or any(
+            self.params.get(name) != value for name, value in params.items()
+        )
 
     @property
     def is_quantized(self) -> bool:
@@ -85,6 +108,6 @@ def _params_for(index_type: str, rows: int) -> dict[str, float]:
     if index_type.startswith("HNSW"):
         return {"M": 16, "efConstruction": 200}
     if index_type.startswith(("IVF", "SCANN")):
-        # Milvus' own advice: four times the root of the rows.
-        return {"nlist": min(_MOST_LISTS, max(1, round(4 * math.sqrt(rows))))}
+        # Milvus' own advice is four times the root of the rows; FAISS wants 39 of them for each list.
+        return {"nlist": max(1, min(_MOST_LISTS, round(4 * math.sqrt(rows)), rows // 39))}
     return {}

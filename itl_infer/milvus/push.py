@@ -15,7 +15,15 @@ from itl_infer.errors import ClusterError
 from itl_infer.ingest import Progress as Progress
 from itl_infer.milvus.address import Address
 from itl_infer.milvus.client import Connection
-from itl_infer.milvus.collection import Collection, build, create_collection, require_same_bundle
+from itl_infer.milvus.collection import (
+    Collection,
+    build,
+    create_collection,
+    engine_of,
+    load,
+    read_origin,
+    require_same_origin,
+)
 from itl_infer.milvus.engine import Engine
 from itl_infer.milvus.rows import DIGEST, KEY, row_of
 from itl_infer.milvus.sources import Source, open_source
@@ -73,17 +81,26 @@ def push(
     rows = open_source(source)
     if len(rows) == 0:
         raise ClusterError(f"{rows.name}: no pictures in it, so nothing was pushed: embed some first")
-    engine = Engine.for_rows(len(rows), index_type, index_params)
+    index_params = index_params or {}
+    engine = Engine.for_rows(len(rows), index_type, index_params, of_lite=address.lite is not None)
     connection = Connection(address, seconds=seconds, create=True)
     try:
-        create_collection(connection, rows.bundle_name, rows.fingerprint, rows.embed_dim, engine)
-        collection = Collection(connection)
-        require_same_bundle(collection, rows.bundle_name, rows.fingerprint, rows.embed_dim)
-        if (index_type or index_params) and engine != collection.engine:
+        create_collection(connection, rows.origin)
+        require_same_origin(address, read_origin(connection), rows.origin)
+        current = engine_of(connection)
+        if current is None:
             build(connection, engine)
-            collection = Collection(connection)
+        elif current.differs_from(index_type, index_params):
+            index_type = index_type or current.index_type
+            build(connection, Engine.for_rows(len(rows), index_type, index_params))
+        load(connection, wait=True)
+        collection = Collection(connection)
         run = _Push(
-            connection, collection, rows, min(batch_rows, _BYTES_AT_ONCE // (4 * rows.embed_dim)), progress
+            connection,
+            collection,
+            rows,
+            min(batch_rows, _BYTES_AT_ONCE // (4 * rows.origin.embed_dim)),
+            progress,
         )
         return run.go(prune=prune)
     finally:

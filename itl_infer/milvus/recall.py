@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from itl_infer import ranking
 from itl_infer.errors import ClusterError
-from itl_infer.milvus.collection import Collection, require_same_bundle
+from itl_infer.milvus.collection import Collection, require_same_origin
 from itl_infer.milvus.rows import DIGEST, EMBEDDING, KEY, digest_of, key_of
 from itl_infer.milvus.sources import Source, open_source
 
@@ -95,7 +95,7 @@ def check_collection(
     source = difference = None
     if against is not None:
         source = open_source(against)
-        require_same_bundle(collection, source.bundle_name, source.fingerprint, source.embed_dim)
+        require_same_origin(collection.address, collection.origin, source.origin)
         difference = _compare(collection, source)
     own: list[int] = []
     if queries is None:
@@ -112,8 +112,8 @@ def check_collection(
         shares[i] = min(found, len(expected)) / len(expected) if len(expected) else 1.0
     return Check(
         rows,
-        collection.bundle_name,
-        collection.fingerprint,
+        collection.origin.bundle_name,
+        collection.origin.fingerprint,
         str(collection.engine),
         float(shares.mean()),
         float(shares.min()),

@@ -15,6 +15,7 @@ from itl_infer.errors import ClusterError
 from itl_infer.index import UNIT_TOLERANCE, Index
 from itl_infer.index.export import FINGERPRINT_METADATA
 from itl_infer.index.schema import DATABASE
+from itl_infer.milvus.rows import Origin
 
 if TYPE_CHECKING:
     import pyarrow
@@ -27,9 +28,7 @@ class Source(Protocol):
     """Paths with their embeddings, in an order that does not change."""
 
     name: str
-    bundle_name: str  # empty where it is not written down
-    fingerprint: str
-    embed_dim: int
+    origin: Origin
 
     def __len__(self) -> int: ...
 
@@ -55,8 +54,7 @@ class _IndexSource:
         snapshot = Index.open(location, mode="r").snapshot
         state = snapshot.state
         self._snapshot, self.name = snapshot, location
-        self.bundle_name, self.fingerprint = state.bundle_name, state.bundle_fingerprint
-        self.embed_dim = state.embed_dim
+        self.origin = Origin(state.bundle_name, state.bundle_fingerprint, state.embed_dim)
 
     def __len__(self) -> int:
         return len(self._snapshot)
@@ -69,8 +67,6 @@ class _IndexSource:
 
 class _Parquet:
     """Tables with the columns path and embedding, of one bundle."""
-
-    bundle_name = ""
 
     def __init__(self, location: str) -> None:
         try:
@@ -88,19 +84,21 @@ class _Parquet:
             self._files = [path]
         else:
             self._system, self._files = find_shards(location)
-        made_with: set[tuple[str, int]] = set()
+        origins: set[Origin] = set()
         self._rows = 0
         for path in self._files:
             with _reading(self._system, path) as file:
                 schema = file.schema_arrow
                 self._rows += file.metadata.num_rows
-            made_with.add(_read_schema(path, schema))
-        if len(made_with) > 1:
-            prints = " and ".join(sorted(f"{fingerprint[:12]} ({width})" for fingerprint, width in made_with))
+            origins.add(_read_schema(path, schema))
+        if len(origins) > 1:
+            prints = " and ".join(
+                sorted(f"{origin.fingerprint[:12]} ({origin.embed_dim})" for origin in origins)
+            )
             raise ClusterError(
                 f"{location}: made with several bundles, {prints}: push each from a folder of its own"
             )
-        [(self.fingerprint, self.embed_dim)] = made_with
+        [self.origin] = origins
 
     def __len__(self) -> int:
         return self._rows
@@ -110,7 +108,9 @@ class _Parquet:
             with _reading(self._system, path) as file:
                 for batch in file.iter_batches(rows, columns=["path", "embedding"]):
                     batch = batch.filter(batch.column("embedding").is_valid())  # the others have an error
-                    embeddings = batch.column("embedding").flatten().to_numpy().reshape(-1, self.embed_dim)
+                    embeddings = (
+                        batch.column("embedding").flatten().to_numpy().reshape(-1, self.origin.embed_dim)
+                    )
                     lengths = np.linalg.norm(embeddings, axis=1)
                     if not np.all(np.abs(lengths - 1) < UNIT_TOLERANCE):  # so written, NaN fails too
                         raise ClusterError(
@@ -132,8 +132,7 @@ def _reading(system: FileSystem, path: str) -> Iterator[Any]:
         raise ClusterError(f"{path}: cannot be read: {' '.join(reason.split())[:300]}") from error
 
 
-def _read_schema(path: str, schema: pyarrow.Schema) -> tuple[str, int]:
-    """Fingerprint of the bundle, and width of the embeddings."""
+def _read_schema(path: str, schema: pyarrow.Schema) -> Origin:
     import pyarrow
 
     expected = {"path": "string", "embedding": "fixed-size list of float32"}
@@ -155,4 +154,4 @@ def _read_schema(path: str, schema: pyarrow.Schema) -> tuple[str, int]:
             f"{path}: does not say which bundle it was made with: write it again with itl-infer export-index, or"
             " embed-images --ray"
         )
-    return fingerprint, int(numbers.list_size)
+    return Origin("", fingerprint, numbers.list_size)
