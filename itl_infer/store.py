@@ -34,6 +34,9 @@ class Store(Protocol):
     def follow(self) -> None:
         """Turn to what others have committed since. What cannot be read now stays as it was."""
 
+    def close(self) -> None:
+        """Give back what it holds; it is not to be used any more."""
+
 
 class View(Protocol):
     """The rows of a store, each with a number that names it as long as the view is kept."""

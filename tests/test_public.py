@@ -23,6 +23,7 @@ def test_public_names() -> None:
         "Bundle",
         "BundleError",
         "CaptionsError",
+        "ClusterError",
         "Evaluation",
         "FolderError",
         "ImageError",

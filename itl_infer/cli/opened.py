@@ -30,7 +30,9 @@ def open_store(location: str | None, bundle: Bundle) -> Store:
     if location is not None:
         from itl_infer.store import open_store
 
-        return open_store(location, bundle)
+        store = open_store(location, bundle)
+        click.get_current_context().call_on_close(store.close)
+        return store
     from itl_infer.index import Index
 
     if bundle.gallery_index_path is None:

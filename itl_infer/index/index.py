@@ -160,6 +160,9 @@ class Index:
                 self.refresh()
                 self._followed = stamp
 
+    def close(self) -> None:
+        """Nothing: what is mapped goes with the last array over it. Other stores hold a connection."""
+
     @contextlib.contextmanager
     def writing(self, *, wait: bool = False) -> Iterator[Writer]:
         """Be the index's one writer. Raises IndexStoreError where another is, unless told to `wait`."""
