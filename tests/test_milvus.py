@@ -6,10 +6,12 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import textwrap
 import threading
 import time
@@ -20,7 +22,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import itl_infer
@@ -72,6 +74,12 @@ def _tiny_bundle_is_the_default(tiny_bundle: Path, monkeypatch: pytest.MonkeyPat
 def run(*args: str | Path, **options: Any) -> Result:
     """A command in this process."""
     return CliRunner().invoke(main, [str(arg) for arg in args], **options)
+
+
+def process(*args: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
+    """A command in a process of its own."""
+    command = [sys.executable, "-m", "itl_infer", *map(str, args)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, **options)
 
 
 def output_of(*args: str | Path, **options: Any) -> str:
@@ -215,19 +223,19 @@ def test_what_is_built_for_how_many_rows() -> None:
     assert Engine("HNSW").search_params(1000, {"ef": 5}) == {"ef": 1000}  # Milvus takes no less
     assert Engine("IVF_FLAT", {"nlist": 1024}).search_params(10, {}) == {"nprobe": 64}
     nested = Engine.from_description({"index_type": "HNSW", "params": '{"M": 8}'})
-    assert nested == Engine.from_description({"index_type": "HNSW", "M": "8"}) == Engine("HNSW", {"M": 8.0})
+    assert nested == Engine.from_description({"index_type": "HNSW", "M": "8"}) == Engine("HNSW", {"M": 8})
 
 
 # --- the same answers
 
 
 def test_nearest_rows_are_those_of_the_local_ranking(tmp_path: Path, bundle: Bundle) -> None:
-    embeddings, queries = unit_rows(3000), unit_rows(70, seed=1)
+    embeddings, queries = unit_rows(1500), unit_rows(40, seed=1)
     index = write_rows(tmp_path / "photos.itl", bundle, embeddings)
     milvus.push(index.path, f"milvus:{tmp_path}/photos.db#photos", index_type="FLAT")
     with milvus.Collection.open(f"milvus:{tmp_path}/photos.db#photos", bundle) as collection:
-        assert len(collection) == 3000
-        for k in (1, 10, 200):
+        assert len(collection) == 1500
+        for k in (1, 10, 100):
             rows, scores = rank(queries, embeddings, k)
             found = collection.nearest(queries, k)
             assert [[path for _, _, path, _ in hits] for hits in found] == [
@@ -235,7 +243,7 @@ def test_nearest_rows_are_those_of_the_local_ranking(tmp_path: Path, bundle: Bun
             ]
             np.testing.assert_array_equal([[score for _, score, _, _ in hits] for hits in found], scores)
         assert collection.nearest(queries[:0], 5) == []
-        assert len(collection.nearest(queries[:1], 5000)[0]) == 3000
+        assert len(collection.nearest(queries[:1], 2000)[0]) == 1500
         with pytest.raises(QueryError, match=r"^16385 pictures: Milvus gives at most 16384"):
             collection.nearest(queries, 16385)
         with pytest.raises(ValueError, match="expected 1 or more"):
@@ -325,7 +333,7 @@ def test_what_needs_every_score_is_refused(pushed: str, option: str) -> None:
 
 
 def test_an_approximate_index_gives_true_scores(tmp_path: Path, bundle: Bundle) -> None:
-    embeddings, queries = unit_rows(2000), unit_rows(20, seed=1)
+    embeddings, queries = unit_rows(1000), unit_rows(10, seed=1)
     index = write_rows(tmp_path / "photos.itl", bundle, embeddings)
     position = {path: row for row, path in enumerate(index.paths)}
     address = f"milvus:{tmp_path}/photos.db#photos"
@@ -372,6 +380,31 @@ def test_only_what_is_new_or_changed_is_sent(tmp_path: Path, bundle: Bundle) -> 
     fourth = milvus.push(index.path, address, prune=True)
     assert (fourth.added, fourth.updated, fourth.unchanged, fourth.removed, fourth.kept) == (0, 0, 300, 20, 0)
     assert_holds(address, index)
+
+
+@settings(max_examples=8)
+@given(st.lists(st.dictionaries(st.integers(0, 30), st.integers(0, 2)), min_size=1, max_size=3))
+def test_whatever_an_index_becomes_a_push_follows(bundle: Bundle, states: list[dict[int, int]]) -> None:
+    """Each state of the index says which pictures there are, and which content each has."""
+    contents = unit_rows(3)
+    with tempfile.TemporaryDirectory() as name:
+        folder, address = Path(name), f"milvus:{name}/photos.db#photos"
+        before: dict[int, int] = {}
+        for number, state in enumerate(states):
+            state = {**state, 31: 0}  # an empty one is an error
+            shutil.rmtree(folder / "photos.itl", ignore_errors=True)
+            index = write_rows(
+                folder / "photos.itl", bundle, contents[list(state.values())], [b"%d.jpg" % i for i in state]
+            )
+            report = milvus.push(index.path, address, prune=number % 2 == 0)
+            there = state.keys() & before.keys()
+            assert report.added == len(state) - len(there)
+            assert report.updated == sum(state[i] != before[i] for i in there)
+            assert report.unchanged == len(there) - report.updated
+            assert report.removed + report.kept == len(before.keys() - state.keys())
+            before = state if number % 2 == 0 else {**before, **state}
+        milvus.push(index.path, address, prune=True)
+        assert_holds(address, index)
 
 
 def test_several_sources_share_a_collection(tmp_path: Path, bundle: Bundle) -> None:
@@ -445,6 +478,28 @@ def test_push_as_a_command(colours: Index) -> None:
     )
     assert "removed 1" in output_of(*push, "--prune")
     assert_holds(f"milvus:{folder}/photos.db#photos", colours)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals")
+def test_progress_is_for_terminals_only(tmp_path: Path, bundle: Bundle) -> None:
+    import pty
+
+    index = write_rows(tmp_path / "photos.itl", bundle, unit_rows(2000))
+    ours, theirs = pty.openpty()
+    command = ["push", str(index.path), "--to", str(tmp_path / "photos.db"), "--collection", "photos"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "itl_infer", *command, "--batch-size", "50"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+    ) as shown:
+        stdout, _ = shown.communicate(timeout=60)
+    os.close(theirs)
+    drawn = os.read(ours, 10_000)
+    os.close(ours)
+    assert stdout.startswith(b"added 2000, ")
+    assert re.search(rb"/2000 pictures  [\d.]+/s  [\d:]+ left", drawn)
+    assert drawn.endswith(b"\r")  # wiped away
 
 
 def test_another_index_type_on_request_only(tmp_path: Path, bundle: Bundle) -> None:
@@ -684,7 +739,7 @@ def cluster(tmp_path: Path) -> Iterator[Callable[[], tuple[subprocess.Popen[byte
 def test_a_push_survives_a_cluster_that_starts_again_and_says_how_far_it_came(
     tmp_path: Path, bundle: Bundle, cluster: Callable[[], tuple[subprocess.Popen[bytes], str]]
 ) -> None:
-    index = write_rows(tmp_path / "photos.itl", bundle, unit_rows(3000))
+    index = write_rows(tmp_path / "photos.itl", bundle, unit_rows(2000))
     server, uri = cluster()
     address = f"milvus:{uri}#photos"
     with pushing(index.path, address, batch_rows=20) as process:
@@ -718,7 +773,7 @@ def test_a_push_survives_a_cluster_that_starts_again_and_says_how_far_it_came(
         last = process.stderr.read().splitlines()[-1]
         done = [100, *map(int, process.stdout.read().split())][-1]
     assert re.search(
-        rf"ClusterError: {uri}: no answer from Milvus: .*; {done} of 3000 pictures are pushed and stay, the same"
+        rf"ClusterError: {uri}: no answer from Milvus: .*; {done} of 2000 pictures are pushed and stay, the same"
         rf" command does the rest: itl-infer push {index.path} --to {uri} --collection more$",
         last,
     )
@@ -740,7 +795,7 @@ def test_a_cluster_that_hangs(
         server.send_signal(signal.SIGSTOP)
         start = time.monotonic()
         assert process.wait(20) == 1
-        assert time.monotonic() - start < 8
+        assert time.monotonic() - start < 15
         assert process.stderr
         last = process.stderr.read().splitlines()[-1]
     assert "Milvus gave no answer within 1.5 s" in last or "no answer from Milvus" in last
@@ -775,12 +830,11 @@ def test_nobody_there(deaf: str, colours: Index, monkeypatch: pytest.MonkeyPatch
     for uri in (closed, deaf):
         for args in (
             ["query", "red", "-d", f"milvus:{uri}#photos"],
-            ["check", "-d", f"milvus:{uri}#photos"],
             ["push", colours.path, "--to", uri.replace("//", "//ada:secret@"), "--collection", "photos"],
         ):
             start = time.monotonic()
             line = error_of(*args)
-            assert time.monotonic() - start < 5
+            assert time.monotonic() - start < 10
             assert line.startswith(f"Error: {uri}: no answer from Milvus: is it running")
             assert "secret" not in line
 
@@ -895,7 +949,10 @@ def test_parquet_that_is_not_ours(tmp_path: Path, bundle: Bundle) -> None:
     pyarrow = pytest.importorskip("pyarrow")
     from pyarrow import parquet
 
-    rows = pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(np.ones(16, np.float32)), 8)
+    rows, units = (
+        pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(values.reshape(-1)), 8)
+        for values in (np.ones(16, np.float32), unit_rows(2, dim=8))
+    )
     ours = {b"itl_infer.bundle": bundle.fingerprint}
     for columns, metadata, message in (
         ({"path": ["a", "b"]}, ours, "no column 'embedding', only path: is it of itl-infer?"),
@@ -903,6 +960,7 @@ def test_parquet_that_is_not_ours(tmp_path: Path, bundle: Bundle) -> None:
         ({"path": ["a", "b"], "embedding": [[1.0], [2.0]]}, ours, "the column embedding is list<"),
         ({"path": ["a", "b"], "embedding": rows}, {}, "does not say which bundle it was made with"),
         ({"path": ["a", "b"], "embedding": rows}, ours, "holds embeddings that are not of unit length"),
+        ({"path": ["a", None], "embedding": units}, ours, "holds a picture without a path"),
         ({"path": [], "embedding": rows[:0]}, ours, "no pictures in it, so nothing was pushed"),
     ):
         table = pyarrow.table(columns)
@@ -933,9 +991,7 @@ def test_commands_that_need_an_index_say_so(pushed: str, tmp_path: Path) -> None
 
 def test_milvus_lite_serves_one_process(pushed: str, tmp_path: Path) -> None:
     with milvus.Collection.open(pushed):
-        other = subprocess.run(
-            [sys.executable, "-m", "itl_infer", "query", "red", "-d", pushed], capture_output=True, text=True
-        )
+        other = process("query", "red", "-d", pushed)
     assert (other.returncode, other.stdout) == (1, "")
     assert other.stderr == (
         f"Error: {tmp_path}/photos.db: in use by another process, and Milvus Lite serves one at a time: wait for it to"
@@ -955,9 +1011,7 @@ def test_without_the_extra_there_is_the_line_that_installs_it(
             ["query", "red", "-d", pushed],
             ["push", str(colours.path), "--to", str(tmp_path / "new.db"), "--collection", "photos"],
         ):
-            found = subprocess.run(
-                [sys.executable, "-m", "itl_infer", *args], env=environment, capture_output=True, text=True
-            )
+            found = process(*args, env=environment)
             assert (found.returncode, found.stdout) == (1, "")
             assert found.stderr.count("\n") == 1
             assert found.stderr.endswith(f"{absent}: {INSTALL}\n")
@@ -997,7 +1051,7 @@ def mount(tmp_path: Path) -> Iterator[Callable[..., Path]]:
         return place
 
     yield make
-    for place in mounts:
+    for place in set(mounts):
         subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
@@ -1018,11 +1072,12 @@ def test_a_full_disk_costs_nothing_that_was_pushed(
     disk = mount("-t", "tmpfs", "-o", "size=3m", "tmpfs")
     index = write_rows(tmp_path / "photos.itl", bundle, unit_rows(6000))
     address = f"milvus:{disk}/photos.db#photos"
-    with pytest.raises(
-        ClusterError, match=r"free some space and run again; \d+ of 6000 pictures are pushed"
-    ) as caught:
-        milvus.push(index.path, address, batch_rows=100)
-    [done] = map(int, re.findall(r"(\d+) of 6000", str(caught.value)))
+    push = ["push", index.path, "--to", disk / "photos.db", "--collection", "photos", "--batch-size", "100"]
+    found = process(*push)  # another one: what Milvus Lite cannot write, it cannot close
+    assert (found.returncode, found.stdout, found.stderr.count("\n")) == (1, "", 1)
+    [done] = map(
+        int, re.findall(r": free some space and run again; (\d+) of 6000 pictures are pushed", found.stderr)
+    )
     assert 0 < done < 6000
     subprocess.run(["mount", "-o", "remount,size=50m", str(disk)], check=True)
     report = milvus.push(index.path, address)

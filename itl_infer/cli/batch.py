@@ -84,6 +84,7 @@ def batch(
     on_sheet: list[Answer] = []
     with contextlib.ExitStack() as stack:
         block = BLOCK
+        answer_many: AnswerMany
         if shards is None and address is None:
             answer_many = searcher_over(open_store(location, bundle), top, sheet_path, **options).answer_many
         else:

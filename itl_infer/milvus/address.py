@@ -23,7 +23,8 @@ _EXPECTED = (
 class Address:
     """A collection, on a cluster or in a file of Milvus Lite."""
 
-    uri: str  # http(s)://[TOKEN@]HOST[:PORT][/DATABASE], or a path that ends in .db
+    # http(s)://[TOKEN@]HOST[:PORT][/DATABASE], or a path that ends in .db
+    uri: str = field(repr=False)
     name: str
     search: Mapping[str, float] = field(default_factory=dict)  # of the engine, such as ef or nprobe
 

@@ -112,8 +112,8 @@ class Connection:
         place = self.address.place
         if self._is_away(error):
             return ClusterError(
-                f"{place}: no answer from Milvus: is it running, and is that its address?"
-                " (an http port that is not Milvus' gRPC port, 19530, looks the same)"
+                f"{place}: no answer from Milvus: is it running, and is this where it speaks gRPC (port 19530 unless"
+                " changed)?"
             )
         if "DEADLINE_EXCEEDED" in text or isinstance(error, TimeoutError):
             return ClusterError(f"{place}: Milvus gave no answer within {self.seconds:g} s: try again later")

@@ -295,14 +295,9 @@ def build(connection: Connection, engine: Engine) -> None:
 def load(connection: Connection, *, wait: bool = False) -> None:
     """Have the rows in Milvus' memory, where queries are answered from; however long that takes, if told to `wait`."""
     name, until = connection.address.name, time.monotonic() + connection.seconds
-    while True:
-        found = connection.call("get_load_state", name)
-        match found["state"].name:
-            case "Loaded":
-                return
-            case "NotLoad":
-                connection.call("load_collection", name, _async=True)
-                continue
+    if connection.call("get_load_state", name)["state"].name == "NotLoad":
+        connection.call("load_collection", name, _async=True)
+    while (found := connection.call("get_load_state", name))["state"].name != "Loaded":
         if not wait and time.monotonic() > until:
             raise ClusterError(
                 f"{connection.address}: Milvus is loading it, {found.get('progress', 0)} % so far: try again in a while"

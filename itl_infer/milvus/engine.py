@@ -65,7 +65,7 @@ class Engine:
         nested = description.get("params") or {}
         nested = json.loads(nested) if isinstance(nested, str) else nested
         given = {**nested, **description}
-        params = {name: float(given[name]) for name in _BUILD_PARAMS if name in given}
+        params = {name: int(given[name]) for name in _BUILD_PARAMS if name in given}
         return cls(str(description.get("index_type", "FLAT")), params)
 
     def differs_from(self, index_type: str | None, params: Mapping[str, float]) -> bool:
@@ -89,8 +89,9 @@ class Engine:
         elif self.index_type == "DISKANN":
             params = {"search_list": max(100, 2 * rows)}
         params.update(given)
-        if "ef" in params:  # Milvus refuses less
-            params["ef"] = max(params["ef"], rows)
+        for name in ("ef", "search_list"):
+            if name in params:  # Milvus refuses less
+                params[name] = max(params[name], rows)
         return params
 
     def __str__(self) -> str:

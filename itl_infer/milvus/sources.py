@@ -116,7 +116,10 @@ class _Parquet:
                         raise ClusterError(
                             f"{path}: holds embeddings that are not of unit length: write it again"
                         )
-                    yield batch.column("path").to_pylist(), embeddings
+                    paths = batch.column("path")
+                    if paths.null_count:
+                        raise ClusterError(f"{path}: holds a picture without a path: write it again")
+                    yield paths.to_pylist(), embeddings
 
 
 @contextlib.contextmanager
