@@ -164,7 +164,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Searcher:
-    """Answers queries over `index`, which must have been opened with a bundle: the `k` best pictures of each.
+    """Answers queries over `index`, any store that was opened with a bundle: the `k` best pictures of each.
 
     Fewer, where fewer have `min_score`, or where with `relevant` fewer stand out (`relevance.relevant_from`).
     `dedupe` is a cosine from which on two pictures count as one: the others are folded under the best.

@@ -114,6 +114,24 @@ def write_rows(path: Path, bundle: Bundle, embeddings: np.ndarray, names: list[b
     return index
 
 
+def write_shard(path: Path, paths: list[str], embeddings: np.ndarray, fingerprint: str) -> None:
+    """As `embed-images --ray` does; the paths beyond the embeddings are of pictures that failed."""
+    import pyarrow
+    from pyarrow import parquet
+
+    path.parent.mkdir(exist_ok=True)
+    errors = [None if i < len(embeddings) else "truncated" for i in range(len(paths))]
+    padded = np.zeros((len(paths), embeddings.shape[1]), np.float32)
+    padded[: len(embeddings)] = embeddings
+    rows = pyarrow.FixedSizeListArray.from_arrays(
+        pyarrow.array(padded.reshape(-1)),
+        padded.shape[1],
+        mask=pyarrow.array([error is not None for error in errors]),
+    )
+    table = pyarrow.table([paths, rows, errors], names=["path", "embedding", "error"])
+    parquet.write_table(table.replace_schema_metadata({"itl_infer.bundle": fingerprint}), path)
+
+
 def drop(index: Index, paths: list[str]) -> None:
     with index.writing() as writer:
         [root] = writer.roots().values()
@@ -435,9 +453,6 @@ def test_names_that_are_no_text(tmp_path: Path, bundle: Bundle) -> None:
 
 
 def test_parquet(tmp_path: Path, bundle: Bundle) -> None:
-    from itl_infer.distributed.files import find_filesystem
-    from itl_infer.distributed.shards import write_shard
-
     index = write_rows(tmp_path / "photos.itl", bundle, unit_rows(50))
     output_of("export-index", tmp_path / "photos.parquet", "-d", index.path)
     one, shards = (f"milvus:{tmp_path}/photos.db#{name}" for name in ("one", "shards"))
@@ -446,14 +461,9 @@ def test_parquet(tmp_path: Path, bundle: Bundle) -> None:
     assert_holds(one, index)
     assert milvus.push(index.path, one).unchanged == 50
 
-    (tmp_path / "shards").mkdir()
-    system, folder = find_filesystem(str(tmp_path / "shards"))
     for number, block in enumerate((slice(0, 20), slice(15, 50))):  # five twice
         paths, embeddings = [*index.paths[block], "s3://bucket/broken.jpg"], index.embeddings[block]
-        errors = [*[None] * len(embeddings), "truncated"]
-        write_shard(
-            system, folder, number, paths, np.vstack([embeddings, embeddings[:1]]), errors, bundle.fingerprint
-        )
+        write_shard(tmp_path / "shards" / f"part-{number:06}.parquet", paths, embeddings, bundle.fingerprint)
     report = milvus.push(tmp_path / "shards", shards)
     assert (report.added, report.unchanged, report.skipped) == (50, 0, 7)
     assert_holds(shards, index)
@@ -902,12 +912,8 @@ def test_another_bundle_is_refused(colours: Index, pushed: str, tmp_path: Path) 
 def test_other_widths_and_foreign_collections_are_refused(
     pushed: str, colours: Index, tmp_path: Path, bundle: Bundle
 ) -> None:
-    from itl_infer.distributed.files import find_filesystem
-    from itl_infer.distributed.shards import write_shard
-
-    (tmp_path / "narrow").mkdir()
-    system, folder = find_filesystem(str(tmp_path / "narrow"))
-    write_shard(system, folder, 0, ["a.jpg"], unit_rows(1, dim=8), [None], bundle.fingerprint)
+    shard = tmp_path / "narrow" / "part-000000.parquet"
+    write_shard(shard, ["a.jpg"], unit_rows(1, dim=8), bundle.fingerprint)
     to = ["--to", tmp_path / "photos.db", "--collection"]
     line = error_of("push", tmp_path / "narrow", *to, "photos")
     assert line.endswith("#photos: its embeddings have 128 numbers, expected 8: push into another collection")

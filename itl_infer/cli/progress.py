@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import Protocol
+from typing import IO, Protocol
 
 import click
 
@@ -30,8 +30,9 @@ class Progress(Protocol):
 class ProgressLine:
     """How far a run is, on one line of stderr that is drawn over, and only on a terminal."""
 
-    def __init__(self) -> None:
-        self.shown = sys.stderr.isatty()
+    def __init__(self, stderr: IO[str] | None = None) -> None:
+        self._stderr = stderr or sys.stderr
+        self.shown = self._stderr.isatty()
         self._width = 0
         self._redraw_at = 0.0
 
@@ -50,9 +51,9 @@ class ProgressLine:
 
     def _draw(self, text: str) -> None:
         if self._width or text:
-            click.echo(f"\r{text:{self._width}}", err=True, nl=False)
+            click.echo(f"\r{text:{self._width}}", self._stderr, nl=False)
             if not text:
-                click.echo("\r", err=True, nl=False)
+                click.echo("\r", self._stderr, nl=False)
         self._width = len(text)
 
 

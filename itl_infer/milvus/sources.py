@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -20,6 +21,8 @@ from itl_infer.milvus.rows import Origin
 if TYPE_CHECKING:
     import pyarrow
     from pyarrow.fs import FileSystem
+
+_IS_SHARD = re.compile(r"part-\d+\.parquet")
 
 Block = tuple[list[str], npt.NDArray[np.float32]]  # n paths, embeddings (n, D)
 
@@ -44,7 +47,7 @@ def open_source(location: str | os.PathLike[str]) -> Source:
     location = os.fspath(location)
     if location.endswith(".parquet") or "://" in location:
         return _Parquet(location)
-    if not (Path(location) / DATABASE).exists() and any(Path(location).glob("*.parquet")):
+    if not (Path(location) / DATABASE).exists() and any(Path(location).glob("part-*.parquet")):
         return _Parquet(location)
     return _IndexSource(location)
 
@@ -76,14 +79,10 @@ class _Parquet:
                 f"{location}: Parquet needs pyarrow: pip install 'itl-infer[milvus]'"
             ) from error
         from itl_infer.distributed.files import find_filesystem
-        from itl_infer.distributed.shards import find_shards
 
         self.name = location
-        if location.endswith(".parquet"):
-            self._system, path = find_filesystem(location)
-            self._files = [path]
-        else:
-            self._system, self._files = find_shards(location)
+        self._system, path = find_filesystem(location)
+        self._files = [path] if location.endswith(".parquet") else _shards_in(self._system, path, location)
         origins: set[Origin] = set()
         self._rows = 0
         for path in self._files:
@@ -133,6 +132,23 @@ def _reading(system: FileSystem, path: str) -> Iterator[Any]:
     except (ArrowException, OSError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise ClusterError(f"{path}: cannot be read: {' '.join(reason.split())[:300]}") from error
+
+
+def _shards_in(system: FileSystem, folder: str, location: str) -> list[str]:
+    """The shards of a folder, in order."""
+    from pyarrow import ArrowException, fs
+
+    try:
+        found = system.get_file_info(fs.FileSelector(folder, allow_not_found=True))
+    except (ArrowException, OSError) as error:
+        raise ClusterError(f"{location}: cannot be listed: {' '.join(str(error).split())[:300]}") from error
+    shards = sorted(info.path for info in found if _IS_SHARD.fullmatch(info.base_name))
+    if not shards:
+        raise ClusterError(
+            f"{location}: no shards (part-000000.parquet, ...) in there: make them with itl-infer embed-images PICTURES"
+            " --ray --out FOLDER"
+        )
+    return shards
 
 
 def _read_schema(path: str, schema: pyarrow.Schema) -> Origin:
