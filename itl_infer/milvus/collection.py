@@ -195,7 +195,7 @@ class CollectionView:
 
     def __init__(self, collection: Collection) -> None:
         self._collection = collection
-        self._embeddings: dict[int, Floats] = {}
+        self._found: dict[int, tuple[str, Floats]] = {}
 
     def __len__(self) -> int:
         return len(self._collection)
@@ -203,18 +203,18 @@ class CollectionView:
     def nearest(self, vectors: Floats, k: int) -> list[list[tuple[int, float]]]:
         """The `k` best rows for each vector, as `Collection.nearest` finds them."""
         found = self._collection.nearest(vectors, k)
-        self._embeddings.update((number, embedding) for hits in found for number, _, _, embedding in hits)
+        for hits in found:
+            self._found.update((number, (path, embedding)) for number, _, path, embedding in hits)
         return [[(number, score) for number, score, _, _ in hits] for hits in found]
 
     def embeddings_of(self, rows: Sequence[int]) -> Floats:
         """(n, D): of rows that were found."""
-        return np.array([self._embeddings[row] for row in rows], np.float32).reshape(
-            -1, self._collection.embed_dim
-        )
+        found = [self._found[row][1] for row in rows]
+        return np.array(found, np.float32).reshape(-1, self._collection.embed_dim)
 
     def path_of(self, row: int) -> str:
         """The path of a row. LookupError where there is none."""
-        return self._collection.path_of(row)
+        return self._found[row][0] if row in self._found else self._collection.path_of(row)
 
     def whole(self, wanted_for: str) -> NoReturn:
         """Never: QueryError."""
