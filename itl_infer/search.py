@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Literal
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.float32]
 _Rows = list[tuple[int, float]]  # rows of a store with their scores, best first
 
-_BLOCK_ROWS = 2**10  # whose embeddings are held at a time
 NEAR_DUPLICATE = 0.98  # a cosine that copies of one picture have, at half the size or a low JPEG quality
 
 
@@ -217,7 +216,7 @@ class Searcher:
             groups = _fold(embedded.vector, best, view, self.k, self.dedupe)
         groups = [group for group in groups if group[0][1] >= lowest]
         terms = embedded.terms(bundle) if self.explain else []
-        explained = view.embeddings_of([group[0][0] for group in groups]) if terms else [None] * len(groups)
+        of_groups = iter(view.embeddings_of([group[0][0] for group in groups]) if terms else ())
         return Answer(
             embedded,
             len(view),
@@ -227,12 +226,10 @@ class Searcher:
                     score,
                     view.path_of(row),
                     row,
-                    () if embedding is None else _shares(terms, embedding, score),
+                    _shares(terms, next(of_groups), score) if terms else (),
                     tuple(Duplicate(score, view.path_of(row)) for row, score in duplicates),
                 )
-                for rank, (((row, score), *duplicates), embedding) in enumerate(
-                    zip(groups, explained, strict=True), start=1
-                )
+                for rank, ((row, score), *duplicates) in enumerate(groups, start=1)
             ),
             None if self.truth is None else _place_of(self.truth, embedded.vector, view.whole("truth")),
             _words(embedded, bundle) if self.explain else (),
@@ -250,7 +247,8 @@ def _fold(vector: Floats, best: _Rows, view: View, k: int, threshold: float) -> 
     while True:
         groups: list[_Rows] = []
         leaders = np.empty((min(k, len(best)), len(vector)), np.float32)
-        for row, score, embedding in _with_embeddings(best, view):
+        embeddings = view.embeddings_of([row for row, _ in best])
+        for (row, score), embedding in zip(best, embeddings, strict=True):
             near = np.flatnonzero(leaders[: len(groups)] @ embedding >= threshold)
             if len(near):
                 groups[near[0]].append((row, score))
@@ -263,14 +261,6 @@ def _fold(vector: Floats, best: _Rows, view: View, k: int, threshold: float) -> 
             return groups
         asked = 4 * len(best)
         [best] = view.nearest(vector[None], asked)
-
-
-def _with_embeddings(best: _Rows, view: View) -> Iterator[tuple[int, float, Floats]]:
-    """Rows with scores and embeddings, of which few are held at a time."""
-    for start in range(0, len(best), _BLOCK_ROWS):
-        block = best[start : start + _BLOCK_ROWS]
-        for (row, score), embedding in zip(block, view.embeddings_of([row for row, _ in block]), strict=True):
-            yield row, score, embedding
 
 
 def _shares(terms: Sequence[Term], embedding: Floats, score: float) -> tuple[Share, ...]:

@@ -46,8 +46,8 @@ class View(Protocol):
     def nearest(self, vectors: Floats, k: int) -> Iterable[list[tuple[int, float]]]:
         """For each unit vector of (Q, D) the `k` best rows with their cosines, best first; fewer where no more are."""
 
-    def embeddings_of(self, rows: Sequence[int]) -> Floats:
-        """(n, D): of rows that `nearest` gave."""
+    def embeddings_of(self, rows: Sequence[int]) -> Iterable[Floats]:
+        """(D,) for each of some rows that `nearest` gave."""
 
     def path_of(self, row: int) -> str:
         """The path of a row. LookupError for the number of none."""

@@ -106,9 +106,9 @@ class Snapshot:
         for rows, scores in zip(*ranking.rank(vectors, self.embeddings, k), strict=True):
             yield list(zip(rows.tolist(), scores.tolist(), strict=True))
 
-    def embeddings_of(self, rows: Sequence[int]) -> npt.NDArray[np.float32]:
-        """(n, D)."""
-        return self.embeddings[rows]
+    def embeddings_of(self, rows: Sequence[int]) -> Iterator[npt.NDArray[np.float32]]:
+        """(D,) for each of some rows; looked up when asked for, not copied."""
+        return map(self.embeddings.__getitem__, rows)
 
     def path_of(self, row: int) -> str:
         """The path of a row. IndexError where there is none."""

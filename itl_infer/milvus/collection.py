@@ -207,10 +207,9 @@ class CollectionView:
             self._found.update((number, (path, embedding)) for number, _, path, embedding in hits)
         return [[(number, score) for number, score, _, _ in hits] for hits in found]
 
-    def embeddings_of(self, rows: Sequence[int]) -> Floats:
-        """(n, D): of rows that were found."""
-        found = [self._found[row][1] for row in rows]
-        return np.array(found, np.float32).reshape(-1, self._collection.embed_dim)
+    def embeddings_of(self, rows: Sequence[int]) -> list[Floats]:
+        """(D,) for each of some rows that were found."""
+        return [self._found[row][1] for row in rows]
 
     def path_of(self, row: int) -> str:
         """The path of a row. LookupError where there is none."""
