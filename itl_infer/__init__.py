@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from itl_infer.bundle import verify_bundle as verify_bundle
     from itl_infer.errors import BundleError as BundleError
     from itl_infer.errors import CaptionsError as CaptionsError
+    from itl_infer.errors import ClusterError as ClusterError
     from itl_infer.errors import FolderError as FolderError
     from itl_infer.errors import ImageError as ImageError
     from itl_infer.errors import IndexStoreError as IndexStoreError
@@ -32,13 +33,15 @@ if TYPE_CHECKING:
     from itl_infer.search import Answer as Answer
     from itl_infer.search import Searcher as Searcher
     from itl_infer.sheet import write_sheet as write_sheet
+    from itl_infer.store import Store as Store
+    from itl_infer.store import open_store as open_store
 
 __version__ = "0.1.0"
 
 _MODULES = {
     "bundle": ("Bundle", "load_bundle", "verify_bundle"),
     "errors": (
-        *("BundleError", "CaptionsError", "FolderError"),
+        *("BundleError", "CaptionsError", "ClusterError", "FolderError"),
         *("ImageError", "IndexStoreError", "ItlError", "PreviewError", "QueryError", "SheetError"),
     ),
     "evaluation": ("Evaluation", "evaluate_index"),
@@ -48,6 +51,7 @@ _MODULES = {
     "ranking": ("rank",),
     "search": ("Answer", "Searcher"),
     "sheet": ("write_sheet",),
+    "store": ("Store", "open_store"),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -8,6 +8,7 @@ ItlError
 ├── CaptionsError     a file of captions or splits that cannot be used
 ├── QueryError        a query that cannot be answered, such as one without a known word
 ├── SheetError        a contact sheet that cannot be made
+├── ClusterError      work on a cluster that cannot be begun, or go on
 └── PreviewError      pictures that cannot be drawn in a terminal
 """
 
@@ -52,6 +53,10 @@ class QueryError(ItlError):
 
 class SheetError(ItlError):
     """A contact sheet cannot be made or written."""
+
+
+class ClusterError(ItlError):
+    """A cluster, or what it is to read or write, cannot be reached, is not what it should be, or failed."""
 
 
 class PreviewError(ItlError):

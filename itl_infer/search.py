@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,11 +17,10 @@ from itl_infer.query import EmbeddedQuery, Query, Term
 
 if TYPE_CHECKING:
     from itl_infer.bundle import Bundle
-    from itl_infer.index import Index
-    from itl_infer.index.snapshot import Snapshot
+    from itl_infer.store import Store, View, Whole
 
 Floats = npt.NDArray[np.float32]
-_Rows = list[tuple[int, float]]  # rows of an index with their scores, best first
+_Rows = list[tuple[int, float]]  # rows of a store with their scores, best first
 
 NEAR_DUPLICATE = 0.98  # a cosine that copies of one picture have, at half the size or a low JPEG quality
 
@@ -63,8 +62,8 @@ class Found:
 
     rank: int  # from 1, best first
     score: float  # cosine with the query
-    path: str  # absolute
-    row: int  # where the index has it, as long as it does not change
+    path: str  # absolute, or as it was embedded from elsewhere
+    row: int  # what the store calls it, as long as it does not change
     shares: tuple[Share, ...] = ()  # of each term, where an explanation was asked for
     duplicates: tuple[Duplicate, ...] = ()  # folded under this one, where that was asked for
 
@@ -164,7 +163,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Searcher:
-    """Answers queries over `index`, which must have been opened with a bundle: the `k` best pictures of each.
+    """Answers queries over `index`, any store that was opened with a bundle: the `k` best pictures of each.
 
     Fewer, where fewer have `min_score`, or where with `relevant` fewer stand out (`relevance.relevant_from`).
     `dedupe` is a cosine from which on two pictures count as one: the others are folded under the best.
@@ -172,7 +171,7 @@ class Searcher:
     answers say what became of each word, and what each did for each picture.
     """
 
-    index: Index
+    index: Store
     k: int = 10
     truth: str | None = None
     explain: bool = False
@@ -191,7 +190,7 @@ class Searcher:
         self, queries: Sequence[str | Query | EmbeddedQuery]
     ) -> list[Answer | QueryError | ImageError]:
         """For each query its answer, the same as alone, or its error; far faster than one by one."""
-        bundle, snapshot = self.index.require_bundle(), self.index.snapshot
+        bundle, view = self.index.require_bundle(), self.index.snapshot
         embedded: list[EmbeddedQuery | QueryError | ImageError] = []
         for query in queries:
             try:
@@ -200,70 +199,68 @@ class Searcher:
             except (QueryError, ImageError) as error:
                 embedded.append(error)
         vectors = [one.vector for one in embedded if isinstance(one, EmbeddedQuery)]
-        best = self._best(np.array(vectors).reshape(-1, bundle.embed_dim), snapshot)
+        best = iter(view.nearest(np.array(vectors).reshape(-1, bundle.embed_dim), self.k))
         return [
-            self._answer(one, next(best), snapshot) if isinstance(one, EmbeddedQuery) else one
-            for one in embedded
+            self._answer(one, next(best), view) if isinstance(one, EmbeddedQuery) else one for one in embedded
         ]
 
-    def _best(self, vectors: Floats, snapshot: Snapshot) -> Iterator[_Rows]:
-        """For each vector the best rows, as many as may be needed."""
-        for rows, scores in zip(*ranking.rank(vectors, snapshot.embeddings, self.k), strict=True):
-            yield list(zip(rows.tolist(), scores.tolist(), strict=True))
-
-    def _answer(self, embedded: EmbeddedQuery, best: _Rows, snapshot: Snapshot) -> Answer:
+    def _answer(self, embedded: EmbeddedQuery, best: _Rows, view: View) -> Answer:
         bundle = self.index.require_bundle()
         relevant_from = None
         if self.relevant:
-            relevant_from = relevance.relevant_from(snapshot.embeddings @ embedded.vector)
+            relevant_from = relevance.relevant_from(view.whole("relevant").embeddings @ embedded.vector)
         lowest = max((cut for cut in (self.min_score, relevant_from) if cut is not None), default=-np.inf)
         if self.dedupe is None:
             groups = [[row] for row in best]
         else:
-            groups = _fold(embedded.vector, best, snapshot.embeddings, self.k, self.dedupe)
+            groups = _fold(embedded.vector, best, view, self.k, self.dedupe)
         groups = [group for group in groups if group[0][1] >= lowest]
         terms = embedded.terms(bundle) if self.explain else []
+        of_groups = iter(view.embeddings_of([group[0][0] for group in groups]) if terms else ())
         return Answer(
             embedded,
-            len(snapshot.paths),
+            len(view),
             tuple(
                 Found(
                     rank,
                     score,
-                    snapshot.paths[row],
+                    view.path_of(row),
                     row,
-                    _shares(terms, snapshot.embeddings[row], score),
-                    tuple(Duplicate(score, snapshot.paths[row]) for row, score in duplicates),
+                    _shares(terms, next(of_groups), score) if terms else (),
+                    tuple(Duplicate(score, view.path_of(row)) for row, score in duplicates),
                 )
                 for rank, ((row, score), *duplicates) in enumerate(groups, start=1)
             ),
-            None if self.truth is None else _place_of(self.truth, embedded.vector, snapshot),
+            None if self.truth is None else _place_of(self.truth, embedded.vector, view.whole("truth")),
             _words(embedded, bundle) if self.explain else (),
             relevant_from,
         )
 
 
-def _fold(vector: Floats, best: _Rows, embeddings: Floats, k: int, threshold: float) -> list[_Rows]:
+def _fold(vector: Floats, best: _Rows, view: View, k: int, threshold: float) -> list[_Rows]:
     """The k best pictures of which no two are near-duplicates, each followed by its near-duplicates.
 
     In order of score, each picture joins the first better one whose cosine with it reaches the threshold;
     looks at ever more of the best, until there are k groups and one picture that would begin another.
     """
+    asked = k
     while True:
         groups: list[_Rows] = []
-        for row, score in best:
-            leaders = embeddings[[group[0][0] for group in groups]]
-            near = np.flatnonzero(leaders @ embeddings[row] >= threshold)
+        leaders = np.empty((min(k, len(best)), len(vector)), np.float32)
+        embeddings = view.embeddings_of([row for row, _ in best])
+        for (row, score), embedding in zip(best, embeddings, strict=True):
+            near = np.flatnonzero(leaders[: len(groups)] @ embedding >= threshold)
             if len(near):
                 groups[near[0]].append((row, score))
             elif len(groups) == k:
                 return groups
             else:
+                leaders[len(groups)] = embedding
                 groups.append([(row, score)])
-        if len(best) == len(embeddings):
+        if len(best) < asked or len(best) == len(view):
             return groups
-        rows, scores = ranking.rank(vector[None], embeddings, 4 * len(best))
-        best = list(zip(rows[0].tolist(), scores[0].tolist(), strict=True))
+        asked = 4 * len(best)
+        [best] = view.nearest(vector[None], asked)
 
 
 def _shares(terms: Sequence[Term], embedding: Floats, score: float) -> tuple[Share, ...]:
@@ -281,11 +278,12 @@ def _words(embedded: EmbeddedQuery, bundle: Bundle) -> tuple[Word, ...]:
     )
 
 
-def _place_of(name: str, vector: Floats, snapshot: Snapshot) -> Place:
-    row = _find(name, snapshot.paths)
-    rows, scores = ranking.rank(vector[None], snapshot.embeddings, len(snapshot.paths))
+def _place_of(name: str, vector: Floats, all_rows: Whole) -> Place:
+    paths = all_rows.paths
+    row = _find(name, paths)
+    rows, scores = ranking.rank(vector[None], all_rows.embeddings, len(paths))
     position = int(np.flatnonzero(rows[0] == row)[0])
-    return Place(position + 1, len(snapshot.paths), float(scores[0, position]), snapshot.paths[row])
+    return Place(position + 1, len(paths), float(scores[0, position]), paths[row])
 
 
 def _find(name: str, paths: Sequence[str]) -> int:

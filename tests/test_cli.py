@@ -31,6 +31,7 @@ ROOT = Path(__file__).parents[1]
 COMMANDS = [
     *("query", "embed-images", "batch", "bundle show", "bundle verify"),
     *("evaluate", "status", "check", "prune", "export-index", "similar", "completion", "serve"),
+    "push",
 ]
 
 

@@ -23,6 +23,7 @@ def test_public_names() -> None:
         "Bundle",
         "BundleError",
         "CaptionsError",
+        "ClusterError",
         "Evaluation",
         "FolderError",
         "ImageError",
@@ -36,9 +37,11 @@ def test_public_names() -> None:
         "SearchResult",
         "Searcher",
         "SheetError",
+        "Store",
         "embed_directory",
         "evaluate_index",
         "load_bundle",
+        "open_store",
         "rank",
         "verify_bundle",
         "write_sheet",
@@ -78,8 +81,9 @@ def test_importing_is_cheap(code: str, kept_out: list[str]) -> None:
 def test_imports_point_to_earlier_modules() -> None:
     """The order of the design; what is imported for type checkers only does not count."""
     order = [
-        *("errors", "text", "image", "encoder", "manifest", "bundle", "ranking", "index", "ingest"),
-        *("captions", "metrics", "evaluation", "query", "search", "sheet", "preview", "web", "cli"),
+        *("errors", "text", "image", "encoder", "manifest", "bundle", "ranking", "store"),
+        *("index", "ingest", "captions", "metrics", "evaluation", "query", "search", "sheet", "preview"),
+        *("milvus", "web", "cli"),
     ]
     for place, name in enumerate(order):
         check = (

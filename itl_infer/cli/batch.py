@@ -5,20 +5,20 @@ from __future__ import annotations
 import contextlib
 import io
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from itl_infer.cli.opened import check_sheet, open_bundle, open_index, searcher_over, write_sheet
+from itl_infer.cli.opened import check_sheet, open_bundle, open_store, searcher_over, write_sheet
 from itl_infer.cli.options import (
     all_of,
     bundle_option,
     explain_option,
-    index_option,
     sheet_option,
     stop_options,
+    store_option,
     threads_option,
     top_option,
 )
@@ -26,7 +26,10 @@ from itl_infer.cli.output import as_json, failure, write
 from itl_infer.errors import ItlError, QueryError
 
 if TYPE_CHECKING:
-    from itl_infer.search import Answer, Searcher
+    from itl_infer.errors import ImageError
+    from itl_infer.search import Answer
+
+    AnswerMany = Callable[[Sequence[str]], Sequence[Answer | QueryError | ImageError]]
 
 _CHUNK = 2**16  # bytes of queries read at a time
 LONGEST_LINE = 2**20  # bytes of one query
@@ -35,14 +38,27 @@ BLOCK = 256  # queries answered at a time
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
-@all_of(top_option, *stop_options, explain_option, sheet_option, index_option, bundle_option, threads_option)
+@all_of(top_option, *stop_options, explain_option, sheet_option, store_option, bundle_option, threads_option)
+@click.option(
+    "--ray",
+    "address",
+    metavar="[ADDRESS]",
+    is_flag=False,
+    flag_value="",
+    help="The Ray cluster to search --shards on: HOST:PORT, ray://HOST:PORT or auto.  [default: of this machine]",
+)
+@click.option(
+    "--shards", metavar="FOLDER", help="Search the Parquet shards in this folder or URI, on a Ray cluster."
+)
 def batch(
     file: Path,
     top: int | None,
     sheet_path: Path | None,
-    index_path: Path | None,
+    location: str | None,
     bundle_path: Path | None,
     threads: int | None,
+    address: str | None,
+    shards: str | None,
     **options: Any,
 ) -> None:
     """Answer each line of FILE with a line of JSON.
@@ -56,20 +72,31 @@ def batch(
     itl-infer batch queries.txt -d photos.itl > answers.jsonl
     echo "surfer in a wave" | itl-infer batch -
     itl-infer batch queries.txt -d photos.itl --sheet answers.html > answers.jsonl
+    itl-infer batch queries.txt --shards s3://bucket/shards --ray head:6379 > answers.jsonl
     """
     check_sheet(sheet_path)
     from itl_infer.search import Answer
 
     bundle = open_bundle(bundle_path, threads)
-    index = open_index(index_path, bundle)
     from_stdin = str(file) == "-"
     name = "stdin" if from_stdin else file
-    searcher = searcher_over(index, top, sheet_path, **options)
     lines = undecodable = 0
     on_sheet: list[Answer] = []
-    with contextlib.nullcontext(sys.stdin.buffer) if from_stdin else file.open("rb") as stream:
-        for queries in blocks_of_queries(cast("io.BufferedReader", stream)):
-            answers = _answer_each(searcher, queries)
+    with contextlib.ExitStack() as stack:
+        block = BLOCK
+        answer_many: AnswerMany
+        if shards is None and address is None:
+            answer_many = searcher_over(open_store(location, bundle), top, sheet_path, **options).answer_many
+        else:
+            from itl_infer.cli import cluster
+
+            block = cluster.BLOCK
+            answer_many = stack.enter_context(
+                cluster.searching(shards, address, bundle, top, asked={"sheet": sheet_path, **options})
+            )
+        stream = sys.stdin.buffer if from_stdin else stack.enter_context(file.open("rb"))
+        for queries in blocks_of_queries(cast("io.BufferedReader", stream), block):
+            answers = _answer_each(answer_many, queries)
             write(b"".join(map(as_json, _batch_objects(queries, answers))))
             if sheet_path:
                 on_sheet += [answer for answer in answers if isinstance(answer, Answer)]
@@ -82,9 +109,9 @@ def batch(
         raise failure(f"{name}: {undecodable} of {lines} lines are not UTF-8: save the file as UTF-8")
 
 
-def _answer_each(searcher: Searcher, queries: Sequence[str]) -> list[Answer | ItlError]:
+def _answer_each(answer_many: AnswerMany, queries: Sequence[str]) -> list[Answer | ItlError]:
     """For each query its answer or its error."""
-    answers = iter(searcher.answer_many([text for text in queries if _is_utf8(text)]))
+    answers = iter(answer_many([text for text in queries if _is_utf8(text)]))
     return [next(answers) if _is_utf8(text) else QueryError("the line is not UTF-8") for text in queries]
 
 
@@ -93,13 +120,13 @@ def _batch_objects(queries: Sequence[str], answers: Iterable[Answer | ItlError])
         yield {"query": text, "error": str(answer)} if isinstance(answer, ItlError) else answer.to_json()
 
 
-def blocks_of_queries(stream: io.BufferedReader) -> Iterator[list[str]]:
+def blocks_of_queries(stream: io.BufferedReader, block: int = BLOCK) -> Iterator[list[str]]:
     """Lines without their ends, as soon as they are there, so that whoever waits for an answer gets it."""
     rest = b""
     while chunk := stream.read1(_CHUNK):
         *lines, rest = (rest + chunk).split(b"\n")
-        for start in range(0, len(lines), BLOCK):
-            yield [_decode(line) for line in lines[start : start + BLOCK]]
+        for start in range(0, len(lines), block):
+            yield [_decode(line) for line in lines[start : start + block]]
         if len(rest) > LONGEST_LINE:
             raise QueryError(f"a line is longer than {LONGEST_LINE} bytes: is this a file of queries?")
     if rest:

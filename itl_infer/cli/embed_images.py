@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from itl_infer.cli.opened import open_bundle
+from itl_infer.cli.opened import open_bundle, require_index_path
 from itl_infer.cli.options import (
     bundle_option,
     index_option,
@@ -19,15 +17,14 @@ from itl_infer.cli.options import (
     wait_option,
 )
 from itl_infer.cli.output import as_json, failure, note, write
+from itl_infer.cli.progress import ProgressLine
 
 if TYPE_CHECKING:
-    from itl_infer.ingest import Progress, Report
-
-_REDRAW_SECONDS = 0.1
+    from itl_infer.bundle import Bundle
 
 
 @click.command("embed-images")
-@click.argument("paths", metavar="[PATH]...", nargs=-1, type=click.Path(path_type=Path))
+@click.argument("paths", metavar="[PATH]...", nargs=-1, type=click.Path())
 @index_option
 @bundle_option
 @click.option("-j", "--workers", metavar="N", type=click.IntRange(min=1), help="Threads that read pictures.")
@@ -51,14 +48,27 @@ _REDRAW_SECONDS = 0.1
 @click.option("--prune", is_flag=True, help="Drop the pictures of a PATH that is gone for good.")
 @click.option("--rebuild", is_flag=True, help="Embed all that the index has again, with this bundle.")
 @wait_option
+@click.option(
+    "--ray",
+    "address",
+    metavar="[ADDRESS]",
+    is_flag=False,
+    flag_value="",
+    help="Embed on a Ray cluster: HOST:PORT, ray://HOST:PORT or auto; without an address, on one of this machine.",
+)
+@click.option(
+    "--out", metavar="FOLDER", help="With --ray, a path or URI: where Parquet shards of embeddings go."
+)
 @report_format_option
 def embed_images(
-    paths: tuple[Path, ...],
+    paths: tuple[str, ...],
     index_path: Path | None,
     bundle_path: Path | None,
     threads: int | None,
     format_name: str,
     rebuild: bool,
+    address: str | None,
+    out: str | None,
     **options: Any,
 ) -> None:
     """Bring an index in step with the pictures under each PATH.
@@ -68,13 +78,19 @@ def embed_images(
     interrupted and started again at any time. The index must be named, with -d or ITL_INDEX; it is made if
     it is not there. Without a PATH, all that it remembers is looked at again.
 
+    With --ray, PATH may also be a URI (s3://, gs://, hdfs://), a .txt file with a path or URI on each line, or
+    Parquet with a column bytes, uri or path. What is finished is not done again.
+
     \b
     itl-infer embed-images ~/Pictures -d photos.itl
     itl-infer embed-images ~/Pictures ~/scans -d photos.itl --exclude "*.tif" --format json
     itl-infer embed-images -d photos.itl --rebuild -m my-bundle
+    itl-infer embed-images s3://bucket/pictures --ray head:6379 --out s3://bucket/shards
     """
-    if index_path is None:
-        raise click.UsageError("Name the index to make or to update: -d photos.itl, or set ITL_INDEX.")
+    if address is not None or out is not None:
+        _embed_on_cluster(paths, address, out, open_bundle(bundle_path, threads), format_name, options)
+        return
+    index_path = require_index_path(index_path, "Name the index to make or to update")
     from PIL import Image
 
     from itl_infer.index import Index
@@ -82,7 +98,7 @@ def embed_images(
 
     Image.MAX_IMAGE_PIXELS = None  # --max-megapixels takes its place
     bundle = open_bundle(bundle_path, threads)
-    with _ProgressLine() as line:
+    with ProgressLine() as line:
         options["progress"] = line.show if line.shown else None
         if rebuild:
             index, report = embed_again(index_path, bundle, paths, **options)
@@ -94,9 +110,30 @@ def embed_images(
     else:
         for failed in report.failed:
             note(f"{failed.path}: {failed.error}")
-        write(f"{_describe_report(report)}\n".encode())
+        write(f"{_describe_report(report.to_json())}\n".encode())
     if report.failed and len(index) == 0:
         raise failure(f"none of the {len(report.failed)} pictures could be embedded")
+
+
+def _embed_on_cluster(
+    paths: tuple[str, ...],
+    address: str | None,
+    out: str | None,
+    bundle: Bundle,
+    format_name: str,
+    options: dict[str, Any],
+) -> None:
+    from itl_infer.cli.cluster import embed_on_cluster
+
+    with ProgressLine() as line:
+        progress = line.show if line.shown else None
+        report = embed_on_cluster(paths, address, out, bundle, options["max_megapixels"], progress)
+    if format_name == "json":
+        write(as_json(report.to_json(), indent=2))
+    else:
+        write(f"{_describe_report(report.to_json())}\n".encode())
+    if not report.embedded + report.kept:
+        raise failure(f"none of the {report.failed} pictures could be embedded")
 
 
 def _remembered(index_path: Path, prune: bool) -> list[str]:
@@ -113,47 +150,16 @@ def _remembered(index_path: Path, prune: bool) -> list[str]:
     return there
 
 
-class _ProgressLine:
-    """How far a run is, on one line of stderr that is drawn over, and only on a terminal."""
-
-    def __init__(self) -> None:
-        self.shown = sys.stderr.isatty()
-        self._width = 0
-        self._redraw_at = 0.0
-
-    def __enter__(self) -> _ProgressLine:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._draw("")
-
-    def show(self, progress: Progress) -> None:
-        if time.monotonic() < self._redraw_at:
-            return
-        self._redraw_at = time.monotonic() + _REDRAW_SECONDS
-        left = "" if progress.eta_seconds is None else f"  {_clock(progress.eta_seconds)} left"
-        self._draw(f"{progress.done}/{progress.total} pictures  {progress.rate:.1f}/s{left}")
-
-    def _draw(self, text: str) -> None:
-        if self._width or text:
-            click.echo(f"\r{text:{self._width}}", err=True, nl=False)
-            if not text:
-                click.echo("\r", err=True, nl=False)
-        self._width = len(text)
-
-
-def _clock(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
-
-
-def _describe_report(report: Report) -> str:
+def _describe_report(report: dict[str, Any]) -> str:
     """The counts that always matter, and those of the others that are not 0."""
-    counts = {name: value for name, value in report.to_json().items() if type(value) is int}
+    counts = {
+        name: value if isinstance(value, int) else len(value)
+        for name, value in report.items()
+        if type(value) in (int, list)
+    }
     shown = [
         f"{name.replace('_', ' ')} {count}"
-        for name, count in {**counts, "failed": len(report.failed)}.items()
+        for name, count in counts.items()
         if count or name in ("embedded", "unchanged", "removed", "failed")
     ]
-    return f"{', '.join(shown)} ({report.seconds:.1f} s, {report.images_per_second:.1f} pictures/s)"
+    return f"{', '.join(shown)} ({report['seconds']:.1f} s, {report['images_per_second']:.1f} pictures/s)"

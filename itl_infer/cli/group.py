@@ -24,6 +24,7 @@ _MODULES = {
     "evaluate": "evaluate",
     "export-index": "index",
     "prune": "index",
+    "push": "push",
     "query": "query",
     "serve": "serve",
     "similar": "query",

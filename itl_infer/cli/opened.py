@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from itl_infer.cli.output import failure, note
+from itl_infer.store import MILVUS
 
 if TYPE_CHECKING:
     from itl_infer.bundle import Bundle
-    from itl_infer.index import Index
     from itl_infer.search import Answer, Searcher
+    from itl_infer.store import Store
 
 _TOP, _TOP_OF_A_SHEET = 10, 25  # pictures shown where --top does not say
 
@@ -24,11 +25,16 @@ def open_bundle(path: Path | None, threads: int | None = None) -> Bundle:
     return load_bundle(path, threads=threads)
 
 
-def open_index(path: Path | None, bundle: Bundle) -> Index:
+def open_store(location: str | None, bundle: Bundle) -> Store:
+    """What is to be searched, or else the pictures that come with the bundle."""
+    if location is not None:
+        from itl_infer.store import open_store
+
+        store = open_store(location, bundle)
+        click.get_current_context().call_on_close(store.close)
+        return store
     from itl_infer.index import Index
 
-    if path is not None:
-        return Index.open(path, bundle, mode="r")
     if bundle.gallery_index_path is None:
         raise failure(
             f"no index named, and the bundle {bundle.name} has no pictures of its own: make an index with"
@@ -42,14 +48,17 @@ def open_index(path: Path | None, bundle: Bundle) -> Index:
     return index
 
 
-def require_index_path(path: Path | None) -> Path:
+def require_index_path(path: Path | None, mend: str = "Name the index") -> Path:
+    """The folder of an index, which a collection of Milvus is not."""
     if path is None:
-        raise click.UsageError("Name the index: -d photos.itl, or set ITL_INDEX.")
+        raise click.UsageError(f"{mend}: -d photos.itl, or set ITL_INDEX.")
+    if str(path).startswith(MILVUS):
+        raise click.UsageError(f"A collection of Milvus will not do here. {mend}: -d photos.itl.")
     return path
 
 
 def searcher_over(
-    index: Index,
+    store: Store,
     top: int | None,
     sheet_path: Path | None,
     *,
@@ -62,7 +71,7 @@ def searcher_over(
     if dedupe and dedupe_from is None:
         dedupe_from = search.NEAR_DUPLICATE
     top = top or (_TOP_OF_A_SHEET if sheet_path else _TOP)
-    return search.Searcher(index, top, dedupe=dedupe_from, **options)
+    return search.Searcher(store, top, dedupe=dedupe_from, **options)
 
 
 def check_sheet(path: Path | None) -> None:

@@ -20,6 +20,17 @@ index_option = click.option(
 )
 
 
+store_option = click.option(
+    "-d",
+    "--index",
+    "location",
+    metavar="PATH",
+    envvar="ITL_INDEX",
+    show_envvar=True,
+    help="Folder of the index, or milvus:URI#NAME for a collection of Milvus.",
+)
+
+
 bundle_option = click.option(
     "-m",
     "--bundle",

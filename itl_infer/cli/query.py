@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from itl_infer.cli.opened import check_sheet, open_bundle, open_index, searcher_over, write_sheet
+from itl_infer.cli.opened import check_sheet, open_bundle, open_store, searcher_over, write_sheet
 from itl_infer.cli.options import (
     all_of,
     bundle_option,
     explain_option,
-    index_option,
     sheet_option,
     stop_options,
+    store_option,
     top_option,
 )
 from itl_infer.cli.output import as_bytes, as_lines, note, table_head, table_rows, write
@@ -58,7 +58,7 @@ _search_options = all_of(
     click.option(
         "--preview", is_flag=True, help="Draw the pictures too, where the results go to a terminal."
     ),
-    index_option,
+    store_option,
     bundle_option,
     click.option(
         "--format",
@@ -100,6 +100,7 @@ def query(text: str | None, images: tuple[str, ...], **options: Any) -> None:
     itl-infer query "at night" --image house.jpg
     itl-infer query "surfr in a wave" --explain
     itl-infer query "dog" -d photos.itl -k 100 --relevant --dedupe
+    itl-infer query "dog" -d milvus:http://localhost:19530#photos
 
     json is one object; jsonl, csv and tsv have one picture a line (tsv writes a tab in a name as \\t).
     In JSON a byte of a name that is not valid UTF-8, such as FF, is written \\udcff.
@@ -137,7 +138,7 @@ def _run_query(
     truth: str | None,
     explain: bool,
     preview: bool,
-    index_path: Path | None,
+    location: str | None,
     bundle_path: Path | None,
     format_name: str | None,
     null: bool,
@@ -155,8 +156,8 @@ def _run_query(
     bundle = open_bundle(bundle_path)
     asked = Query(text, images, add, subtract, weighted, image_weight)
     embedded = asked.embed(bundle)  # before the index, whose absence is the smaller mistake
-    index = open_index(index_path, bundle)
-    answer = searcher_over(index, top, sheet_path, truth=truth, explain=explain, **stop).answer(embedded)
+    store = open_store(location, bundle)
+    answer = searcher_over(store, top, sheet_path, truth=truth, explain=explain, **stop).answer(embedded)
     if embedded.unknown_words and not explain:
         note(f"The bundle does not know: {bundle.describe_unknown(embedded.unknown_words)}.")
     if answer.relevant_from is not None:

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import click
 
-from itl_infer.cli.opened import open_index
-from itl_infer.cli.options import all_of, bundle_option, index_option
+from itl_infer.cli.opened import open_store
+from itl_infer.cli.options import all_of, bundle_option, store_option
 from itl_infer.cli.output import failure, note
 
 
 @click.command()
-@all_of(index_option, bundle_option)
+@all_of(store_option, bundle_option)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
 @click.option(
     "--port",
@@ -29,7 +29,7 @@ from itl_infer.cli.output import failure, note
     help="Answer under this name too, as another machine calls this one; repeatable.",
 )
 def serve(
-    index_path: Path | None, bundle_path: Path | None, host: str, port: int, names: tuple[str, ...]
+    location: str | None, bundle_path: Path | None, host: str, port: int, names: tuple[str, ...]
 ) -> None:
     """Open a page to search on, and the same as JSON at /api.
 
@@ -40,6 +40,7 @@ def serve(
     \b
     itl-infer serve -d photos.itl
     itl-infer serve -d photos.itl --host 0.0.0.0 --allow-host nas.local --port 80
+    itl-infer serve -d milvus:http://localhost:19530#photos
     """
     try:
         from itl_infer import web
@@ -49,14 +50,14 @@ def serve(
         raise failure(f"serve needs {error.name}: pip install 'itl-infer[serve]'") from error
     from itl_infer.bundle import load_bundle
 
-    index = open_index(index_path, load_bundle(bundle_path, threads=1))  # requests are many, each is small
+    store = open_store(location, load_bundle(bundle_path, threads=1))  # requests are many, each is small
     try:
         web.serve(
-            index,
+            store,
             host,
             port,
             web.HostRule(host, names),
-            lambda url: note(f"{len(index)} pictures at {url} (Ctrl+C stops)"),
+            lambda url: note(f"{len(store)} pictures at {url} (Ctrl+C stops)"),
         )
     except OSError as error:
         reason = (error.strerror or str(error)).partition(" (")[0]

@@ -14,6 +14,7 @@ import numpy as np
 from itl_infer.errors import IndexStoreError
 from itl_infer.index.index import Index
 
+FINGERPRINT_METADATA = b"itl_infer.bundle"  # of the bundle, in the schema of a Parquet file
 _BLOCK_ROWS = 2**13
 
 
@@ -56,7 +57,8 @@ def _write_parquet(index: Index, path: Path) -> list[Path]:
         raise IndexStoreError("parquet needs pyarrow: pip install 'itl-infer[parquet]'") from error
     width = index.embeddings.shape[1]
     schema = pyarrow.schema(
-        [("path", pyarrow.string()), ("embedding", pyarrow.list_(pyarrow.float32(), width))]
+        [("path", pyarrow.string()), ("embedding", pyarrow.list_(pyarrow.float32(), width))],
+        metadata={FINGERPRINT_METADATA: index.state.bundle_fingerprint},
     )
     with _replacing(path) as file, parquet.ParquetWriter(file, schema) as writer:
         for start in range(0, len(index), _BLOCK_ROWS):

@@ -44,6 +44,7 @@ class Index:
         self.bundle = bundle
         self._writable = writable
         self._snapshot = snapshot
+        self._followed: tuple[int, int] | None = None
 
     @classmethod
     def open(
@@ -143,6 +144,24 @@ class Index:
     def refresh(self) -> None:
         """Turn to what is committed now."""
         self._snapshot = _take_snapshot(self.path, self.bundle, may_be_new=self._writable)
+
+    def follow(self) -> None:
+        """`refresh` if something was committed since; what cannot be read now stays as it was.
+
+        Rebuilt with another bundle, or gone, for example: what was read stays true to the old one.
+        """
+        try:
+            status = (self.path / schema.DATABASE).stat()
+        except OSError:
+            return
+        stamp = status.st_mtime_ns, status.st_size  # which every commit changes
+        if stamp != self._followed:
+            with contextlib.suppress(IndexStoreError):
+                self.refresh()
+                self._followed = stamp
+
+    def close(self) -> None:
+        """Nothing: what is mapped goes with the last array over it. Other stores hold a connection."""
 
     @contextlib.contextmanager
     def writing(self, *, wait: bool = False) -> Iterator[Writer]:

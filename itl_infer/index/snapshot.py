@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import mmap
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import overload
 import numpy as np
 import numpy.typing as npt
 
+from itl_infer import ranking
 from itl_infer.errors import IndexStoreError
 from itl_infer.index import schema
 from itl_infer.index.disk import map_file, store_errors
@@ -90,12 +91,32 @@ class Paths(Sequence[str]):
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What an index held at one moment."""
+    """What an index held at one moment; a `store.View`, in which the number of a row is its position."""
 
     state: State
     roots: Mapping[int, Root]
     embeddings: npt.NDArray[np.float32]  # (N, D), unit rows, read-only
     paths: Paths
+
+    def __len__(self) -> int:
+        return len(self.embeddings)
+
+    def nearest(self, vectors: npt.NDArray[np.float32], k: int) -> Iterator[list[tuple[int, float]]]:
+        """For each unit vector of (Q, D) the `k` best rows with their cosines, best first, ties by lower row."""
+        for rows, scores in zip(*ranking.rank(vectors, self.embeddings, k), strict=True):
+            yield list(zip(rows.tolist(), scores.tolist(), strict=True))
+
+    def embeddings_of(self, rows: Sequence[int]) -> Iterator[npt.NDArray[np.float32]]:
+        """(D,) for each of some rows; looked up when asked for, not copied."""
+        return map(self.embeddings.__getitem__, rows)
+
+    def path_of(self, row: int) -> str:
+        """The path of a row. IndexError where there is none."""
+        return self.paths[row]
+
+    def whole(self, wanted_for: str) -> Snapshot:  # noqa: ARG002, other stores say what cannot be had
+        """All rows, which are at hand here whatever they are wanted for."""
+        return self
 
 
 def empty_snapshot(embed_dim: int, bundle_name: str, bundle_fingerprint: str) -> Snapshot:

@@ -1,4 +1,4 @@
-"""The routes of the page and of its API, over one index that another process may be writing to."""
+"""The routes of the page and of its API, over one store that another process may be writing to."""
 
 from __future__ import annotations
 
@@ -21,8 +21,7 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from itl_infer.errors import ImageError, IndexStoreError, ItlError, QueryError
-from itl_infer.index.schema import DATABASE
+from itl_infer.errors import ImageError, ItlError, QueryError
 from itl_infer.query import Query
 from itl_infer.search import NEAR_DUPLICATE, Answer, Searcher
 from itl_infer.web.guard import Guard, HostRule
@@ -33,18 +32,18 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from itl_infer.image import ImageSource
-    from itl_infer.index import Index
+    from itl_infer.store import Store
 
 _STATIC = Path(__file__).parent / "static"
 _LOOK_SECONDS = 0.5  # between looks at whether the index has changed
 
 
-def make_app(index: Index, rule: HostRule) -> Starlette:
-    """The page over an index that was opened with its bundle, as an ASGI application."""
+def make_app(store: Store, rule: HostRule) -> Starlette:
+    """The page over a store that was opened with its bundle, as an ASGI application."""
     return Starlette(
         routes=[
             Route("/", lambda _: FileResponse(_STATIC / "index.html")),
-            *_Api(index).routes(),
+            *_Api(store).routes(),
             Mount("/static", StaticFiles(directory=_STATIC)),
         ],
         middleware=[Middleware(Guard, rule=rule)],
@@ -65,16 +64,15 @@ def _json(value: Any, status: int = 200, headers: Mapping[str, str] | None = Non
 
 
 class _Api:
-    """Answers requests from the index as it is now."""
+    """Answers requests from the store as it is now."""
 
-    def __init__(self, index: Index) -> None:
-        self._index = index
-        self._bundle = index.require_bundle()
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._bundle = store.require_bundle()
         self._lock = threading.Lock()
         # A query keeps every core busy by itself; several at once would only wait for each other, spinning.
         self._one_search = threading.Lock()
         self._look_at = 0.0
-        self._seen = self._stamp()
 
     def routes(self) -> list[Route]:
         return [
@@ -159,26 +157,13 @@ class _Api:
             raise HTTPException(404, "no such picture in the index, or it has changed: search again")
         return picture_response(path, size, request.headers.get("if-none-match"))
 
-    def _current(self) -> Index:
-        """The index, with what other processes have committed to it up to half a second ago."""
+    def _current(self) -> Store:
+        """The store, with what other processes have committed to it up to half a second ago."""
         with self._lock:
             if time.monotonic() >= self._look_at:
                 self._look_at = time.monotonic() + _LOOK_SECONDS
-                stamp = self._stamp()
-                if stamp != self._seen:
-                    # Rebuilt with another bundle, or gone: what was read stays true to the old one.
-                    with contextlib.suppress(IndexStoreError):
-                        self._index.refresh()
-                        self._seen = stamp
-        return self._index
-
-    def _stamp(self) -> tuple[int, int] | None:
-        """What changes with every commit."""
-        try:
-            status = (self._index.path / DATABASE).stat()
-        except OSError:
-            return None
-        return status.st_mtime_ns, status.st_size
+                self._store.follow()
+        return self._store
 
 
 class _Parameters:
@@ -207,9 +192,9 @@ class _Parameters:
             1.0 if weight is None else weight,
         )
 
-    def searcher(self, index: Index) -> Searcher:
+    def searcher(self, store: Store) -> Searcher:
         return Searcher(
-            index,
+            store,
             self._number("k", LIMITS["k_default"], 1, LIMITS["k"]),
             explain=self._switch("explain"),
             min_score=self._score("min_score"),

@@ -1,4 +1,4 @@
-"""Pictures over HTTP: those of the index only, found by where they stand in it and never by a path."""
+"""Pictures over HTTP: those of the store only, found by what it calls them and never by a path."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from itl_infer.errors import ImageError
 from itl_infer.image import load_thumbnail
 
 if TYPE_CHECKING:
-    from itl_infer.index import Index
+    from itl_infer.store import Store
 
 _SIDES = {"thumbnail": 360, "full": 2560}  # pixels of the longer side, at most
 _QUALITY = {"thumbnail": 82, "full": 92}
 _CACHED = 2000  # thumbnails, of some 20 kB each
 _MAX_AGE = 300  # seconds that a browser need not ask again
+_DIGITS = 40  # of the number of a row, at most
 
 
 def picture_id(row: int, path: str) -> str:
@@ -29,13 +30,15 @@ def picture_id(row: int, path: str) -> str:
     return f"{row}-{hashlib.blake2b(os.fsencode(path), digest_size=8).hexdigest()}"
 
 
-def path_of(index: Index, name: str) -> str | None:
-    """The path of the indexed picture with this id; None for any other text."""
+def path_of(store: Store, name: str) -> str | None:
+    """The path of the picture of the store with this id; None for any other text."""
     row = name.partition("-")[0]
-    paths = index.snapshot.paths
-    if not (row.isascii() and row.isdigit() and len(row) < 10 and int(row) < len(paths)):
+    if not (row.isascii() and row.isdigit() and len(row) < _DIGITS):
         return None
-    path = paths[int(row)]
+    try:
+        path = store.snapshot.path_of(int(row))
+    except LookupError:
+        return None
     return path if picture_id(int(row), path) == name else None
 
 

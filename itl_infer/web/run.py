@@ -13,18 +13,18 @@ from itl_infer.web.app import make_app
 from itl_infer.web.guard import HostRule
 
 if TYPE_CHECKING:
-    from itl_infer.index import Index
+    from itl_infer.store import Store
 
 _SHUTDOWN_SECONDS = 3
 
 
-def serve(index: Index, host: str, port: int, rule: HostRule, started: Callable[[str], None]) -> None:
+def serve(store: Store, host: str, port: int, rule: HostRule, started: Callable[[str], None]) -> None:
     """Serve the page until interrupted; `started` gets its address. Port 0 takes a free one. Raises OSError."""
     family, *_ = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     with socket.create_server((host, port), family=family) as listening:
         name = f"[{host}]" if family == socket.AF_INET6 else host
         config = uvicorn.Config(
-            make_app(index, rule),
+            make_app(store, rule),
             log_level="warning",
             access_log=False,
             server_header=False,

@@ -1,0 +1,176 @@
+"""What is pushed: the rows of an index folder, of a Parquet file, or of a folder of Parquet shards."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from itl_infer.errors import ClusterError
+from itl_infer.index import UNIT_TOLERANCE, Index
+from itl_infer.index.export import FINGERPRINT_METADATA
+from itl_infer.index.schema import DATABASE
+from itl_infer.milvus.rows import Origin
+
+if TYPE_CHECKING:
+    import pyarrow
+    from pyarrow.fs import FileSystem
+
+_IS_SHARD = re.compile(r"part-\d+\.parquet")
+
+Block = tuple[list[str], npt.NDArray[np.float32]]  # n paths, embeddings (n, D)
+
+
+class Source(Protocol):
+    """Paths with their embeddings, in an order that does not change."""
+
+    name: str
+    origin: Origin
+
+    def __len__(self) -> int: ...
+
+    def blocks(self, rows: int) -> Iterator[Block]:
+        """All pictures that have an embedding, `rows` at a time at most."""
+
+
+def open_source(location: str | os.PathLike[str]) -> Source:
+    """Open an index folder, a .parquet file, or a folder of shards, by path or URI.
+
+    Raises IndexStoreError for an index that cannot be opened, else ClusterError.
+    """
+    location = os.fspath(location)
+    if location.endswith(".parquet") or "://" in location:
+        return _Parquet(location)
+    if not (Path(location) / DATABASE).exists() and any(Path(location).glob("part-*.parquet")):
+        return _Parquet(location)
+    return _IndexSource(location)
+
+
+class _IndexSource:
+    def __init__(self, location: str) -> None:
+        snapshot = Index.open(location, mode="r").snapshot
+        state = snapshot.state
+        self._snapshot, self.name = snapshot, location
+        self.origin = Origin(state.bundle_name, state.bundle_fingerprint, state.embed_dim)
+
+    def __len__(self) -> int:
+        return len(self._snapshot)
+
+    def blocks(self, rows: int) -> Iterator[Block]:
+        for start in range(0, len(self), rows):
+            block = slice(start, start + rows)
+            yield self._snapshot.paths[block], self._snapshot.embeddings[block]
+
+
+class _Parquet:
+    """Tables with the columns path and embedding, of one bundle."""
+
+    def __init__(self, location: str) -> None:
+        try:
+            import pyarrow  # noqa: F401
+        except ImportError as error:
+            raise ClusterError(
+                f"{location}: Parquet needs pyarrow: pip install 'itl-infer[milvus]'"
+            ) from error
+        from itl_infer.distributed.files import find_filesystem
+
+        self.name = location
+        self._system, path = find_filesystem(location)
+        self._files = [path] if location.endswith(".parquet") else _shards_in(self._system, path, location)
+        origins: set[Origin] = set()
+        self._rows = 0
+        for path in self._files:
+            with _reading(self._system, path) as file:
+                schema = file.schema_arrow
+                self._rows += file.metadata.num_rows
+            origins.add(_read_schema(path, schema))
+        if len(origins) > 1:
+            prints = " and ".join(
+                sorted(f"{origin.fingerprint[:12]} ({origin.embed_dim})" for origin in origins)
+            )
+            raise ClusterError(
+                f"{location}: made with several bundles, {prints}: push each from a folder of its own"
+            )
+        [self.origin] = origins
+
+    def __len__(self) -> int:
+        return self._rows
+
+    def blocks(self, rows: int) -> Iterator[Block]:
+        for path in self._files:
+            with _reading(self._system, path) as file:
+                for batch in file.iter_batches(rows, columns=["path", "embedding"]):
+                    batch = batch.filter(batch.column("embedding").is_valid())  # the others have an error
+                    embeddings = (
+                        batch.column("embedding").flatten().to_numpy().reshape(-1, self.origin.embed_dim)
+                    )
+                    lengths = np.linalg.norm(embeddings, axis=1)
+                    if not np.all(np.abs(lengths - 1) < UNIT_TOLERANCE):  # so written, NaN fails too
+                        raise ClusterError(
+                            f"{path}: holds embeddings that are not of unit length: write it again"
+                        )
+                    paths = batch.column("path")
+                    if paths.null_count:
+                        raise ClusterError(f"{path}: holds a picture without a path: write it again")
+                    yield paths.to_pylist(), embeddings
+
+
+@contextlib.contextmanager
+def _reading(system: FileSystem, path: str) -> Iterator[Any]:
+    """A Parquet file, open; what is wrong with it becomes a ClusterError."""
+    from pyarrow import ArrowException, parquet
+
+    try:
+        with parquet.ParquetFile(path, filesystem=system) as file:
+            yield file
+    except (ArrowException, OSError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ClusterError(f"{path}: cannot be read: {' '.join(reason.split())[:300]}") from error
+
+
+def _shards_in(system: FileSystem, folder: str, location: str) -> list[str]:
+    """The shards of a folder, in order."""
+    from pyarrow import ArrowException, fs
+
+    try:
+        found = system.get_file_info(fs.FileSelector(folder, allow_not_found=True))
+    except (ArrowException, OSError) as error:
+        raise ClusterError(f"{location}: cannot be listed: {' '.join(str(error).split())[:300]}") from error
+    shards = sorted(info.path for info in found if _IS_SHARD.fullmatch(info.base_name))
+    if not shards:
+        raise ClusterError(
+            f"{location}: no shards (part-000000.parquet, ...) in there: make them with itl-infer embed-images PICTURES"
+            " --ray --out FOLDER"
+        )
+    return shards
+
+
+def _read_schema(path: str, schema: pyarrow.Schema) -> Origin:
+    import pyarrow
+
+    expected = {"path": "string", "embedding": "fixed-size list of float32"}
+    if missing := expected.keys() - set(schema.names):
+        raise ClusterError(
+            f"{path}: no column {min(missing)!r}, only {', '.join(schema.names)}: is it of itl-infer?"
+        )
+    text, numbers = schema.field("path").type, schema.field("embedding").type
+    is_text = pyarrow.types.is_string(text) or pyarrow.types.is_large_string(text)
+    is_rows = pyarrow.types.is_fixed_size_list(numbers) and pyarrow.types.is_float32(numbers.value_type)
+    for name, is_right in (("path", is_text), ("embedding", is_rows)):
+        if not is_right:
+            raise ClusterError(
+                f"{path}: the column {name} is {schema.field(name).type}, expected {expected[name]}"
+            )
+    fingerprint = (schema.metadata or {}).get(FINGERPRINT_METADATA, b"").decode()
+    if not fingerprint:
+        raise ClusterError(
+            f"{path}: does not say which bundle it was made with: write it again with itl-infer export-index, or"
+            " embed-images --ray"
+        )
+    return Origin("", fingerprint, numbers.list_size)

@@ -1,0 +1,88 @@
+"""The seam between queries and where rows live: an index on this machine, or a collection of Milvus."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from itl_infer.bundle import Bundle
+
+    Floats = npt.NDArray[np.float32]
+
+MILVUS = "milvus:"  # how the address of a collection begins
+
+
+class Store(Protocol):
+    """Embedded pictures to search; `Index` is one, `milvus.Collection` the other. Safe to use from several threads."""
+
+    def __len__(self) -> int:
+        """How many pictures it has."""
+
+    def require_bundle(self) -> Bundle:
+        """What its rows were embedded with, to embed queries; IndexStoreError where it was opened without."""
+
+    @property
+    def snapshot(self) -> View:
+        """Its rows, to answer queries from that belong together."""
+
+    def follow(self) -> None:
+        """Turn to what others have committed since. What cannot be read now stays as it was."""
+
+    def close(self) -> None:
+        """Give back what it holds; it is not to be used any more."""
+
+
+class View(Protocol):
+    """The rows of a store, each with a number that names it as long as the view is kept."""
+
+    def __len__(self) -> int: ...
+
+    def nearest(self, vectors: Floats, k: int) -> Iterable[list[tuple[int, float]]]:
+        """For each unit vector of (Q, D) the `k` best rows with their cosines, best first; fewer where no more are."""
+
+    def embeddings_of(self, rows: Sequence[int]) -> Iterable[Floats]:
+        """(D,) for each of some rows that `nearest` gave."""
+
+    def path_of(self, row: int) -> str:
+        """The path of a row. LookupError for the number of none."""
+
+    def whole(self, wanted_for: str) -> Whole:
+        """All rows at once, which `wanted_for` cannot do without. Raises QueryError where they are too many."""
+
+
+class Whole(Protocol):
+    """Every row of a store."""
+
+    @property
+    def embeddings(self) -> Floats:
+        """(N, D)."""
+
+    @property
+    def paths(self) -> Sequence[str]:
+        """N paths."""
+
+
+def open_store(location: str | os.PathLike[str], bundle: Bundle | None = None) -> Store:
+    """Open the index in a folder, or a collection, "milvus:URI#NAME", to read.
+
+    A bundle is needed to search by text, and must be the one that the rows were made with. Raises IndexStoreError,
+    and ClusterError where Milvus does not answer.
+    """
+    if is_collection(location):
+        from itl_infer.milvus import Collection
+
+        return Collection.open(os.fspath(location), bundle)
+    from itl_infer.index import Index
+
+    return Index.open(Path(location), bundle, mode="r")
+
+
+def is_collection(location: str | os.PathLike[str]) -> bool:
+    """Whether this is the address of a collection, and no folder."""
+    return os.fspath(location).startswith(MILVUS)
