@@ -6,14 +6,17 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
 from itl_infer.cli.opened import open_bundle
 from itl_infer.cli.options import (
+    CommandWithRay,
     bundle_option,
     index_option,
+    ray_option,
+    refuse,
     report_format_option,
     threads_option,
     wait_option,
@@ -21,14 +24,14 @@ from itl_infer.cli.options import (
 from itl_infer.cli.output import as_json, failure, note, write
 
 if TYPE_CHECKING:
-    from itl_infer.bundle import Bundle
     from itl_infer.distributed import Progress as ClusterProgress
     from itl_infer.ingest import Progress
 
 _REDRAW_SECONDS = 0.1
+_OF_AN_INDEX = ("index_path", "workers", "batch_size", "prune", "rebuild", "wait")
 
 
-@click.command("embed-images")
+@click.command("embed-images", cls=CommandWithRay)
 @click.argument("paths", metavar="[PATH]...", nargs=-1, type=click.Path())
 @index_option
 @bundle_option
@@ -53,17 +56,10 @@ _REDRAW_SECONDS = 0.1
 @click.option("--prune", is_flag=True, help="Drop the pictures of a PATH that is gone for good.")
 @click.option("--rebuild", is_flag=True, help="Embed all that the index has again, with this bundle.")
 @wait_option
-@click.option(
-    "--ray",
-    "address",
-    metavar="[ADDRESS]",
-    is_flag=False,
-    flag_value="",
-    help="Embed on a Ray cluster: HOST:PORT, ray://HOST:PORT or auto; without an address, on one of this machine.",
+@ray_option(
+    "Embed on the Ray cluster at HOST:PORT, or auto: the one of this machine. Without: this machine alone."
 )
-@click.option(
-    "--out", metavar="FOLDER", help="With --ray, a path or URI: where Parquet shards of embeddings go."
-)
+@click.option("--out", metavar="FOLDER", help="With --ray: where the Parquet shards go, a path or URI.")
 @report_format_option
 def embed_images(
     paths: tuple[str, ...],
@@ -83,8 +79,9 @@ def embed_images(
     interrupted and started again at any time. The index must be named, with -d or ITL_INDEX; it is made if
     it is not there. Without a PATH, all that it remembers is looked at again.
 
-    With --ray, PATH may also be a URI (s3://, gs://, hdfs://), a .txt file with a path or URI on each line, or
-    Parquet with a column bytes, uri or path. What is finished is not done again.
+    With --ray, one PATH becomes Parquet shards of path, embedding and error. It may be a URI (s3://, gs://,
+    hdfs://), a .txt file with a path or URI on each line, or Parquet with a column bytes, uri or path. Shards
+    that are finished are not done again; --threads is the CPUs of a worker.
 
     \b
     itl-infer embed-images ~/Pictures -d photos.itl
@@ -93,7 +90,12 @@ def embed_images(
     itl-infer embed-images s3://bucket/pictures --ray head:6379 --out s3://bucket/shards
     """
     if address is not None or out is not None:
-        _embed_on_cluster(paths, address, out, open_bundle(bundle_path, threads), format_name, options)
+        refuse(_OF_AN_INDEX, "goes with an index, not with --ray")
+        kept = {
+            name: options[name] for name in ("exclude", "include_hidden", "max_megapixels", "retry_failed")
+        }
+        bundle = open_bundle(bundle_path, threads)
+        _embed_on_cluster(paths, address, out, format_name, bundle=bundle, threads=threads, **kept)
         return
     if index_path is None:
         raise click.UsageError("Name the index to make or to update: -d photos.itl, or set ITL_INDEX.")
@@ -104,7 +106,7 @@ def embed_images(
 
     Image.MAX_IMAGE_PIXELS = None  # --max-megapixels takes its place
     bundle = open_bundle(bundle_path, threads)
-    with _ProgressLine() as line:
+    with _ProgressLine(sys.stderr) as line:
         options["progress"] = line.show if line.shown else None
         if rebuild:
             index, report = embed_again(index_path, bundle, paths, **options)
@@ -122,24 +124,26 @@ def embed_images(
 
 
 def _embed_on_cluster(
-    paths: tuple[str, ...],
-    address: str | None,
-    out: str | None,
-    bundle: Bundle,
-    format_name: str,
-    options: dict[str, Any],
+    paths: tuple[str, ...], address: str | None, out: str | None, format_name: str, **options: Any
 ) -> None:
-    from itl_infer.cli.cluster import embed_on_cluster
+    from itl_infer.cli.cluster import embed_on_cluster, quiet_ray
 
-    with _ProgressLine() as line:
+    with quiet_ray() as stderr, _ProgressLine(stderr) as line:
         progress = line.show if line.shown else None
-        report = embed_on_cluster(paths, address, out, bundle, options["max_megapixels"], progress)
+        report = embed_on_cluster(paths, address, out, progress=progress, **options)
     if format_name == "json":
         write(as_json(report.to_json(), indent=2))
     else:
-        write(f"{_describe_report(report.to_json())}\n".encode())
-    if not report.embedded + report.kept:
-        raise failure(f"none of the {report.failed} pictures could be embedded")
+        for failed in report.failures:
+            note(f"{failed.path}: {failed.error}")
+        if more := report.failed - len(report.failures):
+            note(f"and {more} more: see the column error of the shards")
+        counts = {name: value for name, value in report.to_json().items() if name != "failures"}
+        write(f"{_describe_report(counts)}\n".encode())
+    if report.failed and not report.embedded + report.kept:
+        raise failure(
+            f"none of the {report.failed} pictures could be embedded; --retry-failed tries them again"
+        )
 
 
 def _remembered(index_path: Path, prune: bool) -> list[str]:
@@ -159,8 +163,9 @@ def _remembered(index_path: Path, prune: bool) -> list[str]:
 class _ProgressLine:
     """How far a run is, on one line of stderr that is drawn over, and only on a terminal."""
 
-    def __init__(self) -> None:
-        self.shown = sys.stderr.isatty()
+    def __init__(self, stderr: IO[str]) -> None:
+        self.shown = stderr.isatty()
+        self._stderr = stderr
         self._width = 0
         self._redraw_at = 0.0
 
@@ -179,9 +184,9 @@ class _ProgressLine:
 
     def _draw(self, text: str) -> None:
         if self._width or text:
-            click.echo(f"\r{text:{self._width}}", err=True, nl=False)
+            click.echo(f"\r{text:{self._width}}", self._stderr, nl=False)
             if not text:
-                click.echo("\r", err=True, nl=False)
+                click.echo("\r", self._stderr, nl=False)
         self._width = len(text)
 
 

@@ -3,52 +3,70 @@
 from __future__ import annotations
 
 import io
-import tempfile
+import os
+import socket
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from itl_infer.bundle import load_bundle
 from itl_infer.distributed.cluster import INSTALL, connected, map_numbers
-from itl_infer.distributed.files import find_filesystem, one_line
-from itl_infer.distributed.plan import CONTENT, NAMES, Entry, Plan, location_or_content, open_plan
-from itl_infer.distributed.shards import finished_shards, write_shard
+from itl_infer.distributed.files import find_filesystem, is_file, is_partial, one_line, remove, shown
+from itl_infer.distributed.plan import PlanFile, open_plan
+from itl_infer.distributed.shards import Rows, finished_shards, read_shard, shard_path, write_shard
+from itl_infer.distributed.source import (
+    CONTENT,
+    NAMES,
+    Entry,
+    Location,
+    Source,
+    absolute,
+    picture_column,
+)
+from itl_infer.encoder import ImageEncoder
 from itl_infer.errors import ClusterError, ImageError
 from itl_infer.image import DEFAULT_MAX_MEGAPIXELS, load_pixels, open_picture_file
 from itl_infer.index import UNIT_TOLERANCE
-from itl_infer.manifest import IMAGE_GRAPH, MANIFEST
+from itl_infer.ingest import Failure
+from itl_infer.manifest import IMAGE_GRAPH
 
 if TYPE_CHECKING:
-    from itl_infer.bundle import Bundle
+    from pyarrow.fs import FileSystem
 
-SHARD_ROWS = 1024
+    from itl_infer.bundle import Bundle
+    from itl_infer.image import ImageRules
+
 _BATCH = 32  # pictures embedded at a time
 _READ_AHEAD = 2 * _BATCH
 _READERS = 4  # threads of a worker: pictures may have a long way
+_LISTED = 10  # failures that a report names; all are in the shards
+_BUFFER = 2**20  # bytes of a table's column in memory, beside the rows at hand
 
 Pixels = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
 class Report:
-    """What a run did. Pictures of shards that were there before count as `kept`."""
+    """What a run did. `kept` counts the pictures that were done before, whatever came of them."""
 
     embedded: int
-    failed: int
     kept: int
+    failed: int
     shards: int
     seconds: float
-    images_per_second: float
+    images_per_second: float  # of those embedded
+    failures: tuple[Failure, ...] = ()  # the first ones; all are in the shards
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        """The report as an object for `json`."""
+        return {**vars(self), "failures": [failure._asdict() for failure in self.failures]}
 
 
 @dataclass(frozen=True)
@@ -67,160 +85,248 @@ class Progress:
 
 
 def embed(
-    source: str | Iterable[str],
-    out: str,
+    source: Location | Iterable[Location],
+    out: Location,
     *,
     bundle: Bundle | None = None,
     address: str | None = None,
     cpus: float = 1,
-    shard_rows: int = SHARD_ROWS,
+    shard_rows: int | None = None,
+    exclude: Sequence[str] = (),
+    include_hidden: bool = False,
     max_megapixels: float = DEFAULT_MAX_MEGAPIXELS,
+    retry_failed: bool = False,
     progress: Callable[[Progress], None] | None = None,
 ) -> Report:
-    """Embed the pictures of `source` (see `plan.open_plan`) into shards of up to `shard_rows` in the folder `out`.
+    """Embed the pictures of `source` into Parquet shards in the folder `out`, on the Ray cluster at `address`.
 
-    Both may be paths that every node sees, or URIs. A worker for each share of `cpus` CPUs holds the bundle, which is
-    sent to it. A picture that cannot be read is a row with an error. However a run ends, the same call goes on with the
-    shards that are not there yet; a shard is whole or not there. `address` is as for `cluster.connected`.
+    `source` is a folder of pictures, a .txt file with a path or URI on each line, Parquet with a column "bytes",
+    "uri" or "path" (a file, or a folder of such), or several paths and URIs of pictures. Relative names in a file are
+    taken from its folder. URIs are what pyarrow knows (s3://, gs://, hdfs://, file://) or fsspec. `exclude` and
+    `include_hidden` are as for `embed_directory`.
+
+    A shard has the columns path, embedding (a list of embed_dim float32, of unit length) and error: one of the last
+    two is null. It is whole or not there, and has `shard_rows` pictures (default: 1,024, of very many up to 65,536).
+    What there is to do is written to `out` first: however a run ends, the same call does the shards that are missing,
+    and nothing else. Pictures that a folder gets later are not looked for. `retry_failed` tries again, in finished
+    shards too, the pictures that have an error.
+
+    A worker for each share of `cpus` CPUs gets the bundle through Ray's object store. It reads a few pictures ahead
+    of those it embeds: the memory it needs depends neither on their number nor on the size of shards. `address` is
+    HOST:PORT, "auto" for the cluster that this machine is part of, or None: RAY_ADDRESS, or this machine alone.
+
+    A node needs Python and Ray in the versions that are used here, as Ray demands, and this version of itl-infer:
+    `pip install 'itl-infer[ray]'` in its image, or a runtime environment (`ray.init(address, runtime_env={"pip":
+    [...]})` before the call). It shares no files with this machine but what source and `out` name: URIs whose
+    credentials it has, or folders that are mounted on every node under the same path.
 
     Raises ClusterError where source, folder or cluster cannot be used, ValueError for settings that mean nothing.
     """
-    if cpus <= 0 or shard_rows < 1:
+    if cpus <= 0 or (shard_rows is not None and shard_rows < 1):
         raise ValueError(f"cpus is {cpus}, shard_rows {shard_rows}: expected above 0, and 1 or more")
     started = time.monotonic()
     bundle = bundle or load_bundle()
+    out = absolute(out)
+    given = absolute(source) if isinstance(source, (str, os.PathLike)) else source
+    pictures = Source(given, tuple(exclude), include_hidden)
     try:
-        plan = open_plan(out, source, bundle, shard_rows)
+        plan = open_plan(out, pictures, bundle, shard_rows)
     except ImportError as error:
         raise ClusterError(f"Parquet shards need pyarrow: {INSTALL}") from error
-    finished = finished_shards(plan.system, plan.folder)
-    todo = [piece for piece in range(plan.pieces) if piece not in finished]
-    kept = plan.pictures if not todo else plan.count(finished)
-    embedded = failed = 0
+    system, folder = find_filesystem(out)
+    finished = {shard.number for shard in finished_shards(system, folder)}
+    # Later pieces are larger: the small ones end together.
+    todo = [piece for piece in reversed(range(len(plan.pieces))) if retry_failed or piece not in finished]
+    tally = _Tally(
+        started, sum(plan.pieces), sum(plan.pieces[piece] for piece in finished.difference(todo)), progress
+    )
     if todo:
         settings = {
             "out": out,
-            "plan": plan,
-            "files": {name: bundle.read_file(name) for name in (IMAGE_GRAPH,)}
-            | {MANIFEST: (bundle.path / MANIFEST).read_bytes()},
+            "source_folder": pictures.folder,
+            "graph": bundle.read_file(IMAGE_GRAPH),
+            "rules": bundle.image_rules,
+            "embed_dim": bundle.embed_dim,
+            "fingerprint": bundle.fingerprint,
             "threads": max(1, int(cpus)),
             "max_megapixels": max_megapixels,
         }
         with connected(address):
-            for row in map_numbers(_Worker, settings, todo, cpus):
-                if row["stopped"]:
-                    raise ClusterError(
-                        f"{out}: {row['stopped']}; the shards that are finished stay: run again to go on"
-                    )
-                embedded += row["embedded"]
-                failed += row["failed"]
-                if progress is not None:
-                    seconds = time.monotonic() - started
-                    done = embedded + failed
-                    progress(Progress(kept + done, plan.pictures, seconds, done / seconds))
-    seconds = time.monotonic() - started
-    return Report(embedded, failed, kept, plan.pieces, seconds, embedded / seconds)
+            tally.show()
+            for piece in map_numbers(_Worker, settings, todo, cpus):
+                tally.add(piece)
+        _tidy(system, folder)
+    return tally.report(len(plan.pieces))
+
+
+class Piece(NamedTuple):
+    """What a worker did for one piece."""
+
+    embedded: int
+    kept: int
+    failures: list[Failure]  # the first ones
+    failed: int
+
+
+class _Tally:
+    """What all pieces come to."""
+
+    def __init__(
+        self, started: float, total: int, kept: int, progress: Callable[[Progress], None] | None
+    ) -> None:
+        self._started, self._total, self._progress = started, total, progress
+        self._embedded, self._kept, self._failed = 0, kept, 0
+        self._failures: list[Failure] = []
+
+    def add(self, piece: Piece) -> None:
+        self._embedded += piece.embedded
+        self._kept += piece.kept
+        self._failed += piece.failed
+        self._failures += piece.failures[: _LISTED - len(self._failures)]
+        self.show()
+
+    def show(self) -> None:
+        if self._progress is not None:
+            seconds = time.monotonic() - self._started
+            done = self._embedded + self._failed
+            self._progress(Progress(self._kept + done, self._total, seconds, done / seconds))
+
+    def report(self, shards: int) -> Report:
+        seconds = time.monotonic() - self._started
+        rate = self._embedded / seconds
+        failures = tuple(self._failures)
+        return Report(self._embedded, self._kept, self._failed, shards, seconds, rate, failures)
+
+
+def _tidy(system: FileSystem, folder: str) -> None:
+    """Delete what killed workers had begun to write."""
+    from pyarrow import fs
+
+    for info in system.get_file_info(fs.FileSelector(folder)):
+        if is_partial(info.base_name):
+            remove(system, info.path)
 
 
 class _Worker:
     """Embeds pieces of the plan, on whatever machine Ray starts it."""
 
     def __init__(
-        self, out: str, plan: Plan, files: dict[str, bytes], threads: int, max_megapixels: float
+        self,
+        out: str,
+        source_folder: str,
+        graph: bytes,
+        rules: ImageRules,
+        embed_dim: int,
+        fingerprint: str,
+        threads: int,
+        max_megapixels: float,
     ) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="itl-bundle-")
-        for name, content in files.items():
-            Path(self._folder.name, name).write_bytes(content)
-        self._bundle = load_bundle(self._folder.name, threads=threads)
-        self._out, self._plan = out, plan
+        node = socket.gethostname()
+        self._system, self._folder = find_filesystem(out)
+        try:
+            self._plan = PlanFile(self._system, self._folder)
+        except FileNotFoundError as error:
+            raise ClusterError(
+                f"{out}: node {node} does not see this folder: give one that all nodes share, or a URI"
+            ) from error
+        if source_folder and not Path(source_folder).is_dir():
+            raise ClusterError(
+                f"{source_folder}: node {node} does not see this folder: give one that all nodes share, or a URI"
+            )
+        self._out, self._rules, self._embed_dim, self._fingerprint = out, rules, embed_dim, fingerprint
         self._max_megapixels = max_megapixels
+        self._encoder = ImageEncoder(
+            graph, "the bundle", side=rules.side, embed_dim=embed_dim, threads=threads
+        )
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="itl-read")
 
-    def __call__(self, batch: dict[str, npt.NDArray[Any]]) -> dict[str, list[Any]]:
-        figures: dict[str, list[Any]] = {"number": [], "embedded": [], "failed": [], "stopped": []}
-        for number in batch["number"].tolist():
-            embedded = failed = 0
-            stopped = ""
-            try:
-                embedded, failed = self._embed(number)
-            except OSError as error:  # the disk is full, the store away: not the fault of a picture
-                stopped = f"shard {number} could not be written: {one_line(error)}"
-            except ClusterError as error:
-                stopped = str(error)
-            for name, value in zip(figures, (number, embedded, failed, stopped), strict=True):
-                figures[name].append(value)
-        return figures
+    def __call__(self, number: int) -> Piece:
+        path = shard_path(self._folder, number)
+        before = None
+        if is_file(
+            self._system, path
+        ):  # pictures that failed are to be tried again; or this was done once already
+            before = read_shard(self._system, path, self._embed_dim)
+        rows, tried = self._embed(self._plan.read(number), before)
+        try:
+            if tried:
+                write_shard(self._system, path, rows, self._fingerprint)
+        except OSError as error:  # the disk is full, the store away
+            raise ClusterError(
+                f"{shown(self._out)}: shard {number} cannot be written: {one_line(error)}; what is finished stays:"
+                " make room, and run again to go on"
+            ) from error
+        failures = [Failure(rows.paths[row], why) for row in tried if (why := rows.errors[row]) is not None]
+        done = len(tried) - len(failures)
+        return Piece(done, len(rows.paths) - len(tried), failures[:_LISTED], len(failures))
 
-    def _embed(self, piece: int) -> tuple[int, int]:
-        paths: list[str] = []
-        errors: list[str | None] = []
-        embeddings: list[npt.NDArray[np.float32]] = []
-        waiting: list[Pixels] = []
-        places: list[int] = []
-
-        def flush() -> None:
-            if waiting:
-                for place, row in zip(places, self._bundle.embed_pixels(np.stack(waiting)), strict=True):
-                    if abs(float(np.linalg.norm(row)) - 1) < UNIT_TOLERANCE:
-                        embeddings[place] = row
-                    else:
-                        errors[place] = "the bundle gave it no unit vector: itl-infer bundle verify"
-                waiting.clear()
-                places.clear()
-
-        nothing = np.zeros(self._bundle.embed_dim, np.float32)
-        for path, found in self._pictures(self._plan.read(piece)):
-            paths.append(path.encode(errors="surrogateescape").decode(errors="backslashreplace"))
-            embeddings.append(nothing)
-            errors.append(found if isinstance(found, str) else None)
+    def _embed(self, entries: list[Entry], before: Rows | None) -> tuple[Rows, list[int]]:
+        """All rows of a shard, and the numbers of those that are new: all, or those that had failed."""
+        if before is None:
+            count = sum(entry.pictures for entry in entries)
+            rows = Rows([""] * count, np.zeros((count, self._embed_dim), np.float32), [None] * count)
+            tried = list(range(count))
+        else:
+            rows = before
+            tried = [row for row, error in enumerate(rows.errors) if error is not None]
+        batch: list[tuple[int, Pixels]] = []
+        for row, name, found in self._pictures(entries, set(tried)):
+            rows.paths[row] = os.fsencode(name).decode(errors="backslashreplace")
+            rows.errors[row] = found if isinstance(found, str) else None
             if not isinstance(found, str):
-                places.append(len(paths) - 1)
-                waiting.append(found)
-            if len(waiting) == _BATCH:
-                flush()
-        flush()
-        failed = sum(error is not None for error in errors)
-        fingerprint = self._bundle.fingerprint
-        write_shard(
-            self._plan.system, self._plan.folder, piece, paths, np.array(embeddings), errors, fingerprint
-        )
-        return len(paths) - failed, failed
+                batch.append((row, found))
+            if len(batch) == _BATCH:
+                self._embed_batch(batch, rows)
+                batch.clear()
+        self._embed_batch(batch, rows)
+        return rows, tried
 
-    def _pictures(self, entries: list[Entry]) -> Iterator[tuple[str, Pixels | str]]:
-        """Name and pixels of each picture, or why it has none; some are read ahead, and never more than some."""
-        window: deque[tuple[str, Future[Pixels | str]]] = deque()
-        for name, content in _readable(entries):
-            window.append((name, self._readers.submit(self._read, name, content)))
+    def _embed_batch(self, batch: list[tuple[int, Pixels]], rows: Rows) -> None:
+        if not batch:
+            return
+        embeddings = self._encoder.embed(np.stack([pixels for _, pixels in batch]))
+        for (row, _), embedding in zip(batch, embeddings, strict=True):
+            if abs(float(np.linalg.norm(embedding)) - 1) < UNIT_TOLERANCE:
+                rows.embeddings[row] = embedding
+            else:  # NaN too
+                rows.errors[row] = "the bundle gave it no unit vector: itl-infer bundle verify"
+
+    def _pictures(self, entries: list[Entry], wanted: set[int]) -> Iterator[tuple[int, str, Pixels | str]]:
+        """Row, name and pixels of each wanted picture, or why it has none; a few are read ahead."""
+        window: deque[tuple[int, str, Future[Pixels | str]]] = deque()
+        for row, (name, content) in enumerate(_readable(entries)):
+            if row not in wanted:
+                continue
+            window.append((row, shown(name), self._readers.submit(self._read, name, content)))
             if len(window) == _READ_AHEAD:
-                first, future = window.popleft()
-                yield first, future.result()
-        for name, future in window:
-            yield name, future.result()
+                first, name, future = window.popleft()
+                yield first, name, future.result()
+        for row, name, future in window:
+            yield row, name, future.result()
 
     def _read(self, name: str, content: bytes | None) -> Pixels | str:
-        return self._load(name) if content is None else self._load_content(content)
-
-    def _load(self, location: str) -> Pixels | str:
+        """The pixels of a picture, or why it has none."""
         try:
-            if "://" not in location:
-                with open_picture_file(location) as file:
-                    return load_pixels(file, self._bundle.image_rules, max_megapixels=self._max_megapixels)
-            system, path = find_filesystem(location)
+            if content is not None:
+                return self._decode(io.BytesIO(content)) if content else "empty (0 bytes)"
+            if not name:
+                return "no path or URI in this row"
+            if "://" not in name:
+                with open_picture_file(name) as file:
+                    return self._decode(file)
+            system, path = find_filesystem(name)
             with system.open_input_stream(path) as stream:
                 content = stream.read()
+            return self._decode(io.BytesIO(content)) if content else "empty file (0 bytes)"
         except ImageError as error:
             return error.reason
-        except (OSError, ClusterError) as error:
+        except ClusterError as error:
+            return str(error)
+        except Exception as error:  # file systems of fsspec raise errors of their own
             return f"cannot be read: {one_line(error)}"
-        return self._load_content(content)
 
-    def _load_content(self, content: bytes) -> Pixels | str:
-        try:
-            return load_pixels(
-                io.BytesIO(content), self._bundle.image_rules, max_megapixels=self._max_megapixels
-            )
-        except ImageError as error:
-            return error.reason
+    def _decode(self, file: BinaryIO) -> Pixels:
+        return load_pixels(file, self._rules, max_megapixels=self._max_megapixels)
 
 
 def _readable(entries: list[Entry]) -> Iterator[tuple[str, bytes | None]]:
@@ -233,24 +339,25 @@ def _readable(entries: list[Entry]) -> Iterator[tuple[str, bytes | None]]:
 
 
 def _rows_of_table(entry: Entry) -> Iterator[tuple[str, bytes | None]]:
-    """The same for some rows of a table; a few at a time in memory."""
+    """Name and content of some rows of a table; a few at a time in memory."""
     from pyarrow import ArrowException, parquet
 
     system, path = find_filesystem(entry.location)
     try:
-        with parquet.ParquetFile(path, filesystem=system) as file:
-            names = file.schema_arrow.names
-            column = location_or_content(names, entry.location)
-            columns = [column, *(name for name in NAMES if name in names and name != column)]
-            row = 0
-            for batch in file.iter_batches(_BATCH, [entry.row_group], columns):
-                for values in batch.to_pylist():
-                    if entry.first <= row < entry.end:
-                        where = next((values[name] for name in NAMES if values.get(name)), None)
-                        name = where or f"{entry.location}#{entry.row_group}.{row}"
-                        yield name, (values[column] or b"") if column == CONTENT else None
-                    row += 1
-                if row >= entry.end:
+        with parquet.ParquetFile(path, filesystem=system, pre_buffer=False, buffer_size=_BUFFER) as file:
+            picture_column(file.schema_arrow, entry.location)
+            names = [name for name in NAMES if name in file.schema_arrow.names]
+            start = 0
+            for batch in file.iter_batches(_BATCH, [entry.row_group], [CONTENT, *names]):
+                first, end = max(0, entry.first - start), min(len(batch), entry.end - start)
+                for row, values in enumerate(
+                    batch.slice(first, max(0, end - first)).to_pylist(), start + first
+                ):
+                    name = next((values[name] for name in names if values[name]), None)
+                    unnamed = f"{entry.location}#{entry.row_group}.{row}"
+                    yield str(name or unnamed), values[CONTENT] or b""
+                start += len(batch)
+                if start >= entry.end:
                     return
     except (ArrowException, OSError) as error:
-        raise ClusterError(f"{entry.location}: cannot be read: {one_line(error)}") from error
+        raise ClusterError(f"{shown(entry.location)}: cannot be read: {one_line(error)}") from error
