@@ -7,6 +7,7 @@ import os
 import pickle
 import re
 import socket
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
@@ -22,7 +23,8 @@ _GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(
     (0, 0, 0, 4, 0, 0, 0, 0, 0)
 )  # RFC 9113, 3.4: and no settings
 _SETTINGS = 4  # the type of the frame that an HTTP/2 server begins with
-_RETRIES = 4  # times that a worker may die over the same number: more is no accident
+_ATTEMPTS = 5  # at the same number: that so many workers die over it is no accident
+_ON_EVERY_NODE = f"{INSTALL} on every node, in the version that is used here"
 
 T = TypeVar("T")
 
@@ -34,12 +36,13 @@ def connected(address: str | None) -> Iterator[None]:
     None: RAY_ADDRESS if it is set, else a Ray of this machine's own, as long as this lasts. A connection that the
     program has already is used, and kept. Raises ClusterError.
     """
-    ray = _import_ray()
+    require_cluster(address)
+    import ray
+
     if ray.is_initialized():
         yield
         return
-    address = address or os.environ.get("RAY_ADDRESS") or "local"
-    _require_answer(address)  # Ray itself would try for many minutes
+    address = _meant(address)
     own: dict[str, Any] = (
         {"num_cpus": usable_cpus(), "include_dashboard": False} if address == "local" else {}
     )
@@ -53,14 +56,23 @@ def connected(address: str | None) -> Iterator[None]:
         ray.shutdown()
 
 
-def _import_ray() -> Any:
+def require_cluster(address: str | None) -> None:
+    """Find out soon whether there is something to connect to: Ray itself would try for many minutes.
+
+    Raises ClusterError.
+    """
     try:
         import pyarrow  # noqa: F401
         import ray
         import ray.data
     except ImportError as error:
         raise ClusterError(f"working on a cluster needs Ray: {INSTALL}") from error
-    return ray
+    if not ray.is_initialized():
+        _require_answer(_meant(address))
+
+
+def _meant(address: str | None) -> str:
+    return address or os.environ.get("RAY_ADDRESS") or "local"
 
 
 def _require_answer(address: str) -> None:
@@ -110,14 +122,13 @@ def map_numbers(
     now = max(1, min(len(numbers), int(ray.cluster_resources().get("CPU", 1) // cpus)))
     data = ray.data.from_items(numbers, override_num_blocks=len(numbers))
     stored = {name: ray.put(value) for name, value in settings.items()}  # once, however many actors there are
+    attempts = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(_Attempts).remote()
     data = data.map_batches(
         _Actor,
-        fn_constructor_args=(worker, stored, __version__),
+        fn_constructor_args=(worker, stored, attempts, __version__),
         batch_size=1,
         compute=ray.data.ActorPoolStrategy(min_size=1, max_size=len(numbers), initial_size=now),
         num_cpus=cpus,
-        max_restarts=-1,
-        max_task_retries=_RETRIES,
     )
     data.context.enable_progress_bars = False
     try:
@@ -126,26 +137,38 @@ def map_numbers(
                 raise ClusterError(row["failure"])
             yield pickle.loads(row["made"])
     except ray.exceptions.RayError as error:
+        reason = _last_line(error)
+        mend = _ON_EVERY_NODE if "No module named" in reason else "run again to go on"
         raise ClusterError(
-            f"the cluster could not go on: {_last_line(error)}; what is finished stays: run again to go on"
+            f"the cluster could not go on: {reason}: {mend}; what is finished stays"
         ) from error
+
+
+class _Attempts:
+    """Counts how often each number was begun; an actor of its own, as those that work may die."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[int] = Counter()
+
+    def begin(self, number: int) -> int:
+        self._counts[number] += 1
+        return self._counts[number]
 
 
 class _Actor:
     """`worker(**settings)` on a node of the cluster. Whatever it raises is given back, as text."""
 
     def __init__(
-        self, worker: Callable[..., Callable[[int], Any]], stored: dict[str, Any], version: str
+        self, worker: Callable[..., Callable[[int], Any]], stored: dict[str, Any], attempts: Any, version: str
     ) -> None:
         import ray
 
         self._node = socket.gethostname()
+        self._attempts = attempts
         self._work: Callable[[int], Any] | None = None
         self._failure = ""
         if version != __version__:
-            self._failure = (
-                f"node {self._node} has itl-infer {__version__}, not {version}: install that on every node"
-            )
+            self._failure = f"node {self._node} has itl-infer {__version__}, not {version}: {_ON_EVERY_NODE}"
             return
         try:
             self._work = worker(**{name: ray.get(value) for name, value in stored.items()})
@@ -156,10 +179,20 @@ class _Actor:
         made, failure = None, self._failure
         if self._work is not None:
             try:
-                made = self._work(int(batch["item"][0]))
+                made = self._work(self._begin(int(batch["item"][0])))
             except Exception as error:
                 failure = self._describe(error)
         return {"made": [pickle.dumps(made)], "failure": [failure]}
+
+    def _begin(self, number: int) -> int:
+        import ray
+
+        if ray.get(self._attempts.begin.remote(number)) > _ATTEMPTS:
+            raise ClusterError(
+                f"the cluster could not go on: {_ATTEMPTS} workers died over shard {number}, the last on node"
+                f" {self._node}: out of memory, or a picture that ends them? What is finished stays"
+            )
+        return number
 
     def _describe(self, error: Exception) -> str:
         if isinstance(error, ClusterError):

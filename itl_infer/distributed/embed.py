@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from itl_infer.bundle import load_bundle
-from itl_infer.distributed.cluster import INSTALL, connected, map_numbers
+from itl_infer.distributed.cluster import connected, map_numbers, require_cluster
 from itl_infer.distributed.files import find_filesystem, is_file, is_partial, one_line, remove, shown
 from itl_infer.distributed.plan import PlanFile, open_plan
 from itl_infer.distributed.shards import Rows, finished_shards, read_shard, shard_path, write_shard
@@ -125,14 +125,12 @@ def embed(
     if cpus <= 0 or (shard_rows is not None and shard_rows < 1):
         raise ValueError(f"cpus is {cpus}, shard_rows {shard_rows}: expected above 0, and 1 or more")
     started = time.monotonic()
+    require_cluster(address)
     bundle = bundle or load_bundle()
     out = absolute(out)
     given = absolute(source) if isinstance(source, (str, os.PathLike)) else source
     pictures = Source(given, tuple(exclude), include_hidden)
-    try:
-        plan = open_plan(out, pictures, bundle, shard_rows)
-    except ImportError as error:
-        raise ClusterError(f"Parquet shards need pyarrow: {INSTALL}") from error
+    plan = open_plan(out, pictures, bundle, shard_rows)
     system, folder = find_filesystem(out)
     finished = {shard.number for shard in finished_shards(system, folder)}
     # Later pieces are larger: the small ones end together.
@@ -221,18 +219,14 @@ class _Worker:
         threads: int,
         max_megapixels: float,
     ) -> None:
-        node = socket.gethostname()
+        for folder in (out, source_folder):
+            if folder and "://" not in folder and not Path(folder).is_dir():
+                raise ClusterError(
+                    f"{folder}: node {socket.gethostname()} does not see this folder: give one that all nodes share,"
+                    " or a URI such as s3://bucket/folder"
+                )
         self._system, self._folder = find_filesystem(out)
-        try:
-            self._plan = PlanFile(self._system, self._folder)
-        except FileNotFoundError as error:
-            raise ClusterError(
-                f"{out}: node {node} does not see this folder: give one that all nodes share, or a URI"
-            ) from error
-        if source_folder and not Path(source_folder).is_dir():
-            raise ClusterError(
-                f"{source_folder}: node {node} does not see this folder: give one that all nodes share, or a URI"
-            )
+        self._plan = PlanFile(self._system, self._folder)
         self._out, self._rules, self._embed_dim, self._fingerprint = out, rules, embed_dim, fingerprint
         self._max_megapixels = max_megapixels
         self._encoder = ImageEncoder(
@@ -254,7 +248,7 @@ class _Worker:
         except OSError as error:  # the disk is full, the store away
             raise ClusterError(
                 f"{shown(self._out)}: shard {number} cannot be written: {one_line(error)}; what is finished stays:"
-                " make room, and run again to go on"
+                " see that it can be, and run again"
             ) from error
         failures = [Failure(rows.paths[row], why) for row in tried if (why := rows.errors[row]) is not None]
         done = len(tried) - len(failures)
@@ -321,7 +315,7 @@ class _Worker:
         except ImageError as error:
             return error.reason
         except ClusterError as error:
-            return str(error)
+            return str(error).removeprefix(f"{shown(name)}: ")
         except Exception as error:  # file systems of fsspec raise errors of their own
             return f"cannot be read: {one_line(error)}"
 

@@ -21,6 +21,7 @@ _OF_PYARROW = {"file", "s3", "gs", "gcs", "hdfs", "viewfs", "abfs", "abfss"}
 _OBJECT_STORES = {"s3", "gcs", "abfs"}  # a file appears there when it is complete
 _IN_URIS = "%/:?#[]@!$&'()*+,;=~"  # characters that have their place in a URI, beside letters and digits
 _PART = ".part"
+_LONGEST = 300  # characters of what a library says; some list all that they tried
 
 
 def find_filesystem(location: str) -> tuple[FileSystem, str]:
@@ -142,4 +143,4 @@ def is_file(system: FileSystem, path: str) -> bool:
 def one_line(error: BaseException) -> str:
     """What an error says, on one line; of one of the system's, its reason."""
     said = getattr(error, "strerror", None) or str(error)
-    return " ".join(str(said).split()) or type(error).__name__
+    return " ".join(str(said).split())[:_LONGEST] or type(error).__name__

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from itl_infer.distributed.files import find_filesystem, is_file, is_partial, one_line, write_whole
+from itl_infer.distributed.files import find_filesystem, is_file, is_partial, one_line, shown, write_whole
 from itl_infer.distributed.source import Entry, Source, add_to_digest
 from itl_infer.errors import ClusterError
 
@@ -76,12 +76,12 @@ def open_plan(out: str, source: Source, bundle: Bundle, shard_rows: int | None) 
     for name, wish in settings.items():
         if about.get(name) != wish:
             raise ClusterError(
-                f"{out}: was begun with {name} {_short(about.get(name))}, not {_short(wish)}:"
+                f"{shown(out)}: was begun with {name} {_short(about.get(name))}, not {_short(wish)}:"
                 " give the same again to go on, or another --out"
             )
     if source.is_list and source.digest() != about["digest"]:
         raise ClusterError(
-            f"{out}: was begun with other pictures in {source}: give the same again to go on, or another --out"
+            f"{shown(out)}: was begun with other pictures in {source}: give the same again to go on, or another --out"
         )
     return Plan(about["pieces"])
 
@@ -103,11 +103,11 @@ def _require_empty(system: FileSystem, folder: str, out: str) -> None:
     try:
         listing = system.get_file_info(fs.FileSelector(folder, allow_not_found=True))
     except (ArrowException, OSError) as error:
-        raise ClusterError(f"{out}: cannot be used: {one_line(error)}: give another --out") from error
+        raise ClusterError(f"{shown(out)}: cannot be used: {one_line(error)}: give another --out") from error
     names = sorted(info.base_name for info in listing)
     if others := [name for name in names if not (name.startswith(".") or is_partial(name))]:
         raise ClusterError(
-            f"{out}: holds something else ({others[0]}): give a folder that is empty, or not there yet"
+            f"{shown(out)}: holds something else ({others[0]}): give a folder that is empty, or not there yet"
         )
 
 
@@ -147,7 +147,7 @@ def _write(system: FileSystem, folder: str, source: Source, settings: dict[str, 
             write_whole(system, f"{folder}/{_PLAN}", iter(lambda: file.read(_BLOCK), b""))
     except OSError as error:
         raise ClusterError(
-            f"{out}: cannot be written: {one_line(error)}: free some space, or give another --out"
+            f"{shown(out)}: cannot be written: {one_line(error)}: see that it can be, or give another --out"
         ) from error
     return Plan(pieces)
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from itl_infer import ranking
 from itl_infer.bundle import Bundle, load_bundle
-from itl_infer.distributed.cluster import INSTALL, connected, map_numbers
+from itl_infer.distributed.cluster import connected, map_numbers, require_cluster
 from itl_infer.distributed.files import find_filesystem, one_line, shown
 from itl_infer.distributed.plan import find_plan
 from itl_infer.distributed.shards import MadeWith, Shard, finished_shards, read_embeddings, read_paths
@@ -53,6 +53,7 @@ def search(
     """
     if k < 1:
         raise ValueError(f"k is {k}, expected 1 or more")
+    require_cluster(address)
     bundle = bundle or load_bundle()
     shards = absolute(shards)
     system, found = _find_shards(shards)
@@ -84,8 +85,6 @@ def _find_shards(location: str) -> tuple[FileSystem, list[Shard]]:
     try:
         system, folder = find_filesystem(location)
         shards = finished_shards(system, folder)
-    except ImportError as error:
-        raise ClusterError(f"Parquet shards need pyarrow: {INSTALL}") from error
     except OSError as error:
         raise ClusterError(f"{shown(location)}: cannot be listed: {one_line(error)}") from error
     if not shards:

@@ -87,7 +87,8 @@ def finished_shards(system: FileSystem, folder: str) -> list[Shard]:
     from pyarrow import fs
 
     listing = system.get_file_info(fs.FileSelector(folder, allow_not_found=True))
-    found = [(_IS_SHARD.fullmatch(info.base_name), info) for info in listing]
+    files = (info for info in listing if info.type == fs.FileType.File)
+    found = [(_IS_SHARD.fullmatch(info.base_name), info) for info in files]
     return sorted(Shard(int(match[1]), info.path, info.size or 0) for match, info in found if match)
 
 

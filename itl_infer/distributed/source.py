@@ -62,8 +62,15 @@ class Source:
 
     @property
     def folder(self) -> str:
-        """The folder, where it is one of this machine's file system, and others may not have it; else nothing."""
-        return self.given if isinstance(self.given, str) and Path(self.given).is_dir() else ""
+        """The folder, where it is one of this machine's file system, and others may not have it; else nothing.
+
+        Raises ClusterError where there is neither that nor a file.
+        """
+        if not isinstance(self.given, str) or "://" in self.given:
+            return ""
+        if not Path(self.given).exists():
+            raise self._missing()
+        return self.given if Path(self.given).is_dir() else ""
 
     def entries(self, most: int = 1) -> Iterator[Entry]:
         """In an order that is always the same; those of tables with `most` pictures, or a few times that.
@@ -79,7 +86,7 @@ class Source:
         try:
             info = system.get_file_info(path)
             if info.type == fs.FileType.NotFound:
-                raise ClusterError(f"{self}: no such file or folder: check the name")
+                raise self._missing()
             if info.type == fs.FileType.Directory:
                 yield from self._in_folder(system, path, most)
             elif path.lower().endswith(".txt"):
@@ -94,6 +101,9 @@ class Source:
                 )
         except (ArrowException, OSError) as error:
             raise ClusterError(f"{self}: cannot be read: {one_line(error)}") from error
+
+    def _missing(self) -> ClusterError:
+        return ClusterError(f"{self}: no such file or folder: check the name")
 
     def digest(self) -> str:
         """What a list has in it, as one number."""
@@ -152,9 +162,11 @@ class Source:
 def absolute(location: Location, folder: str | None = None) -> str:
     """A location that means the same everywhere; relative ones are in `folder`, or where the program runs."""
     location = os.fspath(location)
-    if "://" in location or os.path.isabs(location):  # noqa: PTH117
+    if "://" in location:
         return location
-    return os.path.abspath(location) if folder is None else beside(folder, location.replace(os.sep, "/"))  # noqa: PTH100
+    if folder is not None and "://" in folder and not os.path.isabs(location):  # noqa: PTH117
+        return beside(folder, location.replace(os.sep, "/"))
+    return os.path.abspath(os.path.join(folder or "", location))  # noqa: PTH100, PTH118
 
 
 def add_to_digest(digest: Any, entry: Entry) -> None:
