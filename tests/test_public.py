@@ -23,6 +23,7 @@ def test_public_names() -> None:
         "Bundle",
         "BundleError",
         "CaptionsError",
+        "ClusterError",
         "Evaluation",
         "FolderError",
         "ImageError",
@@ -64,6 +65,7 @@ def test_version_is_the_projects() -> None:
             "from itl_infer.cli import main\nmain(['query', '--help'], standalone_mode=False)",
             [name for name in HEAVY if name != "click"],
         ),
+        ("import itl_infer.distributed", ["ray", "pyarrow", "onnxruntime", "nltk", "PIL", "click"]),
         ("from itl_infer import load_bundle, rank, Index, embed_directory", ["onnxruntime", "nltk", "PIL"]),
     ],
 )
@@ -79,7 +81,18 @@ def test_imports_point_to_earlier_modules() -> None:
     """The order of the design; what is imported for type checkers only does not count."""
     order = [
         *("errors", "text", "image", "encoder", "manifest", "bundle", "ranking", "index", "ingest"),
-        *("captions", "metrics", "evaluation", "query", "search", "sheet", "preview", "web", "cli"),
+        *(
+            "captions",
+            "metrics",
+            "evaluation",
+            "query",
+            "search",
+            "sheet",
+            "preview",
+            "distributed",
+            "web",
+            "cli",
+        ),
     ]
     for place, name in enumerate(order):
         check = (
