@@ -753,8 +753,8 @@ def test_an_out_that_holds_something_else(
     names.write_text(f"{pictures / '000.png'}\n{pictures / '002.png'}\n")
     assert run(names, out) == f"{out}: was begun with other pictures in {names}: {again}"
     assert rows_in(out) == before
-    (out / "plan.parquet").write_bytes(b"damaged")
-    assert run(names, out).startswith(f"{out / 'plan.parquet'}: cannot be read: ")
+    (out / "_plan").write_bytes(b"damaged")
+    assert run(names, out).startswith(f"{out / '_plan'}: cannot be read: ")
 
 
 def short(value: Any) -> str:
@@ -832,7 +832,7 @@ def test_a_plan_needs_no_memory_for_its_pictures(bundle: itl_infer.Bundle, tmp_p
     tracemalloc.stop()
     assert sum(plan.pieces) == count
     assert peak < 10e6  # the names alone would take twice that
-    assert (tmp_path / "plan.parquet").stat().st_size < 5 * count
+    assert (tmp_path / "_plan").stat().st_size < 5 * count
 
 
 def test_without_ray_nothing_of_it_is_imported(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from itl_infer.bundle import Bundle
 
-_PLAN = "plan.parquet"
+_PLAN = "_plan"  # Parquet, under a name that those who read the folder as a table leave alone
 _ABOUT = b"itl_infer.plan"
 _BLOCK = 2**24  # bytes copied at a time
 # Shards grow with their number: a thousand pictures are soon done again, and a billion make no million files.

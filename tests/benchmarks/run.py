@@ -21,8 +21,8 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))  # where this is run as a file
 
 PARTS = ("graph", "folder", "text", "start", "footprint", "scaling")  # ten minutes
-MORE_PARTS = ("ranking", "index")  # ten more
-_PACKAGES = ("itl-infer", "numpy", "onnxruntime", "pillow", "torch", "openvino", "faiss-cpu")
+MORE_PARTS = ("ranking", "index", "cluster")  # twenty more
+_PACKAGES = ("itl-infer", "numpy", "onnxruntime", "pillow", "torch", "openvino", "faiss-cpu", "ray")
 _VECTOR_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm")
 
 
