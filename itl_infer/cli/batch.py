@@ -84,26 +84,21 @@ def batch(
     lines = undecodable = 0
     on_sheet: list[Answer] = []
     with contextlib.ExitStack() as stack:
-        answer_many: AnswerMany
         if shards is None and address is None:
-            answer_many = searcher_over(
-                open_index(index_path, bundle), top, sheet_path, **options
-            ).answer_many
-            stream = sys.stdin.buffer if from_stdin else stack.enter_context(file.open("rb"))
-            blocks = blocks_of_queries(cast("io.BufferedReader", stream))
+            searcher = searcher_over(open_index(index_path, bundle), top, sheet_path, **options)
+            answer_many: AnswerMany = searcher.answer_many
+            put: Callable[[bytes], None] = write
+            least = 1
         else:
             from itl_infer.cli import cluster
 
-            stream = sys.stdin.buffer if from_stdin else stack.enter_context(file.open("rb"))
-            blocks = _joined(
-                blocks_of_queries(cast("io.BufferedReader", stream)), cluster.queries_at_once(top)
-            )
-            answer_many = stack.enter_context(
-                cluster.searching(shards, address, bundle, top, options["min_score"])
-            )
-        for queries in blocks:
+            on_cluster = cluster.searching(shards, address, bundle, top, options["min_score"])
+            answer_many, put = stack.enter_context(on_cluster)
+            least = cluster.queries_at_once(top)
+        stream = sys.stdin.buffer if from_stdin else stack.enter_context(file.open("rb"))
+        for queries in _joined(blocks_of_queries(cast("io.BufferedReader", stream)), least):
             answers = _answer_each(answer_many, queries)
-            write(b"".join(map(as_json, _batch_objects(queries, answers))))
+            put(b"".join(map(as_json, _batch_objects(queries, answers))))
             if sheet_path:
                 on_sheet += [answer for answer in answers if isinstance(answer, Answer)]
             lines += len(queries)

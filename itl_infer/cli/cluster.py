@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, TextIO
 
 import click
 
@@ -46,36 +46,58 @@ def embed_on_cluster(
 @contextlib.contextmanager
 def searching(
     shards: str | None, address: str | None, bundle: Bundle, top: int | None, min_score: float | None
-) -> Iterator[AnswerMany]:
-    """Inside, Ray is connected, and what this gives answers queries over the shards."""
+) -> Iterator[tuple[AnswerMany, Callable[[bytes], None]]]:
+    """Inside, Ray is connected; what answers queries over the shards, and what writes to stdout."""
     if shards is None:
         raise click.UsageError("--ray searches shards: name their folder, --shards shards.")
     from itl_infer.distributed import search
     from itl_infer.distributed.cluster import connected
 
-    with quiet_ray(), connected(address or None):
-        yield partial(search, shards=shards, bundle=bundle, k=top or _TOP, min_score=min_score)
+    with quiet_ray() as streams, connected(address or None):
+        yield partial(search, shards=shards, bundle=bundle, k=top or _TOP, min_score=min_score), streams.write
+
+
+class Streams(NamedTuple):
+    """The real ones."""
+
+    stdout: BinaryIO
+    stderr: TextIO
+
+    def write(self, content: bytes) -> None:
+        self.stdout.write(content)
+        self.stdout.flush()
 
 
 @contextlib.contextmanager
-def quiet_ray() -> Iterator[IO[str]]:
-    """Keep from stderr what Ray writes to it, errors that it raises as well among it; gives the real one."""
+def quiet_ray() -> Iterator[Streams]:
+    """Keep from stdout and stderr what Ray writes to both, such as what is raised as well; gives the real ones."""
     try:
-        is_real = sys.stderr.fileno() == 2
+        are_real = (sys.stdout.fileno(), sys.stderr.fileno()) == (1, 2)
     except (OSError, ValueError):
-        is_real = False
-    if not is_real:  # a test holds it
-        yield sys.stderr
+        are_real = False
+    if not are_real:  # a test holds them
+        yield Streams(sys.stdout.buffer, sys.stderr)
         return
-    sys.stderr.flush()
-    kept = os.dup(2)
+    with contextlib.ExitStack() as stack:
+        stdout = stack.enter_context(open(stack.enter_context(_silenced(sys.stdout)), "wb", closefd=False))
+        file = stack.enter_context(_silenced(sys.stderr))
+        encoding, errors = sys.stderr.encoding, sys.stderr.errors
+        yield Streams(
+            stdout, stack.enter_context(open(file, "w", encoding=encoding, errors=errors, closefd=False))
+        )
+
+
+@contextlib.contextmanager
+def _silenced(stream: TextIO) -> Iterator[int]:
+    """What is written to the stream goes nowhere; gives another descriptor of where it went."""
+    stream.flush()
+    kept = os.dup(stream.fileno())
     null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 2)
+    os.dup2(null, stream.fileno())
     os.close(null)
     try:
-        with open(kept, "w", encoding=sys.stderr.encoding, errors=sys.stderr.errors, closefd=False) as stderr:
-            yield stderr
+        yield kept
     finally:
-        sys.stderr.flush()
-        os.dup2(kept, 2)
+        stream.flush()
+        os.dup2(kept, stream.fileno())
         os.close(kept)

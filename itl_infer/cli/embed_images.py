@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -128,7 +128,7 @@ def _embed_on_cluster(
 ) -> None:
     from itl_infer.cli.cluster import embed_on_cluster, quiet_ray
 
-    with quiet_ray() as stderr, _ProgressLine(stderr) as line:
+    with quiet_ray() as streams, _ProgressLine(streams.stderr) as line:
         progress = line.show if line.shown else None
         report = embed_on_cluster(paths, address, out, progress=progress, **options)
     if format_name == "json":
@@ -163,7 +163,7 @@ def _remembered(index_path: Path, prune: bool) -> list[str]:
 class _ProgressLine:
     """How far a run is, on one line of stderr that is drawn over, and only on a terminal."""
 
-    def __init__(self, stderr: IO[str]) -> None:
+    def __init__(self, stderr: TextIO) -> None:
         self.shown = stderr.isatty()
         self._stderr = stderr
         self._width = 0

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _PLAN = "_plan"  # Parquet, under a name that those who read the folder as a table leave alone
 _ABOUT = b"itl_infer.plan"
-_BLOCK = 2**24  # bytes copied at a time
+_BLOCK = 2**20  # bytes copied at a time
 # Shards grow with their number: a thousand pictures are soon done again, and a billion make no million files.
 _FEWEST_ROWS, _MOST_ROWS, _DOUBLED_AFTER = 2**10, 2**16, 2**10
 
