@@ -127,7 +127,7 @@ def map_numbers(
         _Actor,
         fn_constructor_args=(worker, stored, attempts, __version__),
         batch_size=1,
-        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=len(numbers), initial_size=now),
+        compute=ray.data.ActorPoolStrategy(min_size=now, max_size=len(numbers)),
         num_cpus=cpus,
     )
     data.context.enable_progress_bars = False
