@@ -105,8 +105,9 @@ def embed(
     taken from its folder. URIs are what pyarrow knows (s3://, gs://, hdfs://, file://) or fsspec. `exclude` and
     `include_hidden` are as for `embed_directory`.
 
-    A shard has the columns path, embedding (a list of embed_dim float32, of unit length) and error: one of the last
-    two is null. It is whole or not there, and has `shard_rows` pictures (default: 1,024, of very many up to 65,536).
+    A shard has the columns path, embedding (a list of embed_dim float32, of unit length) and error, null where there
+    is none: else the embedding is zeros. It is whole or not there, and has `shard_rows` pictures (default: 1,024, of
+    very many up to 65,536).
     What there is to do is written to `out` first: however a run ends, the same call does the shards that are missing,
     and nothing else. Pictures that a folder gets later are not looked for. `retry_failed` tries again, in finished
     shards too, the pictures that have an error.

@@ -40,7 +40,7 @@ class Shard(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """What a shard holds of N pictures: rows of `embeddings` (N, D) that have an error mean nothing."""
+    """What a shard holds of N pictures: rows of `embeddings` (N, D) that have an error are zeros."""
 
     paths: list[str]
     embeddings: Floats
@@ -57,9 +57,9 @@ def write_shard(system: FileSystem, path: str, rows: Rows, fingerprint: str) -> 
     from pyarrow import parquet
 
     width = rows.embeddings.shape[1]
-    failed = pyarrow.array([error is not None for error in rows.errors], pyarrow.bool_())
+    # Zeros and no nulls where there is an error: pyarrow before 26 cannot read lists of a fixed size that are null.
     vectors = pyarrow.FixedSizeListArray.from_arrays(
-        pyarrow.array(rows.embeddings.reshape(-1), pyarrow.float32()), width, mask=failed
+        pyarrow.array(rows.embeddings.reshape(-1), pyarrow.float32()), width
     )
     schema = pyarrow.schema(
         [
@@ -94,14 +94,15 @@ def finished_shards(system: FileSystem, folder: str) -> list[Shard]:
 
 def read_embeddings(system: FileSystem, path: str, bundle: MadeWith) -> tuple[npt.NDArray[np.int64], Floats]:
     """Row numbers (N,) and embeddings (N, D), unit rows, of the pictures that have one. Raises ClusterError."""
-    table = _read(system, path, ["embedding"])
+    table = _read(system, path, ["embedding", "error"])
     found = (table.schema.metadata or {}).get(_FINGERPRINT, b"").decode()
     if found != bundle.fingerprint:
         raise ClusterError(
             f"{path}: made with bundle {found[:12] or 'unknown'}, not with {bundle.name!r}"
             f" ({bundle.fingerprint[:12]}): give that one with --bundle, or embed again into another folder"
         )
-    rows, embeddings = _matrix(table, path, bundle.embed_dim)
+    rows = np.flatnonzero(table.column("error").is_null().to_numpy())
+    embeddings = _matrix(table, path, bundle.embed_dim)[rows]
     lengths = np.sqrt(np.einsum("nd,nd->n", embeddings, embeddings))
     if not (np.abs(lengths - 1) < UNIT_TOLERANCE).all():  # so written, NaN fails too
         raise ClusterError(f"{path}: damaged: embeddings that are not of unit length: {_AGAIN}")
@@ -111,8 +112,8 @@ def read_embeddings(system: FileSystem, path: str, bundle: MadeWith) -> tuple[np
 _AGAIN = "delete it, and run the same `itl-infer embed-images` again"
 
 
-def _matrix(table: pyarrow.Table, path: str, width: int) -> tuple[npt.NDArray[np.int64], Floats]:
-    """Numbers and values of the rows that are not null."""
+def _matrix(table: pyarrow.Table, path: str, width: int) -> Floats:
+    """The embeddings (N, width) of all rows."""
     import pyarrow
 
     expected = pyarrow.list_(pyarrow.float32(), width)
@@ -120,21 +121,18 @@ def _matrix(table: pyarrow.Table, path: str, width: int) -> tuple[npt.NDArray[np
         found = table.schema.field("embedding").type
         raise ClusterError(f"{path}: the column embedding is {found}, expected {expected}: is it a shard?")
     column = table.column("embedding")
-    rows = np.flatnonzero(column.is_valid().to_numpy())
-    parts = [chunk.drop_null().flatten() for chunk in column.chunks]
-    if any(part.null_count for part in parts):
-        raise ClusterError(f"{path}: damaged: embeddings with missing numbers: {_AGAIN}")
+    parts = [chunk.flatten() for chunk in column.chunks]
+    if column.null_count or any(part.null_count for part in parts):
+        raise ClusterError(f"{path}: damaged: embeddings that are missing: {_AGAIN}")
     values = [part.to_numpy() for part in parts]
-    return rows, np.concatenate([np.empty(0, np.float32), *values]).reshape(-1, width)
+    return np.concatenate([np.empty(0, np.float32), *values]).reshape(-1, width)
 
 
 def read_shard(system: FileSystem, path: str, embed_dim: int) -> Rows:
     """All that a shard holds. Raises ClusterError."""
     table = _read(system, path, ["path", "embedding", "error"])
-    rows, embeddings = _matrix(table, path, embed_dim)
-    every = np.zeros((table.num_rows, embed_dim), np.float32)
-    every[rows] = embeddings
-    return Rows(table.column("path").to_pylist(), every, table.column("error").to_pylist())
+    embeddings = _matrix(table, path, embed_dim)
+    return Rows(table.column("path").to_pylist(), embeddings, table.column("error").to_pylist())
 
 
 def read_paths(system: FileSystem, path: str) -> list[str]:
