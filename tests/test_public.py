@@ -67,6 +67,7 @@ def test_version_is_the_projects() -> None:
             "from itl_infer.cli import main\nmain(['query', '--help'], standalone_mode=False)",
             [name for name in HEAVY if name != "click"],
         ),
+        ("import itl_infer.distributed", ["ray", "pyarrow", "onnxruntime", "nltk", "PIL", "click"]),
         ("from itl_infer import load_bundle, rank, Index, embed_directory", ["onnxruntime", "nltk", "PIL"]),
     ],
 )
@@ -83,7 +84,7 @@ def test_imports_point_to_earlier_modules() -> None:
     order = [
         *("errors", "text", "image", "encoder", "manifest", "bundle", "ranking", "store"),
         *("index", "ingest", "captions", "metrics", "evaluation", "query", "search", "sheet", "preview"),
-        *("milvus", "web", "cli"),
+        *("distributed", "milvus", "web", "cli"),
     ]
     for place, name in enumerate(order):
         check = (

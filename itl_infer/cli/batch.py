@@ -13,9 +13,12 @@ import click
 
 from itl_infer.cli.opened import check_sheet, open_bundle, open_store, searcher_over, write_sheet
 from itl_infer.cli.options import (
+    CommandWithRay,
     all_of,
     bundle_option,
     explain_option,
+    ray_option,
+    refuse,
     sheet_option,
     stop_options,
     store_option,
@@ -34,21 +37,17 @@ if TYPE_CHECKING:
 _CHUNK = 2**16  # bytes of queries read at a time
 LONGEST_LINE = 2**20  # bytes of one query
 BLOCK = 256  # queries answered at a time
+_OF_AN_INDEX = ("location", "relevant", "dedupe", "dedupe_from", "explain", "sheet_path")
 
 
-@click.command()
+@click.command(cls=CommandWithRay)
 @click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
 @all_of(top_option, *stop_options, explain_option, sheet_option, store_option, bundle_option, threads_option)
 @click.option(
-    "--ray",
-    "address",
-    metavar="[ADDRESS]",
-    is_flag=False,
-    flag_value="",
-    help="The Ray cluster to search --shards on: HOST:PORT, ray://HOST:PORT or auto.  [default: of this machine]",
-)
-@click.option(
     "--shards", metavar="FOLDER", help="Search the Parquet shards in this folder or URI, on a Ray cluster."
+)
+@ray_option(
+    "With --shards: the cluster, HOST:PORT, or auto for the one of this machine.  [default: this machine alone]"
 )
 def batch(
     file: Path,
@@ -77,27 +76,29 @@ def batch(
     check_sheet(sheet_path)
     from itl_infer.search import Answer
 
+    if shards is not None or address is not None:
+        refuse(_OF_AN_INDEX, "needs an index on this machine (-d), not --shards")
     bundle = open_bundle(bundle_path, threads)
     from_stdin = str(file) == "-"
     name = "stdin" if from_stdin else file
     lines = undecodable = 0
     on_sheet: list[Answer] = []
     with contextlib.ExitStack() as stack:
-        block = BLOCK
-        answer_many: AnswerMany
         if shards is None and address is None:
-            answer_many = searcher_over(open_store(location, bundle), top, sheet_path, **options).answer_many
+            searcher = searcher_over(open_store(location, bundle), top, sheet_path, **options)
+            answer_many: AnswerMany = searcher.answer_many
+            put: Callable[[bytes], None] = write
+            least = 1
         else:
             from itl_infer.cli import cluster
 
-            block = cluster.BLOCK
-            answer_many = stack.enter_context(
-                cluster.searching(shards, address, bundle, top, asked={"sheet": sheet_path, **options})
-            )
+            on_cluster = cluster.searching(shards, address, bundle, top, options["min_score"])
+            answer_many, put = stack.enter_context(on_cluster)
+            least = cluster.queries_at_once(top)
         stream = sys.stdin.buffer if from_stdin else stack.enter_context(file.open("rb"))
-        for queries in blocks_of_queries(cast("io.BufferedReader", stream), block):
+        for queries in _joined(blocks_of_queries(cast("io.BufferedReader", stream)), least):
             answers = _answer_each(answer_many, queries)
-            write(b"".join(map(as_json, _batch_objects(queries, answers))))
+            put(b"".join(map(as_json, _batch_objects(queries, answers))))
             if sheet_path:
                 on_sheet += [answer for answer in answers if isinstance(answer, Answer)]
             lines += len(queries)
@@ -120,17 +121,29 @@ def _batch_objects(queries: Sequence[str], answers: Iterable[Answer | ItlError])
         yield {"query": text, "error": str(answer)} if isinstance(answer, ItlError) else answer.to_json()
 
 
-def blocks_of_queries(stream: io.BufferedReader, block: int = BLOCK) -> Iterator[list[str]]:
+def blocks_of_queries(stream: io.BufferedReader) -> Iterator[list[str]]:
     """Lines without their ends, as soon as they are there, so that whoever waits for an answer gets it."""
     rest = b""
     while chunk := stream.read1(_CHUNK):
         *lines, rest = (rest + chunk).split(b"\n")
-        for start in range(0, len(lines), block):
-            yield [_decode(line) for line in lines[start : start + block]]
+        for start in range(0, len(lines), BLOCK):
+            yield [_decode(line) for line in lines[start : start + BLOCK]]
         if len(rest) > LONGEST_LINE:
             raise QueryError(f"a line is longer than {LONGEST_LINE} bytes: is this a file of queries?")
     if rest:
         yield [_decode(rest)]
+
+
+def _joined(blocks: Iterable[list[str]], least: int) -> Iterator[list[str]]:
+    """The same queries in blocks of at least that many, but for the last."""
+    joined: list[str] = []
+    for block in blocks:
+        joined += block
+        if len(joined) >= least:
+            yield joined
+            joined = []
+    if joined:
+        yield joined
 
 
 def _decode(line: bytes) -> str:

@@ -1,72 +1,103 @@
-"""What `embed-images` and `batch` do with --ray."""
+"""What `embed-images` and `batch` do on a Ray cluster."""
 
 from __future__ import annotations
 
 import contextlib
-import re
+import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, TextIO
 
 import click
-
-from itl_infer.cli.output import note
 
 if TYPE_CHECKING:
     from itl_infer.bundle import Bundle
     from itl_infer.cli.batch import AnswerMany
-    from itl_infer.distributed import Progress, Report
+    from itl_infer.distributed import Report
 
-BLOCK = 2**14  # queries answered in one pass over the shards
 _TOP = 10
-_ADDRESS = re.compile(r"auto|ray://\S+|[^/\s]+:\d+")
+_RESULTS = 2**18  # found in one pass over the shards, at most
+
+
+def queries_at_once(top: int | None) -> int:
+    """How many queries share a pass over the shards, which costs far more than a query does."""
+    return max(256, _RESULTS // (top or _TOP))
 
 
 def embed_on_cluster(
-    paths: Sequence[str],
-    address: str | None,
-    out: str | None,
-    bundle: Bundle,
-    max_megapixels: float,
-    progress: Callable[[Progress], None] | None,
+    paths: Sequence[str], address: str | None, out: str | None, threads: int | None, **options: Any
 ) -> Report:
     """Embed one source into shards."""
     if address is None:
         raise click.UsageError("--out goes with --ray; without, embeddings go into an index: -d photos.itl.")
-    if address and not _ADDRESS.fullmatch(address):  # `--ray PICTURES`: what follows it is no address
-        paths, address = [address, *paths], ""
     if out is None:
         raise click.UsageError("Name the folder of the shards: --out shards.")
     if len(paths) != 1:
-        raise click.UsageError(f"--ray takes one source, not {len(paths)}: a folder, a .txt file or Parquet.")
+        raise click.UsageError(
+            f"--ray takes one source (a folder, a .txt file or Parquet), not {len(paths)}; an address is HOST:PORT"
+            " or auto."
+        )
     from itl_infer.distributed import embed
 
-    report = embed(
-        paths[0],
-        out,
-        bundle=bundle,
-        address=address or None,
-        max_megapixels=max_megapixels,
-        progress=progress,
-    )
-    if report.failed:
-        note(f"{report.failed} pictures could not be embedded: see the column error of the shards in {out}")
-    return report
+    return embed(paths[0], out, address=address or None, cpus=threads or 1, **options)
 
 
 @contextlib.contextmanager
 def searching(
-    shards: str | None, address: str | None, bundle: Bundle, top: int | None, asked: dict[str, Any]
-) -> Iterator[AnswerMany]:
-    """Inside, Ray is connected, and what this gives answers queries over the shards."""
+    shards: str | None, address: str | None, bundle: Bundle, top: int | None, min_score: float | None
+) -> Iterator[tuple[AnswerMany, Callable[[bytes], None]]]:
+    """Inside, Ray is connected; what answers queries over the shards, and what writes to stdout."""
     if shards is None:
-        raise click.UsageError("Name the folder of the shards: --shards shards.")
-    if others := [name for name, value in asked.items() if value not in (None, False)]:
-        raise click.UsageError(
-            f"--{others[0].replace('_', '-')} needs an index of one machine: -d, without --shards."
-        )
+        raise click.UsageError("--ray searches shards: name their folder, --shards shards.")
     from itl_infer.distributed import search
     from itl_infer.distributed.cluster import connected
 
-    with connected(address or None):
-        yield partial(search, shards=shards, bundle=bundle, k=top or _TOP)
+    with quiet_ray() as streams, connected(address or None):
+        yield partial(search, shards=shards, bundle=bundle, k=top or _TOP, min_score=min_score), streams.write
+
+
+class Streams(NamedTuple):
+    """The real ones."""
+
+    stdout: BinaryIO
+    stderr: TextIO
+
+    def write(self, content: bytes) -> None:
+        self.stdout.write(content)
+        self.stdout.flush()
+
+
+@contextlib.contextmanager
+def quiet_ray() -> Iterator[Streams]:
+    """Keep from stdout and stderr what Ray writes to both, such as what is raised as well; gives the real ones."""
+    try:
+        are_real = (sys.stdout.fileno(), sys.stderr.fileno()) == (1, 2)
+    except (OSError, ValueError):
+        are_real = False
+    if not are_real:  # a test holds them
+        yield Streams(sys.stdout.buffer, sys.stderr)
+        return
+    with contextlib.ExitStack() as stack:
+        stdout = stack.enter_context(open(stack.enter_context(_silenced(sys.stdout)), "wb", closefd=False))
+        file = stack.enter_context(_silenced(sys.stderr))
+        encoding, errors = sys.stderr.encoding, sys.stderr.errors
+        yield Streams(
+            stdout, stack.enter_context(open(file, "w", encoding=encoding, errors=errors, closefd=False))
+        )
+
+
+@contextlib.contextmanager
+def _silenced(stream: TextIO) -> Iterator[int]:
+    """What is written to the stream goes nowhere; gives another descriptor of where it went."""
+    stream.flush()
+    kept = os.dup(stream.fileno())
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, stream.fileno())
+    os.close(null)
+    try:
+        yield kept
+    finally:
+        stream.flush()
+        os.dup2(kept, stream.fileno())
+        os.close(kept)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from itl_infer.cli.opened import open_bundle, require_index_path
 from itl_infer.cli.options import (
+    CommandWithRay,
     bundle_option,
     index_option,
+    ray_option,
+    refuse,
     report_format_option,
     threads_option,
     wait_option,
@@ -19,11 +22,10 @@ from itl_infer.cli.options import (
 from itl_infer.cli.output import as_json, failure, note, write
 from itl_infer.cli.progress import ProgressLine
 
-if TYPE_CHECKING:
-    from itl_infer.bundle import Bundle
+_OF_AN_INDEX = ("index_path", "workers", "batch_size", "prune", "rebuild", "wait")
 
 
-@click.command("embed-images")
+@click.command("embed-images", cls=CommandWithRay)
 @click.argument("paths", metavar="[PATH]...", nargs=-1, type=click.Path())
 @index_option
 @bundle_option
@@ -48,17 +50,10 @@ if TYPE_CHECKING:
 @click.option("--prune", is_flag=True, help="Drop the pictures of a PATH that is gone for good.")
 @click.option("--rebuild", is_flag=True, help="Embed all that the index has again, with this bundle.")
 @wait_option
-@click.option(
-    "--ray",
-    "address",
-    metavar="[ADDRESS]",
-    is_flag=False,
-    flag_value="",
-    help="Embed on a Ray cluster: HOST:PORT, ray://HOST:PORT or auto; without an address, on one of this machine.",
+@ray_option(
+    "Embed on the Ray cluster at HOST:PORT, or auto: the one of this machine. Without: this machine alone."
 )
-@click.option(
-    "--out", metavar="FOLDER", help="With --ray, a path or URI: where Parquet shards of embeddings go."
-)
+@click.option("--out", metavar="FOLDER", help="With --ray: where the Parquet shards go, a path or URI.")
 @report_format_option
 def embed_images(
     paths: tuple[str, ...],
@@ -78,8 +73,9 @@ def embed_images(
     interrupted and started again at any time. The index must be named, with -d or ITL_INDEX; it is made if
     it is not there. Without a PATH, all that it remembers is looked at again.
 
-    With --ray, PATH may also be a URI (s3://, gs://, hdfs://), a .txt file with a path or URI on each line, or
-    Parquet with a column bytes, uri or path. What is finished is not done again.
+    With --ray, one PATH becomes Parquet shards of path, embedding and error. It may be a URI (s3://, gs://,
+    hdfs://), a .txt file with a path or URI on each line, or Parquet with a column bytes, uri or path. Shards
+    that are finished are not done again; --threads is the CPUs of a worker.
 
     \b
     itl-infer embed-images ~/Pictures -d photos.itl
@@ -88,7 +84,12 @@ def embed_images(
     itl-infer embed-images s3://bucket/pictures --ray head:6379 --out s3://bucket/shards
     """
     if address is not None or out is not None:
-        _embed_on_cluster(paths, address, out, open_bundle(bundle_path, threads), format_name, options)
+        refuse(_OF_AN_INDEX, "goes with an index, not with --ray")
+        kept = {
+            name: options[name] for name in ("exclude", "include_hidden", "max_megapixels", "retry_failed")
+        }
+        bundle = open_bundle(bundle_path, threads)
+        _embed_on_cluster(paths, address, out, format_name, bundle=bundle, threads=threads, **kept)
         return
     index_path = require_index_path(index_path, "Name the index to make or to update")
     from PIL import Image
@@ -116,24 +117,26 @@ def embed_images(
 
 
 def _embed_on_cluster(
-    paths: tuple[str, ...],
-    address: str | None,
-    out: str | None,
-    bundle: Bundle,
-    format_name: str,
-    options: dict[str, Any],
+    paths: tuple[str, ...], address: str | None, out: str | None, format_name: str, **options: Any
 ) -> None:
-    from itl_infer.cli.cluster import embed_on_cluster
+    from itl_infer.cli.cluster import embed_on_cluster, quiet_ray
 
-    with ProgressLine() as line:
+    with quiet_ray() as streams, ProgressLine(streams.stderr) as line:
         progress = line.show if line.shown else None
-        report = embed_on_cluster(paths, address, out, bundle, options["max_megapixels"], progress)
+        report = embed_on_cluster(paths, address, out, progress=progress, **options)
     if format_name == "json":
         write(as_json(report.to_json(), indent=2))
     else:
-        write(f"{_describe_report(report.to_json())}\n".encode())
-    if not report.embedded + report.kept:
-        raise failure(f"none of the {report.failed} pictures could be embedded")
+        for failed in report.failures:
+            note(f"{failed.path}: {failed.error}")
+        if more := report.failed - len(report.failures):
+            note(f"and {more} more: see the column error of the shards")
+        counts = {name: value for name, value in report.to_json().items() if name != "failures"}
+        write(f"{_describe_report(counts)}\n".encode())
+    if report.failed and not report.embedded + report.kept:
+        raise failure(
+            f"none of the {report.failed} pictures could be embedded; --retry-failed tries them again"
+        )
 
 
 def _remembered(index_path: Path, prune: bool) -> list[str]:

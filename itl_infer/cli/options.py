@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -111,3 +112,32 @@ def all_of(*options: Callable[..., Any]) -> Callable[..., Any]:
         return command
 
     return decorate
+
+
+_RAY_ADDRESS = re.compile(r"auto|ray://\S+|\[?[^/\s\]]+\]?:\d+")
+
+
+class CommandWithRay(click.Command):
+    """A command with the option --ray [ADDRESS]: what follows it and is no address is the next argument."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        named = []
+        for arg, following in zip(args, [*args[1:], ""], strict=True):
+            named.append(arg)
+            if arg == "--ray" and not _RAY_ADDRESS.fullmatch(following):
+                named.append("")
+        return super().parse_args(ctx, named)
+
+
+def ray_option(help: str) -> Callable[..., Any]:
+    """--ray, of a `CommandWithRay`: None where it is not there, "" without an address."""
+    return click.option("--ray", "address", metavar="[ADDRESS]", help=help)
+
+
+def refuse(names: Iterable[str], why: str) -> None:
+    """UsageError where one of these parameters stands in the command line, and not only in the environment."""
+    ctx = click.get_current_context()
+    for parameter in ctx.command.params:
+        given = ctx.get_parameter_source(parameter.name or "") is click.core.ParameterSource.COMMANDLINE
+        if parameter.name in names and given:
+            raise click.UsageError(f"{max(parameter.opts, key=len)} {why}.")

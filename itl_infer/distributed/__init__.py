@@ -3,7 +3,7 @@
 Needs the extra `ray`. Nothing else in the package imports this.
 """
 
-from itl_infer.distributed.embed import Progress, Report, embed
-from itl_infer.distributed.search import search
+from itl_infer.distributed.embedding import Progress, Report, embed
+from itl_infer.distributed.searching import search
 
 __all__ = ["Progress", "Report", "embed", "search"]

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from itl_infer.distributed.files import find_filesystem, one_line, write_whole
+from itl_infer.distributed.files import one_line, write_whole
 from itl_infer.errors import ClusterError
+from itl_infer.index import UNIT_TOLERANCE
 
 if TYPE_CHECKING:
     import pyarrow
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 _NAME = "part-{:06}.parquet"
 _IS_SHARD = re.compile(r"part-(\d{6,})\.parquet")
 _FINGERPRINT = b"itl_infer.bundle"
+
+Floats = npt.NDArray[np.float32]
 
 
 class MadeWith(NamedTuple):
@@ -28,23 +31,35 @@ class MadeWith(NamedTuple):
     embed_dim: int
 
 
-def write_shard(
-    system: FileSystem,
-    folder: str,
-    number: int,
-    paths: list[str],
-    embeddings: npt.NDArray[np.float32],
-    errors: list[str | None],
-    fingerprint: str,
-) -> None:
-    """Write N pictures: `embeddings` (N, D) float32, of which rows with an error do not count."""
+class Shard(NamedTuple):
+    """A shard that is there."""
+
+    number: int
+    path: str  # on its file system
+    bytes: int
+
+
+class Rows(NamedTuple):
+    """What a shard holds of N pictures: rows of `embeddings` (N, D) that have an error are zeros."""
+
+    paths: list[str]
+    embeddings: Floats
+    errors: list[str | None]
+
+
+def shard_path(folder: str, number: int) -> str:
+    return f"{folder}/{_NAME.format(number)}"
+
+
+def write_shard(system: FileSystem, path: str, rows: Rows, fingerprint: str) -> None:
+    """Raises OSError where it cannot be written; then there is none."""
     import pyarrow
     from pyarrow import parquet
 
-    width = embeddings.shape[1]
-    failed = pyarrow.array([error is not None for error in errors])
+    width = rows.embeddings.shape[1]
+    # Zeros and no nulls where there is an error: pyarrow before 26 cannot read lists of a fixed size that are null.
     vectors = pyarrow.FixedSizeListArray.from_arrays(
-        pyarrow.array(embeddings.reshape(-1), pyarrow.float32()), width, mask=failed
+        pyarrow.array(rows.embeddings.reshape(-1), pyarrow.float32()), width
     )
     schema = pyarrow.schema(
         [
@@ -54,65 +69,74 @@ def write_shard(
         ],
         metadata={_FINGERPRINT: fingerprint},
     )
-    table = pyarrow.Table.from_arrays(
-        [pyarrow.array(paths, pyarrow.string()), vectors, pyarrow.array(errors, pyarrow.string())],
-        schema=schema,
-    )
+    columns = [
+        pyarrow.array(rows.paths, pyarrow.string()),
+        vectors,
+        pyarrow.array(rows.errors, pyarrow.string()),
+    ]
+    table = pyarrow.Table.from_arrays(columns, schema=schema)
     stream = pyarrow.BufferOutputStream()
-    parquet.write_table(table, stream)
-    write_whole(system, f"{folder}/{_NAME.format(number)}", stream.getvalue())
+    # Embeddings do not get smaller, and hardly a number comes twice.
+    compression = {"path": "zstd", "error": "zstd"}
+    parquet.write_table(table, stream, compression=compression, use_dictionary=["error"])
+    write_whole(system, path, [stream.getvalue()])
 
 
-def finished_shards(system: FileSystem, folder: str) -> dict[int, str]:
-    """The shards that are there, by number: their paths on the file system."""
+def finished_shards(system: FileSystem, folder: str) -> list[Shard]:
+    """The shards that are there, in order. Raises OSError."""
     from pyarrow import fs
 
-    found = {}
-    for info in system.get_file_info(fs.FileSelector(folder, allow_not_found=True)):
-        if match := _IS_SHARD.fullmatch(info.base_name):
-            found[int(match[1])] = info.path
-    return dict(sorted(found.items()))
+    listing = system.get_file_info(fs.FileSelector(folder, allow_not_found=True))
+    files = (info for info in listing if info.type == fs.FileType.File)
+    found = [(_IS_SHARD.fullmatch(info.base_name), info) for info in files]
+    return sorted(Shard(int(match[1]), info.path, info.size or 0) for match, info in found if match)
 
 
-def find_shards(location: str) -> tuple[FileSystem, list[str]]:
-    """The shards of a folder, in order. Raises ClusterError where there are none."""
-    system, folder = find_filesystem(location)
-    try:
-        shards = list(finished_shards(system, folder).values())
-    except OSError as error:
-        raise ClusterError(f"{location}: cannot be listed: {one_line(error)}") from error
-    if not shards:
-        raise ClusterError(
-            f"{location}: no shards (part-000000.parquet, ...) in there: make them with"
-            " `itl-infer embed-images PICTURES --ray --out FOLDER`"
-        )
-    return system, shards
-
-
-def read_embeddings(
-    system: FileSystem, path: str, bundle: MadeWith
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
-    """Row numbers (N,) and embeddings (N, D) of the pictures that have one. Raises ClusterError."""
-    import pyarrow
-
-    table = _read(system, path, ["embedding"])
+def read_embeddings(system: FileSystem, path: str, bundle: MadeWith) -> tuple[npt.NDArray[np.int64], Floats]:
+    """Row numbers (N,) and embeddings (N, D), unit rows, of the pictures that have one. Raises ClusterError."""
+    table = _read(system, path, ["embedding", "error"])
     found = (table.schema.metadata or {}).get(_FINGERPRINT, b"").decode()
     if found != bundle.fingerprint:
         raise ClusterError(
             f"{path}: made with bundle {found[:12] or 'unknown'}, not with {bundle.name!r}"
             f" ({bundle.fingerprint[:12]}): give that one with --bundle, or embed again into another folder"
         )
-    column = table.column("embedding").combine_chunks()
-    expected = pyarrow.list_(pyarrow.float32(), bundle.embed_dim)
-    if column.type != expected:
-        raise ClusterError(f"{path}: the column embedding is {column.type}, expected {expected}")
-    rows = np.flatnonzero(column.is_valid().to_numpy(zero_copy_only=False))
-    values = column.drop_null().flatten().to_numpy()
-    return rows, values.reshape(-1, bundle.embed_dim)
+    rows = np.flatnonzero(table.column("error").is_null().to_numpy())
+    embeddings = _matrix(table, path, bundle.embed_dim)[rows]
+    lengths = np.sqrt(np.einsum("nd,nd->n", embeddings, embeddings))
+    if not (np.abs(lengths - 1) < UNIT_TOLERANCE).all():  # so written, NaN fails too
+        raise ClusterError(f"{path}: damaged: embeddings that are not of unit length: {_AGAIN}")
+    return rows, embeddings
+
+
+_AGAIN = "delete it, and run the same `itl-infer embed-images` again"
+
+
+def _matrix(table: pyarrow.Table, path: str, width: int) -> Floats:
+    """The embeddings (N, width) of all rows."""
+    import pyarrow
+
+    expected = pyarrow.list_(pyarrow.float32(), width)
+    if table.schema.field("embedding").type != expected:
+        found = table.schema.field("embedding").type
+        raise ClusterError(f"{path}: the column embedding is {found}, expected {expected}: is it a shard?")
+    column = table.column("embedding")
+    parts = [chunk.flatten() for chunk in column.chunks]
+    if column.null_count or any(part.null_count for part in parts):
+        raise ClusterError(f"{path}: damaged: embeddings that are missing: {_AGAIN}")
+    values = [part.to_numpy() for part in parts]
+    return np.concatenate([np.empty(0, np.float32), *values]).reshape(-1, width)
+
+
+def read_shard(system: FileSystem, path: str, embed_dim: int) -> Rows:
+    """All that a shard holds. Raises ClusterError."""
+    table = _read(system, path, ["path", "embedding", "error"])
+    embeddings = _matrix(table, path, embed_dim)
+    return Rows(table.column("path").to_pylist(), embeddings, table.column("error").to_pylist())
 
 
 def read_paths(system: FileSystem, path: str) -> list[str]:
-    """The path of each row."""
+    """The path of each row. Raises ClusterError."""
     paths: list[str] = _read(system, path, ["path"]).column("path").to_pylist()
     return paths
 
@@ -125,8 +149,8 @@ def _read(system: FileSystem, path: str, columns: list[str]) -> pyarrow.Table:
             names = file.schema_arrow.names
             if missing := [name for name in columns if name not in names]:
                 raise ClusterError(
-                    f"{path}: no column {missing[0]!r}, only {', '.join(names)}: is it a shard?"
+                    f"{path}: no column {missing[0]!r}, only {', '.join(names)[:200]}: is it a shard?"
                 )
             return file.read(columns)
     except (ArrowException, OSError) as error:
-        raise ClusterError(f"{path}: cannot be read: {one_line(error)}") from error
+        raise ClusterError(f"{path}: cannot be read: {one_line(error)}: {_AGAIN}") from error

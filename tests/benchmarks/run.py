@@ -25,9 +25,10 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))  # where this is run as a file
 
 PARTS = ("graph", "folder", "peer", "text", "start", "footprint", "scaling")  # ten minutes
-MORE_PARTS = ("ranking", "index", "milvus", "at_scale")  # twenty more
+MORE_PARTS = ("ranking", "index", "cluster", "milvus", "at_scale")  # half an hour more
 _PACKAGES = (
-    *("itl-infer", "numpy", "onnxruntime", "pillow", "torch", "openvino", "faiss-cpu", "pymilvus", "milvus-lite"),
+    *("itl-infer", "numpy", "onnxruntime", "pillow", "torch", "openvino", "faiss-cpu"),
+    *("ray", "pymilvus", "milvus-lite"),
 )
 _VECTOR_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm")
 
