@@ -114,8 +114,8 @@ def embed(
     shards too, the pictures that have an error.
 
     A worker for each share of `cpus` CPUs gets the bundle through Ray's object store. It reads a few pictures ahead
-    of those it embeds: what it needs of memory, beside a shard's embeddings, does not grow with their number. `address` is
-    HOST:PORT, "auto" for the cluster that this machine is part of, or None: RAY_ADDRESS, or this machine alone.
+    of those it embeds: what it needs of memory, beside a shard's embeddings, does not grow with their number.
+    `address` is HOST:PORT, "auto" for the cluster of this machine, or None: RAY_ADDRESS, or this machine alone.
 
     A node needs Python and Ray in the versions that are used here, as Ray demands, and this version of itl-infer:
     `pip install 'itl-infer[ray]'` in its image, or a runtime environment (`ray.init(address, runtime_env={"pip":
