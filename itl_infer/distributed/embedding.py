@@ -108,13 +108,14 @@ def embed(
     A shard has the columns path, embedding (a list of embed_dim float32, of unit length) and error, null where there
     is none: else the embedding is zeros. It is whole or not there, and has `shard_rows` pictures (default: 1,024, of
     very many up to 65,536).
+
     What there is to do is written to `out` first: however a run ends, the same call does the shards that are missing,
     and nothing else. Pictures that a folder gets later are not looked for. `retry_failed` tries again, in finished
     shards too, the pictures that have an error.
 
     A worker for each share of `cpus` CPUs gets the bundle through Ray's object store. It reads a few pictures ahead
-    of those it embeds: the memory it needs depends neither on their number nor on the size of shards. `address` is
-    HOST:PORT, "auto" for the cluster that this machine is part of, or None: RAY_ADDRESS, or this machine alone.
+    of those it embeds: what it needs of memory, beside a shard's embeddings, does not grow with their number.
+    `address` is HOST:PORT, "auto" for the cluster of this machine, or None: RAY_ADDRESS, or this machine alone.
 
     A node needs Python and Ray in the versions that are used here, as Ray demands, and this version of itl-infer:
     `pip install 'itl-infer[ray]'` in its image, or a runtime environment (`ray.init(address, runtime_env={"pip":
