@@ -40,6 +40,7 @@ from itl_infer import (
     rank,
 )
 from itl_infer.cli import main
+from itl_infer.distributed import shards
 from itl_infer.index import Picture
 from itl_infer.milvus.address import Address
 from itl_infer.milvus.engine import Engine
@@ -115,21 +116,14 @@ def write_rows(path: Path, bundle: Bundle, embeddings: np.ndarray, names: list[b
 
 
 def write_shard(path: Path, paths: list[str], embeddings: np.ndarray, fingerprint: str) -> None:
-    """As `embed-images --ray` does; the paths beyond the embeddings are of pictures that failed."""
-    import pyarrow
-    from pyarrow import parquet
+    """What `embed-images --ray` writes; the paths beyond the embeddings are of pictures that failed."""
+    from pyarrow import fs
 
     path.parent.mkdir(exist_ok=True)
-    errors = [None if i < len(embeddings) else "truncated" for i in range(len(paths))]
-    padded = np.zeros((len(paths), embeddings.shape[1]), np.float32)
-    padded[: len(embeddings)] = embeddings
-    rows = pyarrow.FixedSizeListArray.from_arrays(
-        pyarrow.array(padded.reshape(-1)),
-        padded.shape[1],
-        mask=pyarrow.array([error is not None for error in errors]),
-    )
-    table = pyarrow.table([paths, rows, errors], names=["path", "embedding", "error"])
-    parquet.write_table(table.replace_schema_metadata({"itl_infer.bundle": fingerprint}), path)
+    failed = len(paths) - len(embeddings)
+    padded = np.concatenate([embeddings, np.zeros((failed, embeddings.shape[1]), np.float32)])
+    rows = shards.Rows(paths, padded, [None] * len(embeddings) + ["truncated"] * failed)
+    shards.write_shard(fs.LocalFileSystem(), str(path), rows, fingerprint)
 
 
 def drop(index: Index, paths: list[str]) -> None:
@@ -455,7 +449,7 @@ def test_names_that_are_no_text(tmp_path: Path, bundle: Bundle) -> None:
 def test_parquet(tmp_path: Path, bundle: Bundle) -> None:
     index = write_rows(tmp_path / "photos.itl", bundle, unit_rows(50))
     output_of("export-index", tmp_path / "photos.parquet", "-d", index.path)
-    one, shards = (f"milvus:{tmp_path}/photos.db#{name}" for name in ("one", "shards"))
+    one, several = (f"milvus:{tmp_path}/photos.db#{name}" for name in ("one", "several"))
     report = milvus.push(tmp_path / "photos.parquet", one, batch_rows=7)
     assert (report.added, report.skipped) == (50, 0)
     assert_holds(one, index)
@@ -464,10 +458,10 @@ def test_parquet(tmp_path: Path, bundle: Bundle) -> None:
     for number, block in enumerate((slice(0, 20), slice(15, 50))):  # five twice
         paths, embeddings = [*index.paths[block], "s3://bucket/broken.jpg"], index.embeddings[block]
         write_shard(tmp_path / "shards" / f"part-{number:06}.parquet", paths, embeddings, bundle.fingerprint)
-    report = milvus.push(tmp_path / "shards", shards)
+    report = milvus.push(tmp_path / "shards", several)
     assert (report.added, report.unchanged, report.skipped) == (50, 0, 7)
-    assert_holds(shards, index)
-    report = milvus.push(tmp_path / "shards", shards)
+    assert_holds(several, index)
+    report = milvus.push(tmp_path / "shards", several)
     assert (report.added, report.unchanged, report.skipped) == (0, 50, 7)
 
 

@@ -1,6 +1,6 @@
 """The same work on a Ray cluster: pictures to Parquet shards of embeddings, and exact search over these.
 
-Needs the extra `ray`. Nothing else in the package imports this.
+Needs the extra `ray`, as soon as it is used. Imported only where a cluster or shards are named.
 """
 
 from itl_infer.distributed.embedding import Progress, Report, embed

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from itl_infer.distributed.files import one_line, write_whole
 from itl_infer.errors import ClusterError
 from itl_infer.index import UNIT_TOLERANCE
+from itl_infer.index.export import FINGERPRINT_METADATA
 
 if TYPE_CHECKING:
     import pyarrow
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 _NAME = "part-{:06}.parquet"
 _IS_SHARD = re.compile(r"part-(\d{6,})\.parquet")
-_FINGERPRINT = b"itl_infer.bundle"
 
 Floats = npt.NDArray[np.float32]
 
@@ -67,7 +67,7 @@ def write_shard(system: FileSystem, path: str, rows: Rows, fingerprint: str) -> 
             ("embedding", pyarrow.list_(pyarrow.float32(), width)),
             ("error", pyarrow.string()),
         ],
-        metadata={_FINGERPRINT: fingerprint},
+        metadata={FINGERPRINT_METADATA: fingerprint},
     )
     columns = [
         pyarrow.array(rows.paths, pyarrow.string()),
@@ -95,7 +95,7 @@ def finished_shards(system: FileSystem, folder: str) -> list[Shard]:
 def read_embeddings(system: FileSystem, path: str, bundle: MadeWith) -> tuple[npt.NDArray[np.int64], Floats]:
     """Row numbers (N,) and embeddings (N, D), unit rows, of the pictures that have one. Raises ClusterError."""
     table = _read(system, path, ["embedding", "error"])
-    found = (table.schema.metadata or {}).get(_FINGERPRINT, b"").decode()
+    found = (table.schema.metadata or {}).get(FINGERPRINT_METADATA, b"").decode()
     if found != bundle.fingerprint:
         raise ClusterError(
             f"{path}: made with bundle {found[:12] or 'unknown'}, not with {bundle.name!r}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -12,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from itl_infer.distributed.files import find_filesystem, one_line
+from itl_infer.distributed.shards import finished_shards
 from itl_infer.errors import ClusterError
 from itl_infer.index import UNIT_TOLERANCE, Index
 from itl_infer.index.export import FINGERPRINT_METADATA
@@ -21,8 +22,6 @@ from itl_infer.milvus.rows import Origin
 if TYPE_CHECKING:
     import pyarrow
     from pyarrow.fs import FileSystem
-
-_IS_SHARD = re.compile(r"part-\d+\.parquet")
 
 Block = tuple[list[str], npt.NDArray[np.float32]]  # n paths, embeddings (n, D)
 
@@ -78,8 +77,6 @@ class _Parquet:
             raise ClusterError(
                 f"{location}: Parquet needs pyarrow: pip install 'itl-infer[milvus]'"
             ) from error
-        from itl_infer.distributed.files import find_filesystem
-
         self.name = location
         self._system, path = find_filesystem(location)
         self._files = [path] if location.endswith(".parquet") else _shards_in(self._system, path, location)
@@ -105,8 +102,11 @@ class _Parquet:
     def blocks(self, rows: int) -> Iterator[Block]:
         for path in self._files:
             with _reading(self._system, path) as file:
-                for batch in file.iter_batches(rows, columns=["path", "embedding"]):
-                    batch = batch.filter(batch.column("embedding").is_valid())  # the others have an error
+                columns = {"path", "embedding", "error"} & set(file.schema_arrow.names)
+                for batch in file.iter_batches(rows, columns=sorted(columns)):
+                    batch = batch.filter(batch.column("embedding").is_valid())
+                    if "error" in columns:
+                        batch = batch.filter(batch.column("error").is_null())
                     embeddings = (
                         batch.column("embedding").flatten().to_numpy().reshape(-1, self.origin.embed_dim)
                     )
@@ -130,19 +130,17 @@ def _reading(system: FileSystem, path: str) -> Iterator[Any]:
         with parquet.ParquetFile(path, filesystem=system) as file:
             yield file
     except (ArrowException, OSError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise ClusterError(f"{path}: cannot be read: {' '.join(reason.split())[:300]}") from error
+        raise ClusterError(f"{path}: cannot be read: {one_line(error)}") from error
 
 
 def _shards_in(system: FileSystem, folder: str, location: str) -> list[str]:
     """The shards of a folder, in order."""
-    from pyarrow import ArrowException, fs
+    from pyarrow import ArrowException
 
     try:
-        found = system.get_file_info(fs.FileSelector(folder, allow_not_found=True))
+        shards = [shard.path for shard in finished_shards(system, folder)]
     except (ArrowException, OSError) as error:
-        raise ClusterError(f"{location}: cannot be listed: {' '.join(str(error).split())[:300]}") from error
-    shards = sorted(info.path for info in found if _IS_SHARD.fullmatch(info.base_name))
+        raise ClusterError(f"{location}: cannot be listed: {one_line(error)}") from error
     if not shards:
         raise ClusterError(
             f"{location}: no shards (part-000000.parquet, ...) in there: make them with itl-infer embed-images PICTURES"
