@@ -1,4 +1,4 @@
-"""Beyond one process: the same pictures and queries on a Ray cluster of two nodes on this machine."""
+"""Beyond one process: the same pictures and queries on two nodes of Ray on this machine, and in Milvus Lite."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from tests.benchmarks.report import Table
 from tests.benchmarks.timing import run
 
 PICTURES, QUERIES = 10_000, 1000
-_SIDE = 256  # of the photographs: decoding them is not what is measured here
+_SIDE = 256  # decoding large ones is not what is measured here
 
 
 def tables(ground: Ground) -> Iterator[Table]:
     bundle = ground.starter
-    folder = ground.many(PICTURES, _shrunk(ground), "pictures")
+    folder = _draw_pictures(ground)
     index, shards = ground.folder / "pictures.itl", ground.folder / "shards"
     options = ["-m", str(bundle.path), "--format", "json"]
     queries = _queries(ground)
     asked = ["-m", "itl_infer", "batch", str(queries), "-m", str(bundle.path)]
 
     embedding = Table(
-        f"{PICTURES:,} photographs of about {_SIDE} px, {CORES} cores",
+        f"{PICTURES:,} parts of photographs, {_SIDE} px, {CORES} cores",
         ("where", "images/s", "beside one process", "largest difference", "peak of a process, MB"),
     )
     one = run("-m", "itl_infer", "embed-images", str(folder), "-d", str(index), *options)
@@ -57,6 +57,12 @@ def tables(ground: Ground) -> Iterator[Table]:
         found = run(*asked, "--shards", str(shards), *cluster)
         same = _same(alone.output, found.output)
         searching.add("Ray, two nodes", found.seconds, QUERIES / found.seconds, same)
+    to = ["--to", str(ground.folder / "pictures.db"), "--collection", "pictures"]
+    pushed = json.loads(run("-m", "itl_infer", "push", str(shards), *to, "--format", "json").output)
+    assert pushed["added"] == PICTURES, pushed
+    found = run(*asked, "-d", f"milvus:{ground.folder}/pictures.db#pictures")
+    name = f"Milvus Lite, pushed at {pushed['pictures_per_second']:,.0f} rows/s"
+    searching.add(name, found.seconds, QUERIES / found.seconds, _same(alone.output, found.output))
     yield embedding
     yield searching
 
@@ -102,14 +108,19 @@ def _peak_of_workers() -> Iterator[list[float]]:
         looking.join()
 
 
-def _shrunk(ground: Ground) -> list[Path]:
-    paths = []
+def _draw_pictures(ground: Ground) -> Path:
+    """A folder of pictures of which no two are the same: parts of the photographs, each a little aside of another."""
+    folder = ground.folder / "pictures"
+    folder.mkdir()
+    per_photo = -(-PICTURES // len(ground.photos))
     for i, photo in enumerate(ground.photos):
-        paths.append(ground.folder / f"small-{i:03}.jpg")
         with Image.open(photo) as image:
-            image.thumbnail((_SIDE, _SIDE))
-            image.convert("RGB").save(paths[-1], quality=90)
-    return paths
+            wide = image.convert("RGB").resize((_SIDE + per_photo, _SIDE + per_photo))
+        for aside in range(per_photo):
+            if (number := i * per_photo + aside) < PICTURES:
+                part = wide.crop((aside, aside, aside + _SIDE, aside + _SIDE))
+                part.save(folder / f"{number:05}.jpg", quality=85)
+    return folder
 
 
 def _queries(ground: Ground) -> Path:
