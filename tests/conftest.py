@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,10 @@ from tests.tiny_bundle import make_tiny_bundle
 
 settings.register_profile("itl-infer", deadline=None, print_blob=True)
 settings.load_profile("itl-infer")
+
+# Programs inherit an ignored Ctrl+C, as that of a shell's background job is; tests send it to some.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
