@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,6 +16,14 @@ if TYPE_CHECKING:
     Floats = npt.NDArray[np.float32]
 
 MILVUS = "milvus:"  # how the address of a collection begins
+
+
+class Origin(NamedTuple):
+    """What embeddings were made with."""
+
+    bundle_name: str  # empty where it is not written down
+    fingerprint: str
+    embed_dim: int
 
 
 class Store(Protocol):

@@ -15,11 +15,12 @@ from itl_infer.bundle import Bundle, load_bundle
 from itl_infer.distributed.cluster import connected, map_numbers, require_cluster
 from itl_infer.distributed.files import find_filesystem, one_line, shown
 from itl_infer.distributed.plan import find_plan
-from itl_infer.distributed.shards import MadeWith, Shard, finished_shards, read_embeddings, read_paths
+from itl_infer.distributed.shards import Shard, finished_shards, read_embeddings, read_paths
 from itl_infer.distributed.source import Location, absolute
 from itl_infer.errors import ClusterError, ImageError, QueryError
 from itl_infer.query import EmbeddedQuery, Query
 from itl_infer.search import Answer, Found
+from itl_infer.store import Origin
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
@@ -67,8 +68,8 @@ def search(
     best = _Best(len(vectors), k)
     if len(vectors):
         groups = list(_groups(found))
-        made_with = MadeWith(bundle.name, bundle.fingerprint, bundle.embed_dim)
-        settings = {"shards": shards, "groups": groups, "vectors": vectors, "k": k, "bundle": made_with}
+        origin = Origin(bundle.name, bundle.fingerprint, bundle.embed_dim)
+        settings = {"shards": shards, "groups": groups, "vectors": vectors, "k": k, "origin": origin}
         with connected(address):
             for of_group in map_numbers(_Ranker, settings, list(range(len(groups))), cpus):
                 best.add(of_group)
@@ -178,16 +179,16 @@ class _Ranker:
     """Ranks the pictures of groups of shards."""
 
     def __init__(
-        self, shards: str, groups: list[list[Shard]], vectors: Floats, k: int, bundle: MadeWith
+        self, shards: str, groups: list[list[Shard]], vectors: Floats, k: int, origin: Origin
     ) -> None:
         self._system, _ = find_filesystem(shards)
-        self._groups, self._vectors, self._k, self._bundle = groups, vectors, k, bundle
+        self._groups, self._vectors, self._k, self._origin = groups, vectors, k, origin
 
     def __call__(self, number: int) -> _BestOfGroup:
         ids: list[Numbers] = []
         embeddings: list[Floats] = []
         for shard in self._groups[number]:
-            rows, found = read_embeddings(self._system, shard.path, self._bundle)
+            rows, found = read_embeddings(self._system, shard.path, self._origin)
             ids.append((shard.number << _ROW_BITS) + rows)
             embeddings.append(found)
         all_ids = np.concatenate(ids)

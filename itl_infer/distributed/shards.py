@@ -12,6 +12,7 @@ from itl_infer.distributed.files import one_line, write_whole
 from itl_infer.errors import ClusterError
 from itl_infer.index import UNIT_TOLERANCE
 from itl_infer.index.export import FINGERPRINT_METADATA
+from itl_infer.store import Origin
 
 if TYPE_CHECKING:
     import pyarrow
@@ -21,14 +22,6 @@ _NAME = "part-{:06}.parquet"
 _IS_SHARD = re.compile(r"part-(\d{6,})\.parquet")
 
 Floats = npt.NDArray[np.float32]
-
-
-class MadeWith(NamedTuple):
-    """The bundle of some embeddings, as far as shards know it."""
-
-    name: str
-    fingerprint: str
-    embed_dim: int
 
 
 class Shard(NamedTuple):
@@ -92,17 +85,17 @@ def finished_shards(system: FileSystem, folder: str) -> list[Shard]:
     return sorted(Shard(int(match[1]), info.path, info.size or 0) for match, info in found if match)
 
 
-def read_embeddings(system: FileSystem, path: str, bundle: MadeWith) -> tuple[npt.NDArray[np.int64], Floats]:
+def read_embeddings(system: FileSystem, path: str, origin: Origin) -> tuple[npt.NDArray[np.int64], Floats]:
     """Row numbers (N,) and embeddings (N, D), unit rows, of the pictures that have one. Raises ClusterError."""
     table = _read(system, path, ["embedding", "error"])
     found = (table.schema.metadata or {}).get(FINGERPRINT_METADATA, b"").decode()
-    if found != bundle.fingerprint:
+    if found != origin.fingerprint:
         raise ClusterError(
-            f"{path}: made with bundle {found[:12] or 'unknown'}, not with {bundle.name!r}"
-            f" ({bundle.fingerprint[:12]}): give that one with --bundle, or embed again into another folder"
+            f"{path}: made with bundle {found[:12] or 'unknown'}, not with {origin.bundle_name!r}"
+            f" ({origin.fingerprint[:12]}): give that one with --bundle, or embed again into another folder"
         )
     rows = np.flatnonzero(table.column("error").is_null().to_numpy())
-    embeddings = _matrix(table, path, bundle.embed_dim)[rows]
+    embeddings = _matrix(table, path, origin.embed_dim)[rows]
     lengths = np.sqrt(np.einsum("nd,nd->n", embeddings, embeddings))
     if not (np.abs(lengths - 1) < UNIT_TOLERANCE).all():  # so written, NaN fails too
         raise ClusterError(f"{path}: damaged: embeddings that are not of unit length: {_AGAIN}")

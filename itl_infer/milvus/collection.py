@@ -15,7 +15,8 @@ from itl_infer.errors import ClusterError, IndexStoreError, QueryError
 from itl_infer.milvus.address import Address
 from itl_infer.milvus.client import SECONDS, Connection
 from itl_infer.milvus.engine import METRIC, MOST_ROWS, Engine
-from itl_infer.milvus.rows import DIGEST, EMBEDDING, KEY, KEY_LENGTH, LONGEST_PATH, PATH, Origin, text_to_path
+from itl_infer.milvus.rows import DIGEST, EMBEDDING, KEY, KEY_LENGTH, LONGEST_PATH, PATH, text_to_path
+from itl_infer.store import Origin
 
 if TYPE_CHECKING:
     from itl_infer.bundle import Bundle

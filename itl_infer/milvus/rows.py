@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,14 +20,6 @@ LONGEST_PATH = 2**16 - 1  # bytes, as long as Milvus' texts are
 _FIRST_PRIVATE = 0x10FF00
 _NOT_TEXT = re.compile("[\ud800-\udfff\U0010ff00-\U0010ffff]")
 _PRIVATE = re.compile("[\U0010ff00-\U0010ffff]+")
-
-
-class Origin(NamedTuple):
-    """What embeddings were made with."""
-
-    bundle_name: str  # empty where it is not written down
-    fingerprint: str
-    embed_dim: int
 
 
 def key_of(path: str) -> str:

@@ -17,7 +17,7 @@ from itl_infer.errors import ClusterError
 from itl_infer.index import UNIT_TOLERANCE, Index
 from itl_infer.index.export import FINGERPRINT_METADATA
 from itl_infer.index.schema import DATABASE
-from itl_infer.milvus.rows import Origin
+from itl_infer.store import Origin
 
 if TYPE_CHECKING:
     import pyarrow

@@ -86,7 +86,7 @@ def table_of_aims(aims: Iterable[Aim]) -> Table:
     table = Table("Aims", ("what", "wanted", "measured", "met"))
     for aim in aims:
         bound = f"{'>=' if aim.at_least else '<='} {_shown(aim.bound)}"
-        table.add(aim.what, bound, _shown(aim.found), "yes" if aim.is_met else "no")
+        table.add(aim.what, bound, _shown(aim.found, 4), "yes" if aim.is_met else "no")
     return table
 
 
@@ -94,10 +94,10 @@ def _middle(found: Spread | float) -> float:
     return found.median if isinstance(found, Spread) else float(found)
 
 
-def _shown(cell: Cell) -> str:
+def _shown(cell: Cell, digits: int = 3) -> str:
     if not isinstance(cell, float):
         return str(cell)
-    return f"{cell:,.0f}" if abs(cell) >= 100 else f"{cell:.3g}"
+    return f"{cell:,.0f}" if abs(cell) >= 100 else f"{cell:.{digits}g}"
 
 
 def _plain(cell: Cell) -> Any:
