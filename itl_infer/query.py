@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from itl_infer.errors import QueryError
+from itl_infer.errors import ImageError, QueryError
 
 if TYPE_CHECKING:
     from itl_infer.bundle import Bundle
@@ -82,6 +82,20 @@ class Query:
         if vector is None:
             raise QueryError(f"nothing is left of the query: what it subtracts is what it adds ({self})")
         return EmbeddedQuery(self, vector, tuple(parsed), np.array(weights, np.float32), embeddings)
+
+
+def embed_each(
+    queries: Iterable[str | Query | EmbeddedQuery], bundle: Bundle
+) -> list[EmbeddedQuery | QueryError | ImageError]:
+    """Each query embedded, or why it cannot be, in its place."""
+    embedded: list[EmbeddedQuery | QueryError | ImageError] = []
+    for query in queries:
+        try:
+            query = Query(query) if isinstance(query, str) else query
+            embedded.append(query.embed(bundle) if isinstance(query, Query) else query)
+        except (QueryError, ImageError) as error:
+            embedded.append(error)
+    return embedded
 
 
 @dataclass(frozen=True, eq=False)

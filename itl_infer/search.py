@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from itl_infer import ranking, relevance
 from itl_infer.errors import ImageError, QueryError
-from itl_infer.query import EmbeddedQuery, Query, Term
+from itl_infer.query import EmbeddedQuery, Query, Term, embed_each
 
 if TYPE_CHECKING:
     from itl_infer.bundle import Bundle
@@ -191,13 +191,7 @@ class Searcher:
     ) -> list[Answer | QueryError | ImageError]:
         """For each query its answer, the same as alone, or its error; far faster than one by one."""
         bundle, view = self.index.require_bundle(), self.index.snapshot
-        embedded: list[EmbeddedQuery | QueryError | ImageError] = []
-        for query in queries:
-            try:
-                query = Query(query) if isinstance(query, str) else query
-                embedded.append(query.embed(bundle) if isinstance(query, Query) else query)
-            except (QueryError, ImageError) as error:
-                embedded.append(error)
+        embedded = embed_each(queries, bundle)
         vectors = [one.vector for one in embedded if isinstance(one, EmbeddedQuery)]
         best = iter(view.nearest(np.array(vectors).reshape(-1, bundle.embed_dim), self.k))
         return [

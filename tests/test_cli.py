@@ -25,6 +25,7 @@ from PIL import Image
 from itl_infer.bundle import load_bundle
 from itl_infer.cli import batch, main
 from itl_infer.manifest import write_manifest
+from tests.terminal import run_with_terminal
 from tests.tiny_bundle import image_graph, make_tiny_bundle, save_colours, text_graph
 
 ROOT = Path(__file__).parents[1]
@@ -226,21 +227,9 @@ def test_nothing_but_bad_pictures_is_an_error(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals")
 def test_progress_is_for_terminals_only(pictures: Path, tmp_path: Path) -> None:
-    import pty
-
     quiet = process("embed-images", pictures, "-d", tmp_path / "quiet.itl")
     assert quiet.stderr == b""
-    ours, theirs = pty.openpty()
-    with subprocess.Popen(
-        command("embed-images", pictures, "-d", tmp_path / "shown.itl"),
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=theirs,
-    ) as shown:
-        stdout, _ = shown.communicate(timeout=60)
-    os.close(theirs)
-    drawn = os.read(ours, 10_000)
-    os.close(ours)
+    stdout, drawn = run_with_terminal(command("embed-images", pictures, "-d", tmp_path / "shown.itl"))
     assert stdout.startswith(b"embedded 5")
     assert b"/5 pictures  " in drawn
     assert b"/s" in drawn

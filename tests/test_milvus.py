@@ -45,6 +45,7 @@ from itl_infer.index import Picture
 from itl_infer.milvus.address import Address
 from itl_infer.milvus.engine import Engine
 from itl_infer.milvus.rows import key_of, path_to_text, text_to_path
+from tests.terminal import run_with_terminal
 from tests.tiny_bundle import make_tiny_bundle, save_colours
 
 INSTALL = "pip install 'itl-infer[milvus]'"
@@ -486,21 +487,9 @@ def test_push_as_a_command(colours: Index) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals")
 def test_progress_is_for_terminals_only(tmp_path: Path, bundle: Bundle) -> None:
-    import pty
-
     index = write_rows(tmp_path / "photos.itl", bundle, unit_rows(2000))
-    ours, theirs = pty.openpty()
     command = ["push", str(index.path), "--to", str(tmp_path / "photos.db"), "--collection", "photos"]
-    with subprocess.Popen(
-        [sys.executable, "-m", "itl_infer", *command, "--batch-size", "50"],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=theirs,
-    ) as shown:
-        stdout, _ = shown.communicate(timeout=60)
-    os.close(theirs)
-    drawn = os.read(ours, 10_000)
-    os.close(ours)
+    stdout, drawn = run_with_terminal([sys.executable, "-m", "itl_infer", *command, "--batch-size", "50"])
     assert stdout.startswith(b"added 2000, ")
     assert re.search(rb"/2000 pictures  [\d.]+/s  [\d:]+ left", drawn)
     assert drawn.endswith(b"\r")  # wiped away
@@ -618,9 +607,10 @@ def test_recall_of_an_exact_index_is_whole(pushed: str, tmp_path: Path) -> None:
     assert text[4] == (
         "recall@3     1.0000 of the exact ranking, 1.0000 at worst (8 queries: pictures of its own, each for others)"
     )
-    (tmp_path / "queries.txt").write_text("red\nquokka\nblue wave\n")
+    (tmp_path / "queries.txt").write_bytes(b"red\nquokka\n\xff\xfe\nblue wave\n")
     result = run("check", "-d", pushed, "--queries", tmp_path / "queries.txt", "--format", "json")
     assert result.stderr.startswith("left out: ")
+    assert result.stderr.splitlines()[1:] == ["left out: the line is not UTF-8"]
     found = json.loads(result.stdout)
     assert (found["recall"], found["k"], found["queries"], found["queries_are_pictures"]) == (1, 8, 2, False)
 

@@ -7,7 +7,7 @@ import io
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from itl_infer.search import Answer
 
     AnswerMany = Callable[[Sequence[str]], Sequence[Answer | QueryError | ImageError]]
+
+T = TypeVar("T")
 
 _CHUNK = 2**16  # bytes of queries read at a time
 LONGEST_LINE = 2**20  # bytes of one query
@@ -97,7 +99,7 @@ def batch(
             least = cluster.queries_at_once(top)
         stream = sys.stdin.buffer if from_stdin else stack.enter_context(file.open("rb"))
         for queries in _joined(blocks_of_queries(cast("io.BufferedReader", stream)), least):
-            answers = _answer_each(answer_many, queries)
+            answers = answer_each(answer_many, queries)
             put(b"".join(map(as_json, _batch_objects(queries, answers))))
             if sheet_path:
                 on_sheet += [answer for answer in answers if isinstance(answer, Answer)]
@@ -110,7 +112,9 @@ def batch(
         raise failure(f"{name}: {undecodable} of {lines} lines are not UTF-8: save the file as UTF-8")
 
 
-def _answer_each(answer_many: AnswerMany, queries: Sequence[str]) -> list[Answer | ItlError]:
+def answer_each(
+    answer_many: Callable[[Sequence[str]], Sequence[T | QueryError | ImageError]], queries: Sequence[str]
+) -> list[T | QueryError | ImageError]:
     """For each query its answer or its error."""
     answers = iter(answer_many([text for text in queries if _is_utf8(text)]))
     return [next(answers) if _is_utf8(text) else QueryError("the line is not UTF-8") for text in queries]

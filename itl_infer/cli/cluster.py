@@ -11,18 +11,19 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, TextIO
 
 import click
 
+from itl_infer.cli.opened import DEFAULT_TOP
+
 if TYPE_CHECKING:
     from itl_infer.bundle import Bundle
     from itl_infer.cli.batch import AnswerMany
     from itl_infer.distributed import Report
 
-_TOP = 10
 _RESULTS = 2**18  # found in one pass over the shards, at most
 
 
 def queries_at_once(top: int | None) -> int:
     """How many queries share a pass over the shards, which costs far more than a query does."""
-    return max(256, _RESULTS // (top or _TOP))
+    return max(256, _RESULTS // (top or DEFAULT_TOP))
 
 
 def embed_on_cluster(
@@ -54,7 +55,10 @@ def searching(
     from itl_infer.distributed.cluster import connected
 
     with quiet_ray() as streams, connected(address or None):
-        yield partial(search, shards=shards, bundle=bundle, k=top or _TOP, min_score=min_score), streams.write
+        yield (
+            partial(search, shards=shards, bundle=bundle, k=top or DEFAULT_TOP, min_score=min_score),
+            streams.write,
+        )
 
 
 class Streams(NamedTuple):

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from itl_infer.cli.output import failure, note
-from itl_infer.store import MILVUS
+from itl_infer.store import is_collection
 
 if TYPE_CHECKING:
     from itl_infer.bundle import Bundle
     from itl_infer.search import Answer, Searcher
     from itl_infer.store import Store
 
-_TOP, _TOP_OF_A_SHEET = 10, 25  # pictures shown where --top does not say
+DEFAULT_TOP, _TOP_OF_A_SHEET = 10, 25  # pictures shown where --top does not say
 
 
 def open_bundle(path: Path | None, threads: int | None = None) -> Bundle:
@@ -52,7 +52,7 @@ def require_index_path(path: Path | None, mend: str = "Name the index") -> Path:
     """The folder of an index, which a collection of Milvus is not."""
     if path is None:
         raise click.UsageError(f"{mend}: -d photos.itl, or set ITL_INDEX.")
-    if str(path).startswith(MILVUS):
+    if is_collection(path):
         raise click.UsageError(f"A collection of Milvus will not do here. {mend}: -d photos.itl.")
     return path
 
@@ -70,7 +70,7 @@ def searcher_over(
 
     if dedupe and dedupe_from is None:
         dedupe_from = search.NEAR_DUPLICATE
-    top = top or (_TOP_OF_A_SHEET if sheet_path else _TOP)
+    top = top or (_TOP_OF_A_SHEET if sheet_path else DEFAULT_TOP)
     return search.Searcher(store, top, dedupe=dedupe_from, **options)
 
 

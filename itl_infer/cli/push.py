@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import click
 
@@ -16,6 +18,8 @@ from itl_infer.cli.progress import ProgressLine
 from itl_infer.store import is_collection
 
 if TYPE_CHECKING:
+    import io
+
     import numpy as np
     import numpy.typing as npt
 
@@ -33,12 +37,12 @@ class _Parameter(click.ParamType[tuple[str, float]]):
     ) -> tuple[str, float]:
         if isinstance(value, tuple):
             return value
-        name, _, text = value.partition("=")
+        from itl_infer.milvus.address import parse_parameter
+
         try:
-            number = float(text)
+            return parse_parameter(value)
         except ValueError:
             self.fail(f"{value!r} is not a name and a number, such as M=16", param, ctx)
-        return name, int(number) if number.is_integer() else number
 
 
 @click.command()
@@ -194,18 +198,17 @@ def _embed_lines(file: Path, bundle: Bundle) -> npt.NDArray[np.float32]:
     """The queries of a file, (Q, D)."""
     import numpy as np
 
-    from itl_infer.errors import QueryError
-    from itl_infer.query import Query
+    from itl_infer.cli.batch import answer_each, blocks_of_queries
+    from itl_infer.query import EmbeddedQuery, embed_each
 
-    lines = (
-        (sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()).decode("utf-8-sig").splitlines()
-    )
     vectors = []
-    for line in lines:
-        try:
-            vectors.append(Query(line).embed(bundle).vector)
-        except QueryError as error:
-            note(f"left out: {error}")
+    with contextlib.nullcontext(sys.stdin.buffer) if str(file) == "-" else file.open("rb") as stream:
+        for lines in blocks_of_queries(cast("io.BufferedReader", stream)):
+            for found in answer_each(partial(embed_each, bundle=bundle), lines):
+                if isinstance(found, EmbeddedQuery):
+                    vectors.append(found.vector)
+                else:
+                    note(f"left out: {found}")
     if not vectors:
         raise failure(f"{file}: no queries in it: write one on each line")
     return np.array(vectors, np.float32)

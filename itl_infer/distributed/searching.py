@@ -13,12 +13,12 @@ import numpy.typing as npt
 from itl_infer import ranking
 from itl_infer.bundle import Bundle, load_bundle
 from itl_infer.distributed.cluster import connected, map_numbers, require_cluster
-from itl_infer.distributed.files import find_filesystem, one_line, shown
+from itl_infer.distributed.files import find_filesystem, shown
 from itl_infer.distributed.plan import find_plan
-from itl_infer.distributed.shards import Shard, finished_shards, read_embeddings, read_paths
+from itl_infer.distributed.shards import Shard, read_embeddings, read_paths, require_shards
 from itl_infer.distributed.source import Location, absolute
 from itl_infer.errors import ClusterError, ImageError, QueryError
-from itl_infer.query import EmbeddedQuery, Query
+from itl_infer.query import EmbeddedQuery, Query, embed_each
 from itl_infer.search import Answer, Found
 from itl_infer.store import Origin
 
@@ -58,12 +58,7 @@ def search(
     bundle = bundle or load_bundle()
     shards = absolute(shards)
     system, found = _find_shards(shards)
-    embedded: list[EmbeddedQuery | QueryError | ImageError] = []
-    for query in queries:
-        try:
-            embedded.append((Query(query) if isinstance(query, str) else query).embed(bundle))
-        except (QueryError, ImageError) as error:
-            embedded.append(error)
+    embedded = embed_each(queries, bundle)
     vectors = np.array([one.vector for one in embedded if isinstance(one, EmbeddedQuery)], np.float32)
     best = _Best(len(vectors), k)
     if len(vectors):
@@ -83,16 +78,8 @@ def search(
 
 def _find_shards(location: str) -> tuple[FileSystem, list[Shard]]:
     """The shards of a folder, in order. Raises ClusterError unless they are all there."""
-    try:
-        system, folder = find_filesystem(location)
-        shards = finished_shards(system, folder)
-    except OSError as error:
-        raise ClusterError(f"{shown(location)}: cannot be listed: {one_line(error)}") from error
-    if not shards:
-        raise ClusterError(
-            f"{shown(location)}: no shards (part-000000.parquet, ...) in there: make them with"
-            " `itl-infer embed-images PICTURES --ray --out FOLDER`"
-        )
+    system, folder = find_filesystem(location)
+    shards = require_shards(system, folder, location)
     plan = find_plan(system, folder)
     if plan and (missing := set(range(len(plan.pieces))).difference(shard.number for shard in shards)):
         raise ClusterError(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from itl_infer.distributed.files import one_line, write_whole
+from itl_infer.distributed.files import one_line, shown, write_whole
 from itl_infer.errors import ClusterError
 from itl_infer.index import UNIT_TOLERANCE
 from itl_infer.index.export import FINGERPRINT_METADATA
@@ -83,6 +83,22 @@ def finished_shards(system: FileSystem, folder: str) -> list[Shard]:
     files = (info for info in listing if info.type == fs.FileType.File)
     found = [(_IS_SHARD.fullmatch(info.base_name), info) for info in files]
     return sorted(Shard(int(match[1]), info.path, info.size or 0) for match, info in found if match)
+
+
+def require_shards(system: FileSystem, folder: str, location: str) -> list[Shard]:
+    """The shards of a folder, which is at `location`, in order. Raises ClusterError where there are none."""
+    from pyarrow import ArrowException
+
+    try:
+        shards = finished_shards(system, folder)
+    except (ArrowException, OSError) as error:
+        raise ClusterError(f"{shown(location)}: cannot be listed: {one_line(error)}") from error
+    if not shards:
+        raise ClusterError(
+            f"{shown(location)}: no shards (part-000000.parquet, ...) in there: make them with"
+            " `itl-infer embed-images PICTURES --ray --out FOLDER`"
+        )
+    return shards
 
 
 def read_embeddings(system: FileSystem, path: str, origin: Origin) -> tuple[npt.NDArray[np.int64], Floats]:

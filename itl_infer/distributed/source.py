@@ -7,14 +7,13 @@ import io
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from itl_infer.distributed.files import beside, find_filesystem, folder_of, one_line, shown
 from itl_infer.errors import ClusterError
 from itl_infer.image import IMAGE_SUFFIXES
-from itl_infer.ingest.walk import Walk
+from itl_infer.ingest.walk import Walk, is_excluded
 
 if TYPE_CHECKING:
     from pyarrow import Schema
@@ -156,7 +155,7 @@ class Source:
         name = PurePosixPath(path).name
         if not self.include_hidden and name.startswith("."):
             return True
-        return any(fnmatchcase(text, glob) for glob in self.exclude for text in (name, path))
+        return is_excluded(name, path, self.exclude)
 
 
 def absolute(location: Location, folder: str | None = None) -> str:

@@ -72,7 +72,12 @@ class Walk:
         if not self.exclude:
             return False
         path = Path(entry.path).relative_to(self.top).as_posix()
-        return any(fnmatchcase(name, glob) for glob in self.exclude for name in (entry.name, path))
+        return is_excluded(entry.name, path, self.exclude)
+
+
+def is_excluded(name: str, path: str, exclude: Sequence[str]) -> bool:
+    """Whether a glob fits a name, or its path from the top of the walk on."""
+    return any(fnmatchcase(text, glob) for glob in exclude for text in (name, path))
 
 
 def _is_hidden(entry: os.DirEntry[str]) -> bool:

@@ -43,7 +43,13 @@ class Address:
         name, _, search = name.partition("?")
         if not text.startswith(MILVUS) or not mark or not uri or not name:
             raise IndexStoreError(f"{_without_credentials(text)}: {_EXPECTED}")
-        return cls(uri, name, dict(map(_parameter, search.split("&"))) if search else {})
+        try:
+            parameters = dict(map(parse_parameter, search.split("&"))) if search else {}
+        except ValueError as error:
+            raise IndexStoreError(
+                f"{error}: a search parameter is a name and a number, such as ef=128"
+            ) from error
+        return cls(uri, name, parameters)
 
     @property
     def lite(self) -> Path | None:
@@ -76,12 +82,13 @@ def _check_uri(uri: str) -> None:
         raise IndexStoreError(f"{shown}: neither http://HOST:PORT nor a path that ends in .db: {_EXPECTED}")
 
 
-def _parameter(text: str) -> tuple[str, float]:
+def parse_parameter(text: str) -> tuple[str, float]:
+    """NAME=NUMBER. ValueError, which says the text, for anything else."""
     name, _, value = text.partition("=")
     try:
         number = float(value)
-    except ValueError as error:
-        raise IndexStoreError(f"{text}: a search parameter is a name and a number, such as ef=128") from error
+    except ValueError:
+        raise ValueError(text) from None
     return name, int(number) if number.is_integer() else number
 
 

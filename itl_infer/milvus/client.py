@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from itl_infer.distributed.files import one_line
 from itl_infer.errors import ClusterError
 from itl_infer.milvus.address import Address
 
@@ -198,5 +199,4 @@ def _lite_error(address: Address, reason: BaseException) -> ClusterError:
         return ClusterError(
             f"{address.place}: in use by another process, and Milvus Lite serves one at a time: wait for it to end"
         )
-    text = " ".join((getattr(reason, "strerror", None) or str(reason)).split())
-    return ClusterError(f"{address.place}: Milvus Lite cannot open it: {text}")
+    return ClusterError(f"{address.place}: Milvus Lite cannot open it: {one_line(reason)}")

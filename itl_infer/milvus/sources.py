@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from itl_infer.distributed.files import find_filesystem, one_line
-from itl_infer.distributed.shards import finished_shards
+from itl_infer.distributed.shards import require_shards
 from itl_infer.errors import ClusterError
 from itl_infer.index import UNIT_TOLERANCE, Index
 from itl_infer.index.export import FINGERPRINT_METADATA
@@ -79,7 +79,10 @@ class _Parquet:
             ) from error
         self.name = location
         self._system, path = find_filesystem(location)
-        self._files = [path] if location.endswith(".parquet") else _shards_in(self._system, path, location)
+        if location.endswith(".parquet"):
+            self._files = [path]
+        else:
+            self._files = [shard.path for shard in require_shards(self._system, path, location)]
         origins: set[Origin] = set()
         self._rows = 0
         for path in self._files:
@@ -131,22 +134,6 @@ def _reading(system: FileSystem, path: str) -> Iterator[Any]:
             yield file
     except (ArrowException, OSError) as error:
         raise ClusterError(f"{path}: cannot be read: {one_line(error)}") from error
-
-
-def _shards_in(system: FileSystem, folder: str, location: str) -> list[str]:
-    """The shards of a folder, in order."""
-    from pyarrow import ArrowException
-
-    try:
-        shards = [shard.path for shard in finished_shards(system, folder)]
-    except (ArrowException, OSError) as error:
-        raise ClusterError(f"{location}: cannot be listed: {one_line(error)}") from error
-    if not shards:
-        raise ClusterError(
-            f"{location}: no shards (part-000000.parquet, ...) in there: make them with itl-infer embed-images PICTURES"
-            " --ray --out FOLDER"
-        )
-    return shards
 
 
 def _read_schema(path: str, schema: pyarrow.Schema) -> Origin:
