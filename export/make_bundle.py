@@ -31,6 +31,7 @@ from itl_infer.ingest import embed_directory
 from itl_infer.manifest import (
     CARD,
     GALLERY,
+    GALLERY_INDEX,
     GOLDEN,
     IMAGE_GRAPH,
     TEXT_GRAPH,
@@ -244,7 +245,7 @@ def _slug(image: str, captions: tuple[str, ...], extra: dict[str, Any]) -> str:
 def index_gallery(bundle: Bundle) -> None:
     """Embed the bundle's own pictures, into the index that comes with it."""
     assert bundle.gallery_path is not None
-    report = embed_directory([bundle.gallery_path], Index.open(bundle.path / "index", bundle))
+    report = embed_directory([bundle.gallery_path], Index.open(bundle.path / GALLERY_INDEX, bundle))
     if report.failed:
         raise ExportError(f"a gallery picture cannot be embedded: {report.failed[0]}")
 

@@ -25,9 +25,7 @@ from export.report import Reporter
 from export.to_onnx import export_image_encoder
 from itl_infer.bundle import load_bundle
 from itl_infer.captions import CaptionDataset
-from itl_infer.manifest import GOLDEN, IMAGE_GRAPH, write_manifest
-
-_INDEX = "index"
+from itl_infer.manifest import GALLERY_INDEX, GOLDEN, IMAGE_GRAPH, write_manifest
 
 
 def refresh_bundle(folder: Path, dataset: CaptionDataset, reporter: Reporter) -> Drift:
@@ -47,7 +45,7 @@ def refresh_bundle(folder: Path, dataset: CaptionDataset, reporter: Reporter) ->
     rules = bundle.image_rules
     reporter.say(f"Exporting the image graph of {bundle.name} again")
     building = new_folder(folder)
-    shutil.copytree(folder, building, ignore=shutil.ignore_patterns(_INDEX), dirs_exist_ok=True)
+    shutil.copytree(folder, building, ignore=shutil.ignore_patterns(GALLERY_INDEX), dirs_exist_ok=True)
     float_graph, image_graph = building / "float32.onnx", building / IMAGE_GRAPH
     with np.load(folder / GOLDEN) as golden:
         parity = export_image_encoder(image_encoder_of_bundle(folder), golden["pixel_values"], float_graph)

@@ -23,6 +23,7 @@ from itl_infer.image import DEFAULT_MAX_MEGAPIXELS, load_pixels
 from itl_infer.manifest import (
     CARD,
     GALLERY,
+    GALLERY_INDEX,
     GOLDEN,
     IMAGE_GRAPH,
     MANIFEST,
@@ -37,7 +38,6 @@ from itl_infer.text import ParsedText, TextProcessor, pad_ids, parse_forms, pars
 if TYPE_CHECKING:
     from itl_infer.image import ImageSource
 
-_GALLERY_INDEX = "index"
 _LISTED = 10  # words named in a message
 _BATCH = 32  # pictures embedded at a time
 _TEXT_BATCH = 256
@@ -89,7 +89,7 @@ class Bundle:
     @property
     def gallery_index_path(self) -> Path | None:
         """The index of these pictures, if there is one."""
-        path = self.path / _GALLERY_INDEX
+        path = self.path / GALLERY_INDEX
         return path if self.gallery_path and path.is_dir() else None
 
     def embed_images(

@@ -24,6 +24,7 @@ WORDS = "words.txt"
 CARD = "CARD.md"
 GOLDEN = "golden.npz"
 GALLERY = "gallery"
+GALLERY_INDEX = "index"  # of the gallery
 
 RESTORE = "fetch or export the bundle again"
 

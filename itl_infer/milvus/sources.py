@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from itl_infer.distributed.files import find_filesystem, one_line
+from itl_infer.distributed.files import find_filesystem, one_line, shown
 from itl_infer.distributed.shards import require_shards
 from itl_infer.errors import ClusterError
 from itl_infer.index import UNIT_TOLERANCE, Index
@@ -75,9 +75,9 @@ class _Parquet:
             import pyarrow  # noqa: F401
         except ImportError as error:
             raise ClusterError(
-                f"{location}: Parquet needs pyarrow: pip install 'itl-infer[milvus]'"
+                f"{shown(location)}: Parquet needs pyarrow: pip install 'itl-infer[milvus]'"
             ) from error
-        self.name = location
+        self.name = shown(location)
         self._system, path = find_filesystem(location)
         if location.endswith(".parquet"):
             self._files = [path]
@@ -95,7 +95,7 @@ class _Parquet:
                 sorted(f"{origin.fingerprint[:12]} ({origin.embed_dim})" for origin in origins)
             )
             raise ClusterError(
-                f"{location}: made with several bundles, {prints}: push each from a folder of its own"
+                f"{self.name}: made with several bundles, {prints}: push each from a folder of its own"
             )
         [self.origin] = origins
 

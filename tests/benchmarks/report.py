@@ -61,10 +61,10 @@ class Table:
 
     def at_least(self, what: str, bound: float, found: Spread | float) -> None:
         """Note an aim, held against the median."""
-        self.aims.append(Aim(what, float(bound), _middle(found), at_least=True))
+        self.aims.append(Aim(what, float(bound), middle(found), at_least=True))
 
     def at_most(self, what: str, bound: float, found: Spread | float) -> None:
-        self.aims.append(Aim(what, float(bound), _middle(found), at_least=False))
+        self.aims.append(Aim(what, float(bound), middle(found), at_least=False))
 
     def markdown(self) -> str:
         numbers = [all(not isinstance(row[i], str) for row in self.rows) for i in range(len(self.columns))]
@@ -90,7 +90,8 @@ def table_of_aims(aims: Iterable[Aim]) -> Table:
     return table
 
 
-def _middle(found: Spread | float) -> float:
+def middle(found: Spread | float) -> float:
+    """The median of what has a spread."""
     return found.median if isinstance(found, Spread) else float(found)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from itl_infer.ranking import rank
 from tests.benchmarks.ground import (
@@ -16,7 +15,7 @@ from tests.benchmarks.ground import (
 )
 from tests.benchmarks.index import write_index
 from tests.benchmarks.ranking import DIM, unit_rows
-from tests.benchmarks.report import Spread, Table, spread
+from tests.benchmarks.report import Table, middle, spread
 from tests.benchmarks.timing import runs, samples
 
 SIDE = 256
@@ -86,9 +85,9 @@ def plot(drawn: list[Table], path: Path) -> None:
         x = [int(str(row[0])) for row in table.rows]
         for column, colour in ((1, "tab:orange"), (3, "tab:blue")):
             axis.plot(
-                x, [_median(row[column]) for row in table.rows], "o-", c=colour, label=table.columns[column]
+                x, [middle(row[column]) for row in table.rows], "o-", c=colour, label=table.columns[column]
             )
-            possible = [_median(row[column + 1]) for row in table.rows]
+            possible = [middle(row[column + 1]) for row in table.rows]
             axis.plot(x, possible, "--", c=colour, lw=1, label=table.columns[column + 1])
         axis.set(
             xlabel=table.columns[0],
@@ -101,11 +100,7 @@ def plot(drawn: list[Table], path: Path) -> None:
     [*_, table] = drawn[:3]
     x = [int(str(row[0]).replace(",", "")) for row in table.rows]
     for column, style in ((1, "o-"), (2, "--"), (3, "s-")):
-        axes[2].plot(x, [_median(row[column]) for row in table.rows], style, label=table.columns[column])
+        axes[2].plot(x, [middle(row[column]) for row in table.rows], style, label=table.columns[column])
     axes[2].set(xscale="log", yscale="log", xlabel="pictures", ylabel="ms", title="a query")
     axes[2].legend(frameon=False, fontsize=8, loc="center left")
     figure.savefig(path, metadata={"Date": None})
-
-
-def _median(cell: Any) -> float:
-    return cell.median if isinstance(cell, Spread) else float(cell)
