@@ -157,6 +157,14 @@ def postcards(folder: Path, train: int, val: int, test: int, seed: int, font: Pa
     metavar="N,N,...",
     help="Pixels a side in each epoch, the last for all that follow: few at first are faster.",
 )
+@click.option(
+    "--steady",
+    type=click.IntRange(min=0),
+    default=TrunkRecipe.steady,
+    show_default=True,
+    metavar="EPOCHS",
+    help="Epochs before the learning rate falls to nothing. A later call with more goes on from there.",
+)
 @click.option("--batch-size", type=click.IntRange(min=2), default=TrunkRecipe.batch_size, show_default=True)
 @click.option("--learning-rate", type=float, default=TrunkRecipe.learning_rate, show_default=True)
 @_weights
@@ -173,6 +181,7 @@ def pretrain(
     folder: Path,
     epochs: int,
     sides: str,
+    steady: int,
     batch_size: int,
     learning_rate: float,
     weights: str,
@@ -186,7 +195,7 @@ def pretrain(
     at any time: the same command goes on where it stopped.
 
     \b
-    python -m export pretrain photographs --epochs 16 --sides 96,96,96,96,96,96,96,96,128
+    python -m export pretrain photographs --epochs 5 --steady 4 --sides 107,107,107,107,128
     python -m export build --captions captions.csv --inception work/pretrain/trunk.pth --out artifacts/mine
     """
     from export.labelled.folders import read_labelled
@@ -198,8 +207,17 @@ def pretrain(
         raise click.UsageError(
             f"--sides {sides!r}: give whole numbers with commas between, as 96,128"
         ) from error
+    if steady >= epochs:
+        raise click.UsageError(
+            f"--steady {steady}: fewer than the {epochs} of --epochs, the rest is to fall in"
+        )
     recipe = TrunkRecipe(
-        epochs=epochs, batch_size=batch_size, sides=pixels, learning_rate=learning_rate, seed=seed
+        epochs=epochs,
+        steady=steady,
+        batch_size=batch_size,
+        sides=pixels,
+        learning_rate=learning_rate,
+        seed=seed,
     )
     console = _Console()
     pretrain(read_labelled(folder), recipe, work, console, weights=weights)

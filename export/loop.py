@@ -7,9 +7,11 @@ number alone. Then a run that was interrupted anywhere ends with the weights of 
 from __future__ import annotations
 
 import hashlib
+import math
+import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -58,7 +60,12 @@ class LoopProgress:
 
 @dataclass
 class Loop:
-    """One run. `kept` is what else must survive an interruption (tensors, numbers, lists of them)."""
+    """One run. `kept` is what else must survive an interruption (tensors, numbers, lists of them).
+
+    `plan` says of every epoch, in plain values, what is special about it. A run goes on from a checkpoint whose epochs
+    so far were planned alike, whatever was to follow; `keep_after` that many epochs a copy of the checkpoint is kept,
+    for a run that does otherwise from there.
+    """
 
     model: nn.Module
     optimizer: torch.optim.Optimizer
@@ -67,6 +74,8 @@ class Loop:
     checkpoint: Path
     settings: dict[str, Any]  # plain values that decide how the run goes
     kept: dict[str, Any]
+    plan: list[list[int]] = field(default_factory=list)
+    keep_after: int = 0
     seconds: float = 0.0  # spent so far, over all interruptions
 
     def run(
@@ -83,7 +92,7 @@ class Loop:
         step, loss_sum = 0, 0.0
         history: History = []
         steps, finished = self.epochs * self.steps_per_epoch, False
-        if saved := load_checkpoint(self.checkpoint, self.settings):
+        if saved := self._saved():
             self.model.load_state_dict(saved["model"])
             self.optimizer.load_state_dict(saved["optimizer"])
             step, loss_sum, history = saved["step"], saved["loss_sum"], saved["history"]
@@ -114,6 +123,32 @@ class Loop:
                 saved_at = time.monotonic()
         return history
 
+    def _saved(self) -> dict[str, Any] | None:
+        """The state to go on from: of the checkpoint, or where its plan differs, of the last copy that agrees."""
+        if not self.checkpoint.exists():
+            return None
+        saved = _read_checkpoint(self.checkpoint)
+        changed = self._changes(saved)
+        copies = self.checkpoint.parent.glob(f"{self.checkpoint.stem}-*{self.checkpoint.suffix}")
+        if changed == ["plan"] and (
+            agree := [c for c in map(_read_checkpoint, copies) if not self._changes(c)]
+        ):
+            saved, changed = max(agree, key=lambda copy: copy["state"]["step"]), []
+        if changed:
+            raise ExportError(
+                f"{self.checkpoint} is of a run with other settings ({', '.join(changed)}):"
+                " delete it or choose another folder"
+            )
+        return saved["state"]  # type: ignore[no-any-return]
+
+    def _changes(self, saved: dict[str, Any]) -> list[str]:
+        found = saved["run"]
+        changed = {key for key in {*found, *self.settings} if found.get(key) != self.settings.get(key)}
+        begun = math.ceil(saved["state"]["step"] / self.steps_per_epoch)
+        if saved.get("plan", [])[:begun] != self.plan[:begun]:
+            changed.add("plan")
+        return sorted(changed)
+
     def _save(self, position: dict[str, Any]) -> None:
         self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
         unfinished = self.checkpoint.with_suffix(".part")
@@ -122,24 +157,20 @@ class Loop:
             "optimizer": self.optimizer.state_dict(),
             "kept": self.kept,
         }
-        torch.save({"run": self.settings, "state": state | position}, unfinished)
+        torch.save({"run": self.settings, "plan": self.plan, "state": state | position}, unfinished)
+        if position["step"] == self.keep_after * self.steps_per_epoch:
+            kept = self.checkpoint.with_stem(f"{self.checkpoint.stem}-{self.keep_after}")
+            shutil.copyfile(unfinished, kept.with_suffix(".part"))
+            kept.with_suffix(".part").replace(kept)
         unfinished.replace(self.checkpoint)
 
 
-def load_checkpoint(path: Path, settings: dict[str, Any] | None = None) -> dict[str, Any] | None:
-    """What a run left at `path`, or None; ExportError if it was one with other `settings`."""
-    if not path.exists():
-        return None
+def _read_checkpoint(path: Path) -> dict[str, Any]:
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True)
-        found, state = saved["run"], saved["state"]
+        saved["run"], saved["state"]["step"]  # what else would be read as a checkpoint
     except Exception as error:  # torch raises half a dozen types for a file it cannot read
         raise ExportError(
             f"{path} cannot be read ({type(error).__name__}): delete it to start over"
         ) from error
-    if settings is not None and found != settings:
-        changed = sorted(key for key in {*found, *settings} if found.get(key) != settings.get(key))
-        raise ExportError(
-            f"{path} is of a run with other settings ({', '.join(changed)}): delete it or choose another folder"
-        )
-    return state  # type: ignore[no-any-return]
+    return saved  # type: ignore[no-any-return]

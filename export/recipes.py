@@ -62,7 +62,11 @@ class TrunkRecipe:
     sides: tuple[int, ...] = ()
     learning_rate: float = 1e-3
     weight_decay: float = 0.02
-    warm_up: float = 0.05  # share of all steps; then a cosine down to nothing
+    # The rate rises over the first `warm_up` epochs, stands for `steady`, then falls as a cosine to nothing. What a run
+    # is before the fall does not depend on its length: it can be gone on with, for one that is longer (the schedule of
+    # Hägele et al. 2024, arXiv:2405.18392).
+    warm_up: float = 0.2
+    steady: int = 0
     shift: float = 0.1  # captioned pictures are moved by up to this share of their side
     zoom: tuple[float, float] = (0.8, 1.05)  # and show this share of their width and height
     crop: tuple[float, float] = (0.35, 1.0)  # labelled pictures are cut to this share of their area
@@ -73,9 +77,26 @@ class TrunkRecipe:
     def side(self, epoch: int, full: int) -> int:
         return self.sides[min(epoch, len(self.sides) - 1)] if self.sides else full
 
-    def rate(self, step: int, steps: int) -> float:
+    def rate(self, step: int, steps_per_epoch: int) -> float:
         """Learning rate of a step."""
-        return self.learning_rate * cosine_rate(step, steps, round(self.warm_up * steps))
+        start = self.steady * steps_per_epoch
+        if step < start:
+            return self.learning_rate * min(1.0, (step + 1) / max(1, self._warm_up_steps(steps_per_epoch)))
+        left = self.epochs * steps_per_epoch - start
+        warm_up = 0 if start else self._warm_up_steps(steps_per_epoch)
+        return self.learning_rate * cosine_rate(step - start, left, warm_up)
+
+    def _warm_up_steps(self, steps_per_epoch: int) -> int:
+        return round(self.warm_up * steps_per_epoch)
+
+    def plan(self, full_side: int) -> list[list[int]]:
+        """For every epoch its side, and which of how many epochs of falling rate it is (0 of 0 while it stands)."""
+        falling = self.epochs - self.steady
+        return [
+            [self.side(epoch, full_side)]
+            + ([0, 0] if epoch < self.steady else [epoch - self.steady + 1, falling])
+            for epoch in range(self.epochs)
+        ]
 
 
 def cosine_rate(step: int, steps: int, warm_up: int) -> float:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from export.build import BuildSettings, build
-from export.card import write_card
+from export.card import lengths, write_card
 from export.features import pixels_of
 from export.labelled.captioned import captioned
 from export.labelled.folders import read_labelled
@@ -25,7 +24,7 @@ from export.tasks import NameWords
 from itl_infer.bundle import Bundle
 from itl_infer.captions import CaptionDataset, join_datasets, read_json_lines
 from itl_infer.image import ImageRules
-from itl_infer.manifest import MANIFEST
+from itl_infer.manifest import MANIFEST, read_manifest
 from itl_infer.metrics import Figures
 from itl_infer.text import DEFAULT_TEXT_RULES, TextProcessor, build_vocabulary
 
@@ -42,8 +41,10 @@ SETTINGS = BuildSettings(
     recipe=RECIPES["best"],
     gallery=Gallery(pictures=200, featuring=("surfer", "surfers")),  # the README's query
 )
-# Few pixels first, at a fraction of the cost: the first epochs teach what needs no fine detail.
-TRUNK_RECIPE = TrunkRecipe(epochs=4, batch_size=64, learning_rate=8e-4, sides=(96, 96, 128, 128))
+# 107 pixels is the least side at which the last map of InceptionV3 has more than one cell.
+TRUNK_RECIPE = TrunkRecipe(
+    epochs=5, steady=4, batch_size=64, learning_rate=8e-4, sides=(107, 107, 107, 107, 128)
+)
 
 
 def postcards(
@@ -80,9 +81,10 @@ def make_starter(
     )
     settings = replace(
         SETTINGS,
+        name=out.resolve().name,
         inception=str(work / "pretrain" / "trunk.pth"),
         trunk_training={
-            "from": weights_name(weights),
+            **where_from(weights),
             "recipe": asdict(TRUNK_RECIPE),
             "epochs": history,
             "trunk_sha256": weights_sha256(trunk),
@@ -100,12 +102,19 @@ def make_starter(
     return build(dataset, settings, work, out, reporter, also_measure=measure, card=card)
 
 
-def weights_name(weights: str) -> str:
-    """What a bundle may say of the weights that training started from: no path of the machine it was made on."""
-    manifest = Path(weights) / MANIFEST
-    if not manifest.is_file():
-        return weights if weights in ("none", "imagenet", "keras") else "a file"
-    return f"the trunk of the bundle {json.loads(manifest.read_text(encoding='utf-8'))['name']}"
+def where_from(weights: str) -> dict[str, Any]:
+    """What a bundle says of the weights that training started from: no path of the machine it was made on.
+
+    Of a bundle that was trained here also its `lengths`, as `before`.
+    """
+    if not (Path(weights) / MANIFEST).is_file():
+        return {"from": weights if weights in ("none", "imagenet", "keras") else "a file", "before": []}
+    manifest = read_manifest(Path(weights)).content
+    trained_here = "measured" in manifest and "trunk_training" in manifest["training"]
+    return {
+        "from": f"the trunk of the bundle {manifest['name']}",
+        "before": lengths(manifest) if trained_here else [],
+    }
 
 
 def _words_of(drawn: CaptionDataset, cache: Path, reporter: Reporter) -> NameWords:

@@ -142,7 +142,7 @@ class NameWords:
         x = ScalePixels(PIXEL_SCALING)(torch.from_numpy(self._pixels[rows]))
         # On fewer pixels things are zoomed in, so that they are as large as they are in use (Touvron et al. 2019,
         # arXiv:1906.06423).
-        zoom = (recipe.zoom[0] * side / x.shape[-1], recipe.zoom[1])
+        zoom = (recipe.zoom[0] * min(1, side / x.shape[-1]), recipe.zoom[1])
         return augment(x, side, recipe.shift, zoom, rng)
 
     def targets(self, rows: np.ndarray[Any, Any], recipe: TrunkRecipe) -> Tensor:  # noqa: ARG002

@@ -20,6 +20,11 @@ from export.loop import History, Loop, LoopProgress, batch_rows
 from export.model import FEATURE_DIM, default_device, weights_sha256
 from export.recipes import TrunkRecipe
 from export.tasks import Task
+from export.torchvision_models import torchvision_models
+
+AUXILIARY_SIDE = 299
+"""torchvision's auxiliary head ends in a 5 x 5 convolution; with fewer pixels its map is smaller."""
+_AUXILIARY_WEIGHT = 0.3  # Szegedy et al. 2014 (arXiv:1409.4842)
 
 
 def train_trunk(
@@ -36,7 +41,8 @@ def train_trunk(
 
     An epoch passes over the pictures of all tasks once; its `hours` are those since the start. `full_side` is the side
     where `recipe.sides` names none. Interrupted at any time, a second call continues from the last checkpoint and ends
-    with the same weights as a run in one piece.
+    with the same weights as a run in one piece; and so does a call with more epochs in `recipe.steady`, from where the
+    rate began to fall. Epochs of `AUXILIARY_SIDE` and more also train an auxiliary head on an inner layer.
     """
     device = default_device()
     ends = [*accumulate(len(task) for task in tasks)]
@@ -44,7 +50,15 @@ def train_trunk(
     start = weights_sha256(trunk)
     torch.manual_seed(recipe.seed)
     heads = nn.ModuleList(nn.Linear(FEATURE_DIM, task.outputs) for task in tasks)
-    model = nn.ModuleDict({"trunk": trunk, "heads": heads}).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    outputs = [task.outputs for task in tasks]
+    model = nn.ModuleDict({"trunk": trunk, "heads": heads})
+    plan = recipe.plan(full_side)
+    auxiliary = None
+    if max(side for side, *_ in plan) >= AUXILIARY_SIDE and not isinstance(trunk, torch.fx.GraphModule):
+        # One for all tasks: its batch norm sees a single cell of each picture, and a task may have but one in a batch.
+        auxiliary = model["auxiliary"] = _Auxiliary(trunk, sum(outputs))
+    columns = [*pairwise([0, *accumulate(outputs)])]
+    model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     # No decay of biases and of what batch norms learn (He et al. 2018, arXiv:1812.01187).
     decayed = [p for p in model.parameters() if p.ndim > 1]
     others = [p for p in model.parameters() if p.ndim <= 1]
@@ -61,14 +75,18 @@ def train_trunk(
         steps_per_epoch=ends[-1] // recipe.batch_size,
         checkpoint=checkpoint,
         settings={
-            **{key: list(v) if isinstance(v, tuple) else v for key, v in asdict(recipe).items()},
-            "full_side": full_side,
+            **{
+                key: list(value) if isinstance(value, tuple) else value
+                for key, value in asdict(recipe).items()
+                if key not in ("epochs", "steady", "sides")  # in the plan
+            },
             "start": start,
             "tasks": [task.identity() for task in tasks],
         },
         kept={},
+        plan=plan,
+        keep_after=recipe.steady,
     )
-    steps = loop.epochs * loop.steps_per_epoch
 
     def train_step(epoch: int, batch: int) -> float:
         rows = batch_rows(recipe.seed, epoch, batch, recipe.batch_size, ends[-1])
@@ -76,21 +94,25 @@ def train_trunk(
         side = recipe.side(epoch, full_side)
         # By chance a small batch may hold no picture of a task.
         own = [rows[(rows >= first) & (rows < end)] - first for first, end in pairwise([0, *ends])]
-        parts = [part for part in zip(tasks, heads, own, strict=True) if len(part[2])]
-        x = torch.cat([task.images(chosen, side, recipe, rng) for task, _, chosen in parts])
+        parts = [part for part in zip(tasks, heads, columns, own, strict=True) if len(part[3])]
+        x = torch.cat([task.images(chosen, side, recipe, rng) for task, _, _, chosen in parts])
         model.train()
         with torch.autocast(device.type, dtype=torch.bfloat16):
             features = trunk(x.to(device).contiguous(memory_format=torch.channels_last))
+            guesses = auxiliary() if auxiliary is not None and side >= AUXILIARY_SIDE else None
         loss = torch.zeros((), device=device)
-        for (task, head, chosen), feature in zip(
-            parts, features.split([len(p[2]) for p in parts]), strict=True
-        ):
+        start = 0
+        for task, head, (first, end), chosen in parts:
+            own_rows = slice(start, start := start + len(chosen))
             with torch.autocast(device.type, dtype=torch.bfloat16):
-                logits = head(feature)
+                logits = head(features[own_rows])
             targets = task.targets(chosen, recipe).to(device)
-            loss = loss - (targets * F.log_softmax(logits.float(), dim=1)).sum() / len(rows)
+            loss = loss + _cross_entropy(logits, targets) / len(rows)
+            if guesses is not None:
+                inner_loss = _cross_entropy(guesses[own_rows, first:end], targets)
+                loss = loss + _AUXILIARY_WEIGHT * inner_loss / len(rows)
         for group in optimizer.param_groups:
-            group["lr"] = recipe.rate(epoch * loop.steps_per_epoch + batch, steps)
+            group["lr"] = recipe.rate(epoch * loop.steps_per_epoch + batch, loop.steps_per_epoch)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
@@ -113,5 +135,35 @@ def train_trunk(
         epoch_done(row)
         return False
 
-    history = loop.run(train_step, epoch_end, progress)
+    try:
+        history = loop.run(train_step, epoch_end, progress)
+    finally:
+        if auxiliary is not None:
+            auxiliary.leave()
     return trunk.eval(), history
+
+
+class _Auxiliary(nn.Module):
+    """torchvision's auxiliary head on an inner layer of a trunk, called after it: (n, outputs)."""
+
+    def __init__(self, trunk: nn.Module, outputs: int) -> None:
+        super().__init__()
+        self.head = torchvision_models().inception.InceptionAux(768, outputs)
+        self._seen: Tensor | None = None
+        self._hook = trunk.get_submodule("Mixed_6e").register_forward_hook(self._look)
+
+    def _look(self, layer: nn.Module, _inputs: object, output: Tensor) -> None:
+        self._seen = output if layer.training else None
+
+    def forward(self) -> Tensor:
+        seen, self._seen = self._seen, None
+        return self.head(seen)  # type: ignore[no-any-return]
+
+    def leave(self) -> None:
+        """Let go of the trunk."""
+        self._hook.remove()
+
+
+def _cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    """Of (n, outputs) and what they should say, summed over the n pictures."""
+    return -(targets * F.log_softmax(logits.float(), dim=1)).sum()

@@ -26,6 +26,7 @@ from export.labelled.folders import LabelledDataset, read_labelled
 from export.labelled.lexicon import Activity, Lexicon, Thing, read_lexicon
 from export.labelled.measure import format_measured, measure_labelled, measure_objects, read_objects
 from export.report import Reporter
+from export.starter import where_from
 from itl_infer.captions import join_datasets
 from itl_infer.image import ImageRules
 from itl_infer.metrics import average_precision
@@ -316,20 +317,45 @@ class TestMeasure:
 def test_the_card_says_what_was_measured(colours: tuple[LabelledDataset, Lexicon]) -> None:
     measured = measure_labelled(KnowsColours(), *colours, Reporter())  # type: ignore[arg-type]
     recalls = {f"recall_at_{k}": k / 10 for k in (1, 5, 10)}
+    before = {
+        **{"hours": 1.5, "epochs": 3, "trunk_top1": 0.1, "classes": 0.2, "kinds": 0.3},
+        **{"top1": 0.4, "top5": 0.5, "drawn": 0.6},
+    }
+    training = {
+        "from": "the trunk of the bundle grey",
+        "before": [before],
+        "recipe": {"sides": [96, 128]},
+        "epochs": [{"hours": 0.25, "val_top1": 0.25}, {"hours": 0.5, "val_top1": 0.5}],
+    }
     manifest = {
         "name": "colours",
         "domain": "colours",
-        "training": {"trunk_training": {"from": "none", "epochs": [{"hours": 0.25}, {"hours": 0.5}]}},
+        "training": {"trunk_training": training},
         "recall": {"pictures": 10, "t2i": recalls},
         "measured": {"int8": measured},
     }
     card = write_card(manifest, *colours)
     assert "27 small labelled photographs of 3 classes" in card
-    assert "2 epochs (0.5 hours" in card
+    assert (
+        "5 epochs (2.0 hours on two CPU cores), the last 2 starting from the trunk of the bundle grey" in card
+    )
     assert "**colours**: blue, green, red." in card
     assert "**kinds**: colour, warm colour." in card
     assert "10.0, 50.0 and 100.0 %" in card
     assert format_measured({"int8": measured}) in card
+    assert "| 1.5 | 3 | 10.0 | 20.0 | 30.0 | 40.0 | 50.0 | 60.0 |\n| 2.0 | 5 | 50.0 |" in card
+    assert "after each of the last epochs: 25.0, 50.0 % (at 96, 128 pixels)" in card
+
+
+def test_a_bundle_says_what_its_training_went_on_from(tmp_path: Path) -> None:
+    assert where_from("none") == {"from": "none", "before": []}
+    assert where_from(str(tmp_path / "my.pth")) == {"from": "a file", "before": []}
+    bundle = Path(__file__).parents[1] / "artifacts" / "photographs"
+    told = where_from(str(bundle))
+    assert told["from"] == "the trunk of the bundle photographs"
+    measured = json.loads((bundle / "bundle.json").read_text())["measured"]["int8"]
+    assert told["before"][-1]["top5"] == measured["captions"]["all"]["top5"]
+    assert told["before"][-1]["hours"] > 1
 
 
 def test_average_precision_by_hand() -> None:

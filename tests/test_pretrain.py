@@ -245,6 +245,11 @@ class TestCommand:
         assert code == 2
         assert "give whole numbers" in err
 
+    def test_some_epochs_are_left_for_the_rate_to_fall(self, labelled: Path, tmp_path: Path) -> None:
+        code, _, err = self.run(labelled, tmp_path, "--epochs", "2", "--steady", "2")
+        assert code == 2
+        assert "--steady 2: fewer than the 2 of --epochs" in err
+
 
 def test_the_trunk_of_a_bundle_computes_what_its_graph_does_and_can_be_trained() -> None:
     """The starter's graph is int8: the cosine to it is what int8 costs, and training on starts from the same place."""

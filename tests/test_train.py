@@ -18,7 +18,7 @@ from export.model import FEATURE_DIM, inception_trunk, weights_sha256
 from export.recipes import Recipe, TrunkRecipe
 from export.tasks import NameWords, augment, stem_targets
 from export.train import TrainingData, embed, shorten, train
-from export.trunk import train_trunk
+from export.trunk import AUXILIARY_SIDE, train_trunk
 from itl_infer.captions import CaptionDataset, CaptionedImage
 from itl_infer.metrics import evaluate_retrieval
 from itl_infer.text import DEFAULT_TEXT_RULES, TextProcessor
@@ -289,6 +289,56 @@ def test_a_trunk_that_starts_elsewhere_is_another_run(tmp_path: Path) -> None:
     words = NameWords(*coloured_squares(32, 1), *coloured_squares(6, 2), PROCESSOR)
     with pytest.raises(ExportError, match=r"other settings \(start\)"):
         train_trunk(inception_trunk(), [words], SIDE, replace(TRUNK_RECIPE, epochs=1), tmp_path / "run.pt")
+
+
+def test_a_longer_run_goes_on_from_where_the_rate_began_to_fall(tmp_path: Path) -> None:
+    short = replace(TRUNK_RECIPE, steady=1, sides=(SIDE, SIDE + 9))
+    long = replace(TRUNK_RECIPE, epochs=3, steady=2, sides=(SIDE, SIDE, SIDE + 9))
+    whole, _ = run_trunk(tmp_path / "whole.pt", long)
+    run_trunk(tmp_path / "parts.pt", short)
+    steps: list[int] = []
+    parts, history = run_trunk(tmp_path / "parts.pt", long, progress=lambda state: steps.append(state.step))
+    assert weights_sha256(parts) == weights_sha256(whole)
+    assert steps == [*range(5, 13)]  # four steps an epoch
+    assert [row["epoch"] for row in history] == [1, 2, 3]
+
+
+def test_a_run_whose_rate_fell_otherwise_is_another_run(tmp_path: Path) -> None:
+    run_trunk(tmp_path / "run.pt", replace(TRUNK_RECIPE, epochs=1))
+    with pytest.raises(ExportError, match=r"other settings \(plan\)"):
+        run_trunk(tmp_path / "run.pt", TRUNK_RECIPE)
+
+
+def test_where_the_pixels_allow_an_auxiliary_head_is_trained_and_left_behind(tmp_path: Path) -> None:
+    def trunk_after(side: int) -> torch.nn.Module:
+        torch.manual_seed(0)
+        words = NameWords(*coloured_squares(4, 1), *coloured_squares(2, 2), PROCESSOR)
+        recipe = replace(TRUNK_RECIPE, epochs=1, batch_size=4, sides=(side,))
+        return train_trunk(inception_trunk(), [words], SIDE, recipe, tmp_path / f"{side}.pt")[0]
+
+    def has_auxiliary(side: int) -> bool:
+        saved = torch.load(tmp_path / f"{side}.pt", weights_only=True)["state"]["model"]
+        return any(key.startswith("auxiliary.") for key in saved)
+
+    trunk = trunk_after(AUXILIARY_SIDE)
+    assert trunk.state_dict().keys() == inception_trunk().state_dict().keys()
+    assert not any(module._forward_hooks for module in trunk.modules())
+    assert has_auxiliary(AUXILIARY_SIDE)
+    trunk_after(AUXILIARY_SIDE - 1)
+    assert not has_auxiliary(AUXILIARY_SIDE - 1)
+
+
+def test_the_rate_of_a_trunk_rises_stands_and_falls() -> None:
+    recipe = replace(TRUNK_RECIPE, epochs=4, steady=2, warm_up=0.5)
+    rates = [recipe.rate(step, 10) / recipe.learning_rate for step in range(40)]
+    assert rates[:5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
+    assert rates[5:21] == [1.0] * 16
+    assert rates[20:] == sorted(rates[20:], reverse=True)
+    assert rates[30] == pytest.approx(0.5)
+    assert rates[39] < 0.01
+    always_falling = replace(recipe, steady=0)
+    assert always_falling.rate(0, 10) == pytest.approx(0.2 * recipe.learning_rate)
+    assert always_falling.rate(39, 10) < 0.01 * recipe.learning_rate
 
 
 def test_branches_and_trunk_can_be_trained_together(tmp_path: Path) -> None:
