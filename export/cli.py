@@ -236,10 +236,17 @@ def pretrain(
 @click.option(
     "--out", type=_path, default=Path("artifacts/starter"), show_default=True, help="Where the bundle goes."
 )
+@click.option(
+    "--gallery",
+    type=click.IntRange(min=0),
+    default=200,
+    show_default=True,
+    help="Drawn pictures that come along, so that there is something to search.",
+)
 @_work
 @_font
 @_one_line_errors
-def starter(labelled: Path, weights: str, out: Path, work: Path, font: Path | None) -> None:
+def starter(labelled: Path, weights: str, out: Path, gallery: int, work: Path, font: Path | None) -> None:
     """Make the bundle that comes with the package, from nothing: some hours on two cores.
 
     Draws the postcards, trains the trunk on photographs and postcards, then the branches, measures, exports, quantises,
@@ -250,7 +257,7 @@ def starter(labelled: Path, weights: str, out: Path, work: Path, font: Path | No
     from itl_infer.bundle import load_bundle
     from itl_infer.metrics import format_figures
 
-    figures = make_starter(labelled, work, out, _Console(), weights=weights, font=font)
+    figures = make_starter(labelled, work, out, _Console(), weights=weights, gallery=gallery, font=font)
     click.echo(format_figures(figures))
     click.echo(format_measured(load_bundle(out).manifest["measured"]))
     click.echo(f"{out}: {sum(f.stat().st_size for f in out.rglob('*') if f.is_file()) / 1e6:.1f} MB")

@@ -39,7 +39,6 @@ SETTINGS = BuildSettings(
     domain="photographs of 346 kinds of things, sports, actions and places; and drawn scenes made of emoji",
     image_rules=ImageRules(side=160),
     recipe=RECIPES["best"],
-    gallery=Gallery(pictures=200, featuring=("surfer", "surfers")),  # the README's query
 )
 # 107 pixels is the least side at which the last map of InceptionV3 has more than one cell.
 TRUNK_RECIPE = TrunkRecipe(
@@ -66,12 +65,14 @@ def make_starter(
     reporter: Reporter,
     *,
     weights: str = "none",
+    gallery: int,
     font: str | os.PathLike[str] | None = None,
 ) -> Figures:
     """Draw, train trunk and branches, measure, export, quantise, add gallery and index.
 
-    `labelled` is the folder of the photographs; `weights` is where the trunk starts, as `trunk_with` takes it. Returns
-    the recalls on the drawn test pictures; the figures on the photographs are in the manifest, as `measured`.
+    `labelled` is the folder of the photographs; `weights` is where the trunk starts, as `trunk_with` takes it;
+    `gallery` is how many drawn pictures come along. Returns the recalls on the drawn test pictures; the figures on the
+    photographs are in the manifest, as `measured`.
     """
     drawn = postcards(work, reporter, font=font)
     photographs, lexicon = read_labelled(labelled), read_lexicon()
@@ -83,6 +84,8 @@ def make_starter(
         SETTINGS,
         name=out.resolve().name,
         inception=str(work / "pretrain" / "trunk.pth"),
+        # Featuring what the README asks for.
+        gallery=Gallery(gallery, featuring=("surfer", "surfers")) if gallery else None,
         trunk_training={
             **where_from(weights),
             "recipe": asdict(TRUNK_RECIPE),

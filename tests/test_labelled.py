@@ -358,6 +358,22 @@ def test_a_bundle_says_what_its_training_went_on_from(tmp_path: Path) -> None:
     assert told["before"][-1]["hours"] > 1
 
 
+def test_the_readme_gives_the_figures_on_photographs() -> None:
+    root = Path(__file__).parents[1]
+    readme = (root / "README.md").read_text(encoding="utf-8")
+    section = re.search(r"\n### Photographs\n(.*?)\n### ", readme, re.DOTALL)
+    assert section
+    rows = [line for line in section[1].splitlines() if re.match(r"\| .*\d", line)]
+    assert len(rows) >= 8
+    bundle = root / "artifacts" / "photographs"
+    measured = json.loads((bundle / "bundle.json").read_text())["measured"]["int8"]
+    printed = [
+        *format_measured({"int8": measured}).splitlines(),
+        *(bundle / "CARD.md").read_text().splitlines(),
+    ]
+    assert [row for row in rows if row not in printed] == []
+
+
 def test_average_precision_by_hand() -> None:
     hits = np.array([[True, False, True], [False, False, True], [False, False, False]])
     assert average_precision(hits) == pytest.approx([(1 + 2 / 3) / 2, 1 / 3, 0])
