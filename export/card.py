@@ -50,6 +50,7 @@ def write_card(manifest: Mapping[str, Any], photographs: LabelledDataset, lexico
     training, recall = manifest["training"]["trunk_training"], manifest["recall"]
     train = photographs.split("train")
     rows = lengths(manifest)
+    last = f"the last {len(training['epochs'])} " if len(rows) > 1 else ""
     lines = [
         f"# {manifest['name']}",
         "",
@@ -69,8 +70,8 @@ def write_card(manifest: Mapping[str, Any], photographs: LabelledDataset, lexico
         "- 20,000 drawn scenes made of emoji, with five captions each.",
         "",
         f"No weights of others went into it. Its InceptionV3 was trained for {rows[-1]['epochs']} epochs"
-        f" ({rows[-1]['hours']:.1f} hours on two CPU cores), the last {len(training['epochs'])} starting from"
-        f" {_started(training['from'])}; the two branches were then trained on its features.",
+        f" ({rows[-1]['hours']:.1f} hours on two CPU cores), {last}starting from {_started(training['from'])}; the two"
+        " branches were then trained on its features.",
         "",
         "## What it finds",
         "",

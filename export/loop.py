@@ -129,11 +129,10 @@ class Loop:
             return None
         saved = _read_checkpoint(self.checkpoint)
         changed = self._changes(saved)
-        copies = self.checkpoint.parent.glob(f"{self.checkpoint.stem}-*{self.checkpoint.suffix}")
-        if changed == ["plan"] and (
-            agree := [c for c in map(_read_checkpoint, copies) if not self._changes(c)]
-        ):
-            saved, changed = max(agree, key=lambda copy: copy["state"]["step"]), []
+        if changed == ["plan"]:
+            copies = self.checkpoint.parent.glob(f"{self.checkpoint.stem}-*{self.checkpoint.suffix}")
+            if agree := [copy for copy in map(_read_checkpoint, copies) if not self._changes(copy)]:
+                saved, changed = max(agree, key=lambda copy: copy["state"]["step"]), []
         if changed:
             raise ExportError(
                 f"{self.checkpoint} is of a run with other settings ({', '.join(changed)}):"

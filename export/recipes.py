@@ -79,15 +79,10 @@ class TrunkRecipe:
 
     def rate(self, step: int, steps_per_epoch: int) -> float:
         """Learning rate of a step."""
-        start = self.steady * steps_per_epoch
-        if step < start:
-            return self.learning_rate * min(1.0, (step + 1) / max(1, self._warm_up_steps(steps_per_epoch)))
-        left = self.epochs * steps_per_epoch - start
-        warm_up = 0 if start else self._warm_up_steps(steps_per_epoch)
-        return self.learning_rate * cosine_rate(step - start, left, warm_up)
-
-    def _warm_up_steps(self, steps_per_epoch: int) -> int:
-        return round(self.warm_up * steps_per_epoch)
+        steps, warm_up, steady = (
+            round(epochs * steps_per_epoch) for epochs in (self.epochs, self.warm_up, self.steady)
+        )
+        return self.learning_rate * cosine_rate(step, steps, warm_up, steady)
 
     def plan(self, full_side: int) -> list[list[int]]:
         """For every epoch its side, and which of how many epochs of falling rate it is (0 of 0 while it stands)."""
@@ -99,8 +94,9 @@ class TrunkRecipe:
         ]
 
 
-def cosine_rate(step: int, steps: int, warm_up: int) -> float:
-    """Up to 1 in equal steps over the first `warm_up`, then half a cosine down to 0 at `steps`."""
+def cosine_rate(step: int, steps: int, warm_up: int, steady: int = 0) -> float:
+    """Up to 1 in equal steps over the first `warm_up`, 1 until `steady`, then half a cosine down to 0 at `steps`."""
     if step < warm_up:
         return (step + 1) / warm_up
-    return 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(1, steps - warm_up)))
+    start = max(warm_up, steady)
+    return 0.5 * (1 + math.cos(math.pi * max(0, step - start) / max(1, steps - start)))

@@ -101,9 +101,9 @@ def train_trunk(
             features = trunk(x.to(device).contiguous(memory_format=torch.channels_last))
             guesses = auxiliary() if auxiliary is not None and side >= AUXILIARY_SIDE else None
         loss = torch.zeros((), device=device)
-        start = 0
+        done = 0
         for task, head, (first, end), chosen in parts:
-            own_rows = slice(start, start := start + len(chosen))
+            own_rows = slice(done, done := done + len(chosen))
             with torch.autocast(device.type, dtype=torch.bfloat16):
                 logits = head(features[own_rows])
             targets = task.targets(chosen, recipe).to(device)
