@@ -24,7 +24,8 @@ _SOURCES = {
 def lengths(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
     """What training brought: a row for every bundle on the way to the one with this manifest, which comes last.
 
-    `hours` and `epochs` count from the first; the other values are shares, int8 where the bundle is.
+    Those before it are `before`, which it started from, and `shorter`, which started from the same. `hours` and
+    `epochs` count from the first; the other values are shares, int8 where the bundle is.
     """
     training, measured = manifest["training"]["trunk_training"], manifest["measured"]
     before: list[dict[str, Any]] = training.get("before", [])
@@ -32,6 +33,7 @@ def lengths(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
     done = before[-1] if before else {"hours": 0.0, "epochs": 0}
     return [
         *before,
+        *training.get("shorter", []),
         {
             "hours": round(done["hours"] + last["hours"], 3),
             "epochs": done["epochs"] + len(training["epochs"]),

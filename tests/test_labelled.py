@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import shutil
 import tarfile
 from collections import Counter
 from pathlib import Path
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch", reason="the training side needs the extra: pip install -e .[export]")
 
-from export.card import write_card
+from export.card import lengths, write_card
 from export.errors import ExportError
 from export.labelled.captioned import captioned
 from export.labelled.compose import compose_captions, with_article
@@ -26,7 +27,7 @@ from export.labelled.folders import LabelledDataset, read_labelled
 from export.labelled.lexicon import Activity, Lexicon, Thing, read_lexicon
 from export.labelled.measure import format_measured, measure_labelled, measure_objects, read_objects
 from export.report import Reporter
-from export.starter import where_from
+from export.starter import shorter_runs, where_from
 from itl_infer.captions import join_datasets
 from itl_infer.image import ImageRules
 from itl_infer.metrics import average_precision
@@ -356,6 +357,27 @@ def test_a_bundle_says_what_its_training_went_on_from(tmp_path: Path) -> None:
     measured = json.loads((bundle / "bundle.json").read_text())["measured"]["int8"]
     assert told["before"][-1]["top5"] == measured["captions"]["all"]["top5"]
     assert told["before"][-1]["hours"] > 1
+
+
+def test_a_longer_run_keeps_the_figures_of_shorter_ones_that_it_replaces(tmp_path: Path) -> None:
+    out = tmp_path / "photographs"
+    shutil.copytree(Path(__file__).parents[1] / "artifacts" / "photographs", out)
+    manifest = json.loads((out / "bundle.json").read_text())
+    training = manifest["training"]["trunk_training"]
+    started = {"from": training["from"], "before": training["before"]}
+    ended = lengths(manifest)[-1]
+    longer = shorter_runs(out, started, epochs=len(training["epochs"]) + 1)
+    assert longer == [*training.get("shorter", []), ended]
+    assert ended not in shorter_runs(out, started, epochs=len(training["epochs"]))
+    assert shorter_runs(out, {**started, "from": "none"}, epochs=100) == []
+    assert shorter_runs(tmp_path / "none", started, epochs=100) == []
+
+    training["shorter"] = longer
+    training["epochs"].append({**training["epochs"][-1], "hours": training["epochs"][-1]["hours"] + 0.5})
+    rows = lengths(manifest)
+    assert rows[:-1] == [*training["before"], *longer]
+    assert rows[-1]["hours"] == pytest.approx(ended["hours"] + 0.5)
+    assert rows[-1]["epochs"] == ended["epochs"] + 1
 
 
 def test_the_readme_gives_the_figures_on_photographs() -> None:
