@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from export.build import BuildSettings, build
-from export.card import lengths, write_card
+from export.card import done_before, lengths, write_card
 from export.features import pixels_of
 from export.labelled.captioned import captioned
 from export.labelled.folders import read_labelled
@@ -114,11 +114,7 @@ def where_from(weights: str) -> dict[str, Any]:
     if not (Path(weights) / MANIFEST).is_file():
         return {"from": weights if weights in ("none", "imagenet", "keras") else "a file", "before": []}
     manifest = read_manifest(Path(weights)).content
-    trained_here = "measured" in manifest and "trunk_training" in manifest["training"]
-    return {
-        "from": f"the trunk of the bundle {manifest['name']}",
-        "before": lengths(manifest) if trained_here else [],
-    }
+    return {"from": f"the trunk of the bundle {manifest['name']}", "before": lengths(manifest)}
 
 
 def shorter_runs(out: Path, started: dict[str, Any], *, epochs: int) -> list[dict[str, Any]]:
@@ -127,11 +123,11 @@ def shorter_runs(out: Path, started: dict[str, Any], *, epochs: int) -> list[dic
         return []
     manifest = read_manifest(out).content
     training = manifest["training"].get("trunk_training", {})
-    if "measured" not in manifest or any(training.get(key) != value for key, value in started.items()):
+    if any(training.get(key) != value for key, value in started.items()):
         return []
     before = started["before"]
-    done = before[-1]["epochs"] if before else 0
-    return [row for row in lengths(manifest)[len(before) :] if row["epochs"] < done + epochs]
+    in_all = done_before(before)["epochs"] + epochs
+    return [row for row in lengths(manifest)[len(before) :] if row["epochs"] < in_all]
 
 
 def _words_of(drawn: CaptionDataset, cache: Path, reporter: Reporter) -> NameWords:
