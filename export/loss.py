@@ -1,4 +1,4 @@
-"""Losses over all pairs of a batch: the triplet ranking loss of the original system, and a symmetric softmax."""
+"""Losses of a batch: the triplet ranking loss of the original system, a symmetric softmax, and naming classes."""
 
 from __future__ import annotations
 
@@ -52,6 +52,19 @@ def softmax_loss(
         others = same & ~torch.eye(len(scores), dtype=torch.bool, device=scores.device)
         of_pictures = scores.masked_fill(others, -torch.inf)
     return F.cross_entropy(scores.T, target.T) + F.cross_entropy(of_pictures, own)
+
+
+def naming_loss(
+    image_embeddings: Tensor, text_embeddings: Tensor, temperature: float, own: Tensor, holds: Tensor
+) -> Tensor:
+    """Cross entropy of finding the text of a picture's class among one text of every class.
+
+    `image_embeddings` (n, D) and `text_embeddings` (C, D): unit rows. `own`: int64 (n,), the text of each picture.
+    `holds`: (n, C) bool, whether picture i shows what text j says; such texts of other classes are left out.
+    """
+    scores = image_embeddings @ text_embeddings.T / temperature
+    others = holds.scatter(1, own[:, None], False)
+    return F.cross_entropy(scores.masked_fill(others, -torch.inf), own)
 
 
 def collapsed_loss(batch_size: int, margin: float, temperature: float | None = None) -> float:

@@ -23,6 +23,8 @@ class Recipe:
     short_captions: float = (
         0.0  # share of captions cut to some of their words, to be more like people's queries
     )
+    # Beside the softmax loss, and this times as much: that of finding a picture's class among all, where there are any.
+    naming: float = 0.0
     collapse_steps: int = 300  # steps in a row at the loss of a collapsed model before the run is stopped
     trunk_learning_rate: float = 1e-4  # only where the trunk is trained too
     shift: float = 0.1  # likewise: how far pictures are moved, as in TrunkRecipe
@@ -43,6 +45,7 @@ RECIPES = {
         name="best",
         temperature=0.06,
         short_captions=0.9,
+        naming=1.0,
         batch_size=512,
         learning_rate=2e-3,
         cosine=True,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from export.errors import ExportError
 from export.loop import History, Loop, LoopProgress, batch_rows, sample_sha256
-from export.loss import collapsed_loss, softmax_loss, triplet_ranking_loss
+from export.loss import collapsed_loss, naming_loss, softmax_loss, triplet_ranking_loss
 from export.model import ScalePixels, TextEncoder, default_device, image_branch, l2_normalize
 from export.recipes import Recipe
 from export.tasks import augment
@@ -42,21 +42,35 @@ class TrainingData:
     # source is where pictures come from. None: every picture is a group of its own; all are of one source.
     groups: np.ndarray[Any, Any] | None = None
     sources: np.ndarray[Any, Any] | None = None
+    # int64 (K, T) and (K,): what groups are called, and the group of each name, in rising order. Groups that have names
+    # are classes.
+    names: np.ndarray[Any, Any] = field(default_factory=lambda: np.empty((0, 0), np.int64))
+    name_groups: np.ndarray[Any, Any] = field(default_factory=lambda: np.empty(0, np.int64))
 
     @classmethod
     def of(
         cls, dataset: CaptionDataset, images: np.ndarray[Any, Any], processor: TextProcessor
     ) -> TrainingData:
-        """Pictures of labelled data are grouped by `label`, and balanced by `source`, of what `extra` has."""
+        """Labelled pictures are grouped by `label`, called `names`, and balanced by `source`, of what `extra` has."""
         labels = [str(e.extra["label"]) if "label" in e.extra else f"\0{i}" for i, e in enumerate(dataset)]
         sources = [str(e.extra.get("source", "")) for e in dataset]
+        _, firsts, groups = np.unique(labels, return_index=True, return_inverse=True)
+        names = [
+            (group, str(name))
+            for group, first in enumerate(firsts)
+            for name in dataset.examples[first].extra.get("names", ())
+        ]
+        name_ids = processor.input_ids([name for _, name in names])
+        known = name_ids.any(axis=1)
         return cls(
             images,
             processor.input_ids(dataset.captions),
             np.array(dataset.caption_owners),
             dataset.ids_sha256,
-            np.unique(labels, return_inverse=True)[1],
+            groups,
             np.unique(sources, return_inverse=True)[1],
+            name_ids[known],
+            np.array([group for group, _ in names], dtype=np.int64)[known],
         )
 
     def __len__(self) -> int:
@@ -107,7 +121,37 @@ class TrainingData:
     def one_caption_each(self, rows: np.ndarray[Any, Any], rng: np.random.Generator) -> np.ndarray[Any, Any]:
         """The position of one caption of each of these pictures, by chance."""
         firsts, counts = self._captions_of
-        return firsts[rows] + (rng.random(len(rows)) * counts[rows]).astype(np.int64)
+        return _one_of(firsts[rows], counts[rows], rng)
+
+    @cached_property
+    def classes(self) -> np.ndarray[Any, Any]:
+        """(C,): the groups that have names, in rising order."""
+        return np.unique(self.name_groups)
+
+    @cached_property
+    def _captions_of_classes(self) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        """The positions of captions, those of one group behind those of another; where those of classes are."""
+        of_group = self._groups[self.owners]
+        order = np.argsort(of_group, kind="stable")
+        return order, *_spans(of_group[order], self.classes)
+
+    def one_text_each(self, short: float, rng: np.random.Generator) -> np.ndarray[Any, Any]:
+        """(C, T) ids, one text of each class, by chance: as often one of its names as one of its captions.
+
+        Names stay whole; of the captions a share `short` is cut, as in `shorten`.
+        """
+        names = self.names[_one_of(*_spans(self.name_groups, self.classes), rng)]
+        order, starts, counts = self._captions_of_classes
+        captions = shorten(self.input_ids[order[_one_of(starts, counts, rng)]], short, rng)
+        width = max(names.shape[1], captions.shape[1])
+        names, captions = (np.pad(ids, ((0, 0), (0, width - ids.shape[1]))) for ids in (names, captions))
+        return np.where(rng.random((len(names), 1)) < 0.5, names, captions)
+
+    def of_classes(self, rows: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        """Which of these pictures, by their place in `rows`, are of a class; and the place of that in `classes`."""
+        groups = self._groups[rows]
+        places = np.flatnonzero(np.isin(groups, self.classes))
+        return places, np.searchsorted(self.classes, groups[places])
 
     def holds(self, rows: np.ndarray[Any, Any], input_ids: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """(n, m) bool: whether the captions of the group of picture `rows[i]` have all stems of text `input_ids[j]`."""
@@ -121,6 +165,21 @@ class TrainingData:
         for column in input_ids.T:
             found &= said[:, column]
         return found
+
+
+def _spans(
+    groups: np.ndarray[Any, Any], wanted: np.ndarray[Any, Any]
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Where each wanted group begins among `groups`, which rise, and how often it is there."""
+    starts = np.searchsorted(groups, wanted)
+    return starts, np.searchsorted(groups, wanted, side="right") - starts
+
+
+def _one_of(
+    starts: np.ndarray[Any, Any], counts: np.ndarray[Any, Any], rng: np.random.Generator
+) -> np.ndarray[Any, Any]:
+    """A position within each span, by chance."""
+    return starts + (rng.random(len(starts)) * counts).astype(np.int64)
 
 
 class TwoBranch(nn.Module):
@@ -208,9 +267,7 @@ def train(
         image_embeddings = model.embed_images(
             images, lambda x: augment(x, x.shape[-1], recipe.shift, recipe.zoom, rng)
         )
-        loss = batch_loss(
-            train_data, rows, input_ids, image_embeddings, model.text_encoder(input_ids), recipe
-        )
+        loss = batch_loss(train_data, rows, input_ids, image_embeddings, model.text_encoder, recipe, rng)
         rate = recipe.rate(epoch * loop.steps_per_epoch + batch, steps)
         for group, learning_rate in zip(optimizer.param_groups, learning_rates, strict=True):
             group["lr"] = rate * learning_rate
@@ -248,16 +305,36 @@ def batch_loss(
     rows: np.ndarray[Any, Any],
     input_ids: Tensor,
     image_embeddings: Tensor,
-    text_embeddings: Tensor,
+    text_encoder: TextEncoder,
     recipe: Recipe,
+    rng: np.random.Generator,
 ) -> Tensor:
-    """The recipe's loss of (n, D) unit rows: of the pictures `rows` of `data`, and of one text for each."""
-    device = image_embeddings.device
-    same = torch.from_numpy(data.same(rows)).to(device)
+    """The recipe's loss of the pictures `rows` of `data`: their (n, D) unit rows, and the ids (n, T) of a text each.
+
+    Texts of classes are drawn by `rng`, where the recipe has these named and the data has any.
+    """
+
+    def holds(rows: np.ndarray[Any, Any], texts: np.ndarray[Any, Any]) -> Tensor:
+        return torch.from_numpy(data.holds(rows, texts)).to(image_embeddings.device)
+
+    text_embeddings = text_encoder(input_ids)
+    same = torch.from_numpy(data.same(rows)).to(image_embeddings.device)
     if recipe.temperature is None:
         return triplet_ranking_loss(image_embeddings, text_embeddings, recipe.margin, same)
-    holds = torch.from_numpy(data.holds(rows, input_ids.cpu().numpy())).to(device)
-    return softmax_loss(image_embeddings, text_embeddings, recipe.temperature, holds, same)
+    shown = holds(rows, input_ids.cpu().numpy())
+    loss = softmax_loss(image_embeddings, text_embeddings, recipe.temperature, shown, same)
+    places, own = data.of_classes(rows)
+    if not recipe.naming or not len(places):
+        return loss
+    texts = data.one_text_each(recipe.short_captions, rng)
+    named = naming_loss(
+        image_embeddings[places],
+        text_encoder(torch.from_numpy(texts).to(input_ids.device)),
+        recipe.temperature,
+        torch.from_numpy(own).to(input_ids.device),
+        holds(rows[places], texts),
+    )
+    return loss + recipe.naming * named
 
 
 def shorten(input_ids: np.ndarray[Any, Any], share: float, rng: np.random.Generator) -> np.ndarray[Any, Any]:
@@ -288,15 +365,16 @@ def embed(model: TwoBranch, data: TrainingData) -> tuple[np.ndarray[Any, Any], n
 def validate(model: TwoBranch, data: TrainingData, recipe: Recipe) -> dict[str, float]:
     """Loss in batches as in training (the same batches each time), recalls and their sum on held-out data."""
     images, texts = embed(model, data)
+    device = next(model.parameters()).device
     rng = np.random.default_rng(recipe.seed)
     order = rng.permutation(len(data))
     chosen = data.one_caption_each(np.arange(len(data)), rng)
     losses = []
     for start in range(0, len(order) - recipe.batch_size + 1, recipe.batch_size):
         rows = order[start : start + recipe.batch_size]
-        input_ids = torch.from_numpy(data.input_ids[chosen[rows]])
-        pair = torch.from_numpy(images[rows]), torch.from_numpy(texts[chosen[rows]])
-        losses.append(batch_loss(data, rows, input_ids, *pair, recipe).item())
+        input_ids = torch.from_numpy(data.input_ids[chosen[rows]]).to(device)
+        embedded = torch.from_numpy(images[rows]).to(device)
+        losses.append(batch_loss(data, rows, input_ids, embedded, model.text_encoder, recipe, rng).item())
     figures = evaluate_retrieval(texts, images, data.owners.tolist())
     return {
         "val_loss": float(np.mean(losses)) if losses else float("nan"),

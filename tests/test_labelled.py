@@ -217,14 +217,15 @@ class TestCaptioned:
             "blue" in caption.lower() for caption in blue.captions
         )  # it has no entry: the folder's name
 
-    def test_no_more_of_a_class_than_asked_for(self, colours: tuple[LabelledDataset, Lexicon]) -> None:
-        found = captioned(*colours, name="colours", per_class=3)
-        assert Counter(example.extra["label"] for example in found) == dict.fromkeys(
-            (f"colours/{name}" for name in COLOURS), 3
-        )
-        assert [e.image for e in found if "red" in e.image] == [
-            f"colours/train/red/{i}.png" for i in (0, 3, 6)
-        ]
+    def test_each_picture_knows_what_its_class_is_called(
+        self, colours: tuple[LabelledDataset, Lexicon]
+    ) -> None:
+        names = {example.extra["label"]: example.extra["names"] for example in captioned(*colours, name="c")}
+        assert names == {
+            "colours/red": ("red", "crimson"),
+            "colours/green": ("green",),
+            "colours/blue": ("blue",),  # it has no entry
+        }
 
     def test_joined_with_others_every_picture_is_where_it_was(
         self, colours: tuple[LabelledDataset, Lexicon], tmp_path: Path

@@ -1,4 +1,4 @@
-"""The triplet ranking loss, against its formula written out."""
+"""The losses, against their formulas written out."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the training side needs the extra: pip install -e .[export]")
 
-from export.loss import collapsed_loss, softmax_loss, triplet_ranking_loss
+from export.loss import collapsed_loss, naming_loss, softmax_loss, triplet_ranking_loss
 from export.model import l2_normalize
 
 
@@ -64,3 +64,15 @@ def test_pairs_that_show_the_same_are_no_negatives() -> None:
     to_pictures = (2 * (math.log(2 + math.exp(2)) - 1) + third) / 3
     to_texts = (2 * math.log(2) + third) / 3  # own text against the third alone
     assert softmax_loss(x, y, 0.5, same, same).item() == pytest.approx(to_pictures + to_texts)
+
+
+def test_naming_loss_by_hand() -> None:
+    images, texts = torch.eye(3)[:2], torch.eye(3)
+    own = torch.tensor([0, 2])  # the second picture is nearest to the text of another class
+    none = torch.zeros(2, 3, dtype=torch.bool)
+    right = math.log(1 + 2 * math.exp(-2))  # scores 1, 0 and 0, temperature a half
+    assert naming_loss(images, texts, 0.5, own, none).item() == pytest.approx((right + right + 2) / 2)
+    # That text holds for it as well, and its own in any case: one text is left to be told apart.
+    holds = torch.tensor([[True, False, False], [False, True, True]])
+    expected = (right + math.log(2)) / 2
+    assert naming_loss(images, texts, 0.5, own, holds).item() == pytest.approx(expected)

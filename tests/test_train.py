@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -171,6 +172,75 @@ def test_what_is_said_of_one_holds_for_its_whole_group() -> None:
     assert data.holds(rows, data.input_ids).tolist() == [[1, 0, 1], [0, 1, 0], [1, 0, 1]]
     assert data.holds(rows, np.array([[1, 3], [2, 3], [2, 0]])).tolist() == [[1, 0, 0], [0, 0, 1], [1, 0, 0]]
     assert data.same(np.array([2, 1, 0])).tolist() == [[1, 0, 1], [0, 1, 0], [1, 0, 1]]
+
+
+CLASSES = {"gull": ("sea gull", "gull"), "tern": ("tern",), "xyz": ("qqq",)}
+CLASS_WORDS = TextProcessor(DEFAULT_TEXT_RULES, ["bird", "gull", "sea", "tern", "beach"])
+
+
+def labelled_data(count: int, seed: int, *, said: bool = True) -> TrainingData:
+    """Noisy features of two classes, of which captions may say nothing; every fourth picture is of none."""
+    rng = np.random.default_rng(seed)
+    directions = np.random.default_rng(98).normal(size=(3, FEATURE_DIM)).astype(np.float32)
+    examples, features = [], np.empty((count, FEATURE_DIM), np.float32)
+    for i in range(count):
+        label = ("gull", "tern", "gull", None)[i % 4]
+        features[i] = np.abs(directions[("gull", "tern", None).index(label)] + rng.normal(size=FEATURE_DIM))
+        what = label if said and label else "bird"
+        captions = (f"A {what} on the beach .", "A bird .") if label else ("The beach .",)
+        extra = {"label": label, "names": CLASSES[label]} if label else {}
+        examples.append(CaptionedImage(f"{seed}/{i}.png", captions, "train", extra))
+    return TrainingData.of(CaptionDataset("birds", Path(), tuple(examples)), features, CLASS_WORDS)
+
+
+def test_a_text_of_every_class_is_one_of_its_names_or_of_its_captions() -> None:
+    data = labelled_data(40, 1)
+    words = ["", *CLASS_WORDS.stems]
+    rng = np.random.default_rng(0)
+    drawn = [data.one_text_each(0.0, rng) for _ in range(200)]
+    said = [Counter(" ".join(words[i] for i in text[row] if i) for text in drawn) for row in range(2)]
+    assert set(said[0]) == {"sea gull", "gull", "gull beach", "bird"}
+    assert set(said[1]) == {"tern", "tern beach", "bird"}
+    assert 70 < said[1]["tern"] < 130  # half of them, and never a part of a name
+    cut = {" ".join(words[i] for i in data.one_text_each(1.0, rng)[0] if i) for _ in range(200)}
+    assert cut == {"sea gull", "gull", "gull beach", "beach", "bird"}
+
+
+def test_pictures_of_classes_are_told_from_others() -> None:
+    data = labelled_data(8, 1)
+    places, own = data.of_classes(np.array([3, 1, 0, 7, 6]))
+    assert places.tolist() == [1, 2, 4]
+    assert own.tolist() == [1, 0, 0]
+    unlabelled = toy_data(5, 1)
+    assert [len(found) for found in unlabelled.of_classes(np.arange(5))] == [0, 0]
+
+
+def test_a_class_whose_names_have_no_known_word_is_not_asked_for() -> None:
+    examples = tuple(
+        CaptionedImage(f"{label}.png", ("A bird .",), "train", {"label": label, "names": names})
+        for label, names in CLASSES.items()
+    )
+    data = TrainingData.of(
+        CaptionDataset("birds", Path(), examples), np.zeros((3, FEATURE_DIM), np.float32), CLASS_WORDS
+    )
+    assert data.classes.tolist() == [0, 1]
+    assert data.of_classes(np.arange(3))[0].tolist() == [0, 1]
+
+
+def test_naming_teaches_names_that_no_caption_says(tmp_path: Path) -> None:
+    train_data, val_data = (labelled_data(count, seed, said=False) for count, seed in ((1600, 1), (80, 2)))
+
+    def share_named(naming: float) -> float:
+        recipe = replace(RECIPE, temperature=0.1, naming=naming, epochs=1, learning_rate=1e-4)
+        model, _ = train(train_data, val_data, 5, recipe, tmp_path / str(naming))
+        images, _ = embed(model, val_data)
+        with torch.inference_mode():
+            names = model.text_encoder(torch.from_numpy(CLASS_WORDS.input_ids(["gull", "tern"]))).numpy()
+        places, own = val_data.of_classes(np.arange(len(val_data)))
+        return float(((images[places] @ names.T).argmax(axis=1) == own).mean())
+
+    assert share_named(1.0) > 0.95
+    assert share_named(0.0) < 0.8  # two in three, at a guess
 
 
 def test_small_sources_come_more_often() -> None:

@@ -11,33 +11,25 @@ HELD_OUT_EVERY = 40
 """One training picture in so many chooses the best epoch of the branches."""
 
 
-def captioned(
-    dataset: LabelledDataset, lexicon: Lexicon, *, name: str, per_class: int | None = None, seed: int = 0
-) -> CaptionDataset:
-    """The train pictures with five captions each, and `label` and `source` in `extra`; `per_class` at most.
+def captioned(dataset: LabelledDataset, lexicon: Lexicon, *, name: str, seed: int = 0) -> CaptionDataset:
+    """The train pictures with five captions each, and in `extra` their `label`, its `names`, and their `source`.
 
     Every fortieth picture of them is val. The val pictures of `dataset` are left out: they measure what comes of it.
     """
     by_class: dict[str, list[LabelledPicture]] = {}
     for picture in dataset.split("train"):
         by_class.setdefault(picture.label, []).append(picture)
-    chosen = [picture for pictures in by_class.values() for picture in _spread(pictures, per_class)]
     examples = []
-    for number, picture in enumerate(chosen):
+    for number, picture in enumerate(picture for pictures in by_class.values() for picture in pictures):
         image = picture.path.relative_to(dataset.folder).as_posix()
+        entry = lexicon.entry_for(picture.label)
+        names = tuple(name.lstrip("~") for name in entry.names)
         examples.append(
             CaptionedImage(
                 image,
-                compose_captions(lexicon.entry_for(picture.label), f"{seed}/{image}"),
+                compose_captions(entry, f"{seed}/{image}"),
                 "train" if number % HELD_OUT_EVERY else "val",
-                {"label": picture.label, "source": picture.source},
+                {"label": picture.label, "names": names, "source": picture.source},
             )
         )
     return CaptionDataset(name, dataset.folder, tuple(examples))
-
-
-def _spread(pictures: list[LabelledPicture], count: int | None) -> list[LabelledPicture]:
-    """So many of them, evenly spread; all where there are no more."""
-    if count is None or len(pictures) <= count:
-        return pictures
-    return [pictures[i * len(pictures) // count] for i in range(count)]
