@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
-from export.recipes import RECIPES, TrunkRecipe
+from export.recipes import RECIPES, TrunkRecipe, labelled_recipe
 from export.report import Reporter
 from itl_infer.errors import ItlError
 
@@ -67,6 +67,7 @@ def _one_line_errors(command: F) -> F:
 
 
 _path = click.Path(path_type=Path)
+_LABELLED = labelled_recipe()
 _work = click.option(
     "--work",
     type=_path,
@@ -83,6 +84,49 @@ _weights = click.option(
     "of a bundle, to train its trunk further.",
 )
 _font = click.option("--font", type=_path, help="NotoColorEmoji.ttf, where it is not found by itself.")
+
+
+def _trunk_recipe(command: F) -> F:
+    """The options of training a trunk on labelled pictures; the command takes what they say as `recipe`."""
+
+    @wraps(command)
+    def run(*, epochs: int, steady: int | None, sides: str | None, **others: Any) -> None:
+        try:
+            pixels = tuple(int(side) for side in sides.split(",")) if sides else ()
+        except ValueError as error:
+            raise click.UsageError(
+                f"--sides {sides!r}: give whole numbers with commas between, as 96,128"
+            ) from error
+        if steady is not None and steady >= epochs:
+            raise click.UsageError(
+                f"--steady {steady}: fewer than the {epochs} of --epochs, the rest is to fall in"
+            )
+        given = {name: others.pop(name) for name in ("batch_size", "learning_rate", "seed")}
+        command(recipe=labelled_recipe(epochs, steady, pixels, **given), **others)
+
+    for option in (
+        click.option("--seed", type=int, default=0, show_default=True),
+        click.option("--learning-rate", type=float, default=_LABELLED.learning_rate, show_default=True),
+        click.option(
+            "--batch-size", type=click.IntRange(min=2), default=_LABELLED.batch_size, show_default=True
+        ),
+        click.option(
+            "--steady",
+            type=click.IntRange(min=0),
+            metavar="EPOCHS",
+            help="Epochs before the learning rate falls to nothing. A later call with more goes on from there."
+            "  [default: three quarters]",
+        ),
+        click.option(
+            "--sides",
+            metavar="N,N,...",
+            help="Pixels a side in each epoch, the last for all that follow: few at first are faster."
+            "  [default: 107, and 128 while the learning rate falls]",
+        ),
+        click.option("--epochs", type=click.IntRange(min=1), default=_LABELLED.epochs, show_default=True),
+    ):
+        run = option(run)
+    return cast("F", run)
 
 
 def _captioned(command: F) -> F:
@@ -149,26 +193,8 @@ def postcards(folder: Path, train: int, val: int, test: int, seed: int, font: Pa
 
 @main.command()
 @click.argument("folder", type=_path)
-@click.option("--epochs", type=click.IntRange(min=1), default=TrunkRecipe.epochs, show_default=True)
-@click.option(
-    "--sides",
-    default="128",
-    show_default=True,
-    metavar="N,N,...",
-    help="Pixels a side in each epoch, the last for all that follow: few at first are faster.",
-)
-@click.option(
-    "--steady",
-    type=click.IntRange(min=0),
-    default=TrunkRecipe.steady,
-    show_default=True,
-    metavar="EPOCHS",
-    help="Epochs before the learning rate falls to nothing. A later call with more goes on from there.",
-)
-@click.option("--batch-size", type=click.IntRange(min=2), default=TrunkRecipe.batch_size, show_default=True)
-@click.option("--learning-rate", type=float, default=TrunkRecipe.learning_rate, show_default=True)
+@_trunk_recipe
 @_weights
-@click.option("--seed", type=int, default=0, show_default=True)
 @click.option(
     "--work",
     type=_path,
@@ -177,17 +203,7 @@ def postcards(folder: Path, train: int, val: int, test: int, seed: int, font: Pa
     help="Folder for what is made: trunk.pth, for `build --inception`, and history.json.",
 )
 @_one_line_errors
-def pretrain(
-    folder: Path,
-    epochs: int,
-    sides: str,
-    steady: int,
-    batch_size: int,
-    learning_rate: float,
-    weights: str,
-    seed: int,
-    work: Path,
-) -> None:
+def pretrain(folder: Path, recipe: TrunkRecipe, weights: str, work: Path) -> None:
     """Train InceptionV3 on labelled pictures: a folder for each class, in FOLDER.
 
     FOLDER holds SOURCE/train/CLASS and SOURCE/val/CLASS, or a folder for each class, of which every twentieth picture
@@ -195,30 +211,12 @@ def pretrain(
     at any time: the same command goes on where it stopped.
 
     \b
-    python -m export pretrain photographs --epochs 5 --steady 4 --sides 107,107,107,107,128
+    python -m export pretrain photographs --epochs 5
     python -m export build --captions captions.csv --inception work/pretrain/trunk.pth --out artifacts/mine
     """
     from export.labelled.folders import read_labelled
     from export.pretrain import pretrain
 
-    try:
-        pixels = tuple(int(side) for side in sides.split(","))
-    except ValueError as error:
-        raise click.UsageError(
-            f"--sides {sides!r}: give whole numbers with commas between, as 96,128"
-        ) from error
-    if steady >= epochs:
-        raise click.UsageError(
-            f"--steady {steady}: fewer than the {epochs} of --epochs, the rest is to fall in"
-        )
-    recipe = TrunkRecipe(
-        epochs=epochs,
-        steady=steady,
-        batch_size=batch_size,
-        sides=pixels,
-        learning_rate=learning_rate,
-        seed=seed,
-    )
     console = _Console()
     pretrain(read_labelled(folder), recipe, work, console, weights=weights)
     console.close()
@@ -232,6 +230,7 @@ def pretrain(
     required=True,
     help="Folder of the photographs: SOURCE/train/CLASS and SOURCE/val/CLASS.",
 )
+@_trunk_recipe
 @_weights
 @click.option(
     "--out", type=_path, default=Path("artifacts/starter"), show_default=True, help="Where the bundle goes."
@@ -246,7 +245,15 @@ def pretrain(
 @_work
 @_font
 @_one_line_errors
-def starter(labelled: Path, weights: str, out: Path, gallery: int, work: Path, font: Path | None) -> None:
+def starter(
+    labelled: Path,
+    recipe: TrunkRecipe,
+    weights: str,
+    out: Path,
+    gallery: int,
+    work: Path,
+    font: Path | None,
+) -> None:
     """Make the bundle that comes with the package, from nothing: some hours on two cores.
 
     Draws the postcards, trains the trunk on photographs and postcards, then the branches, measures, exports, quantises,
@@ -257,7 +264,9 @@ def starter(labelled: Path, weights: str, out: Path, gallery: int, work: Path, f
     from itl_infer.bundle import load_bundle
     from itl_infer.metrics import format_figures
 
-    figures = make_starter(labelled, work, out, _Console(), weights=weights, gallery=gallery, font=font)
+    figures = make_starter(
+        labelled, work, out, _Console(), trunk_recipe=recipe, weights=weights, gallery=gallery, font=font
+    )
     click.echo(format_figures(figures))
     click.echo(format_measured(load_bundle(out).manifest["measured"]))
     click.echo(f"{out}: {sum(f.stat().st_size for f in out.rglob('*') if f.is_file()) / 1e6:.1f} MB")

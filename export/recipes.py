@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 WARM_UP_STEPS = 200
 
@@ -95,6 +96,19 @@ class TrunkRecipe:
             + ([0, 0] if epoch < self.steady else [epoch - self.steady + 1, falling])
             for epoch in range(self.epochs)
         ]
+
+
+def labelled_recipe(
+    epochs: int = 16, steady: int | None = None, sides: tuple[int, ...] = (), **others: Any
+) -> TrunkRecipe:
+    """For labelled pictures: what gave most accuracy by the hour, on two cores and pictures of 64 to 140 pixels.
+
+    The rate stands for three quarters of the epochs, which see 107 pixels, the least side at which the last map of
+    InceptionV3 has more than one cell; while it falls they see 128. `others` are fields of `TrunkRecipe`.
+    """
+    steady = epochs * 3 // 4 if steady is None else steady
+    kept = {"batch_size": 64, "learning_rate": 8e-4, **others}
+    return TrunkRecipe(epochs=epochs, steady=steady, sides=sides or (107,) * steady + (128,), **kept)
 
 
 def cosine_rate(step: int, steps: int, warm_up: int, steady: int = 0) -> float:

@@ -39,8 +39,6 @@ SETTINGS = BuildSettings(
     # val photographs, top-1 35.5 % after 12, 33.4 % after 60.
     recipe=replace(RECIPES["best"], epochs=12),
 )
-# 107 pixels is the least side at which the last map of InceptionV3 has more than one cell.
-TRUNK_RECIPE = TrunkRecipe(epochs=3, steady=1, batch_size=64, learning_rate=5e-4, sides=(107, 128, 128))
 
 
 def postcards(
@@ -61,21 +59,22 @@ def make_starter(
     out: Path,
     reporter: Reporter,
     *,
+    trunk_recipe: TrunkRecipe,
     weights: str = "none",
     gallery: int,
     font: str | os.PathLike[str] | None = None,
 ) -> Figures:
     """Draw, train trunk and branches, measure, export, quantise, add gallery and index.
 
-    `labelled` is the folder of the photographs; `weights` is where the trunk starts, as `trunk_with` takes it;
-    `gallery` is how many drawn pictures come along. Returns the recalls on the drawn test pictures; the figures on the
-    photographs are in the manifest, as `measured`.
+    `labelled` is the folder of the photographs; `weights` is where the trunk starts, as `trunk_with` takes it, and
+    `trunk_recipe` how it is trained; `gallery` is how many drawn pictures come along. Returns the recalls on the drawn
+    test pictures; the figures on the photographs are in the manifest, as `measured`.
     """
     drawn = postcards(work, reporter, font=font)
     photographs, lexicon = read_labelled(labelled), read_lexicon()
     also = [_words_of(drawn, work / "cache", reporter)]
     trunk, history = pretrain(
-        photographs, TRUNK_RECIPE, work / "pretrain", reporter, weights=weights, also=also
+        photographs, trunk_recipe, work / "pretrain", reporter, weights=weights, also=also
     )
     settings = replace(
         SETTINGS,
@@ -86,7 +85,7 @@ def make_starter(
         trunk_training={
             **(started := where_from(weights)),
             "shorter": shorter_runs(out, started, epochs=len(history)),
-            "recipe": asdict(TRUNK_RECIPE),
+            "recipe": asdict(trunk_recipe),
             "epochs": history,
             "trunk_sha256": weights_sha256(trunk),
         },

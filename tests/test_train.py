@@ -16,7 +16,7 @@ torch = pytest.importorskip("torch", reason="the training side needs the extra: 
 from export.errors import ExportError
 from export.loop import LoopProgress
 from export.model import FEATURE_DIM, inception_trunk, weights_sha256
-from export.recipes import Recipe, TrunkRecipe
+from export.recipes import Recipe, TrunkRecipe, labelled_recipe
 from export.tasks import NameWords, augment, stem_targets
 from export.train import TrainingData, embed, shorten, train
 from export.trunk import AUXILIARY_SIDE, train_trunk
@@ -409,6 +409,17 @@ def test_the_rate_of_a_trunk_rises_stands_and_falls() -> None:
     always_falling = replace(recipe, steady=0)
     assert always_falling.rate(0, 10) == pytest.approx(0.2 * recipe.learning_rate)
     assert always_falling.rate(39, 10) < 0.01 * recipe.learning_rate
+
+
+def test_labelled_pictures_are_seen_larger_while_the_rate_falls() -> None:
+    recipe = labelled_recipe(8)
+    plan = recipe.plan(160)
+    assert [side for side, _, _ in plan] == [107] * 6 + [128] * 2
+    assert [falling for _, falling, _ in plan] == [0] * 6 + [1, 2]
+    assert labelled_recipe(12).plan(160)[:6] == plan[:6]  # a longer run goes on with this one
+    assert labelled_recipe(1).plan(160) == [[128, 1, 1]]
+    own = labelled_recipe(3, 0, (150,), learning_rate=1e-4)
+    assert (own.steady, own.sides, own.learning_rate) == (0, (150,), 1e-4)
 
 
 def test_branches_and_trunk_can_be_trained_together(tmp_path: Path) -> None:
