@@ -58,7 +58,7 @@ class TrainingData:
         names = [
             (group, str(name))
             for group, first in enumerate(firsts)
-            for name in dataset.examples[first].extra.get("names", ())
+            for name in _names(dataset.examples[first].extra)
         ]
         name_ids = processor.input_ids([name for _, name in names])
         known = name_ids.any(axis=1)
@@ -165,6 +165,12 @@ class TrainingData:
         for column in input_ids.T:
             found &= said[:, column]
         return found
+
+
+def _names(extra: dict[str, Any]) -> list[Any]:
+    """What the class of a labelled picture is called; captions of other people have keys of their own meaning."""
+    names = extra.get("names")
+    return list(names) if "label" in extra and isinstance(names, (list, tuple)) else []
 
 
 def _spans(

@@ -227,6 +227,16 @@ def test_a_class_whose_names_have_no_known_word_is_not_asked_for() -> None:
     assert data.of_classes(np.arange(3))[0].tolist() == [0, 1]
 
 
+@pytest.mark.parametrize(
+    "extra", [{"names": ["gull"]}, {"label": "gull", "names": "gull"}, {"label": "gull"}]
+)
+def test_captions_with_keys_of_other_meanings_make_no_classes(extra: dict[str, object]) -> None:
+    examples = (CaptionedImage("a.png", ("A gull .",), "train", extra),)
+    features = np.zeros((1, FEATURE_DIM), np.float32)
+    data = TrainingData.of(CaptionDataset("birds", Path(), examples), features, CLASS_WORDS)
+    assert data.classes.tolist() == []
+
+
 def test_naming_teaches_names_that_no_caption_says(tmp_path: Path) -> None:
     train_data, val_data = (labelled_data(count, seed, said=False) for count, seed in ((1600, 1), (80, 2)))
 
