@@ -81,8 +81,7 @@ class TrainingData:
     @cached_property
     def _captions_of(self) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
         """For each picture the position of its first caption, and how many it has."""
-        counts = np.bincount(self.owners, minlength=len(self))
-        return np.cumsum(counts) - counts, counts
+        return _spans(self.owners, np.arange(len(self)))
 
     @cached_property
     def _highest_id(self) -> int:
@@ -110,8 +109,7 @@ class TrainingData:
         """The ids that the captions of each group have, one group behind the other; where each begins, and how many."""
         of_group = self._groups[self.owners][:, None] * (self._highest_id + 1)
         group, ids = np.divmod(np.unique(of_group + self.input_ids), self._highest_id + 1)
-        counts = np.bincount(group)
-        return ids, np.cumsum(counts) - counts, counts
+        return ids, *_spans(group, np.arange(group[-1] + 1))
 
     def same(self, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """(n, n) bool: which of these pictures are of one group."""
