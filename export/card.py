@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from export.labelled.folders import LabelledDataset
 from export.labelled.lexicon import Lexicon
 from export.labelled.measure import format_measured
+from export.lengths import lengths
 
 # What the folders of the photographs are; see "Terms" below.
 _SOURCES = {
@@ -19,40 +20,6 @@ _SOURCES = {
     "actions": ("people doing everyday things", "Stanford 40 Actions: research"),
     "scenes": ("places", "Intel Image Classification (Kaggle)"),
 }
-
-
-def lengths(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What training brought: a row for every bundle on the way to the one with this manifest, which comes last.
-
-    Those before it are `before`, which it started from, and `shorter`, which started from the same. `hours` and
-    `epochs` count from the first; the other values are shares, int8 where the bundle is. None of a bundle that was not
-    made here.
-    """
-    if "measured" not in manifest or "trunk_training" not in manifest["training"]:
-        return []
-    training, measured = manifest["training"]["trunk_training"], manifest["measured"]
-    before: list[dict[str, Any]] = training.get("before", [])
-    last, figures = training["epochs"][-1], measured.get("int8") or measured["float32"]
-    done = done_before(before)
-    return [
-        *before,
-        *training.get("shorter", []),
-        {
-            "hours": round(done["hours"] + last["hours"], 3),
-            "epochs": done["epochs"] + len(training["epochs"]),
-            "trunk_top1": round(last["val_top1"], 4),
-            "classes": figures["classes"]["all"]["precision_at_10"],
-            "kinds": figures["kinds"]["all"]["precision_at_10"],
-            "top1": figures["captions"]["all"]["top1"],
-            "top5": figures["captions"]["all"]["top5"],
-            "drawn": manifest["recall"]["t2i"]["recall_at_10"],
-        },
-    ]
-
-
-def done_before(before: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-    """Hours and epochs of a trunk that starts from the last of these rows of `lengths`, or from nothing."""
-    return before[-1] if before else {"hours": 0.0, "epochs": 0}
 
 
 def write_card(manifest: Mapping[str, Any], photographs: LabelledDataset, lexicon: Lexicon) -> str:

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from export.build import BuildSettings, build
-from export.card import done_before, lengths, write_card
+from export.card import write_card
 from export.features import pixels_of
 from export.labelled.captioned import captioned
 from export.labelled.folders import read_labelled
 from export.labelled.lexicon import read_lexicon
 from export.labelled.measure import measure_labelled
+from export.lengths import done_before, draw_lengths, lengths
 from export.make_bundle import Gallery
 from export.model import weights_sha256
 from export.postcards import draw_postcards
@@ -99,7 +100,10 @@ def make_starter(
 
     taken = captioned(photographs, lexicon, name="photographs")
     dataset = join_datasets("photographs and postcards", taken, drawn)
-    return build(dataset, settings, work, out, reporter, also_measure=measure, card=card)
+    figures = build(dataset, settings, work, out, reporter, also_measure=measure, card=card)
+    draw_lengths(lengths(read_manifest(out).content), work / "lengths.png")
+    reporter.say(f"What training brought, by the hour: {work}/lengths.png")
+    return figures
 
 
 def where_from(weights: str) -> dict[str, Any]:

@@ -15,16 +15,18 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 torch = pytest.importorskip("torch", reason="the training side needs the extra: pip install -e .[export]")
 
-from export.card import lengths, write_card
+from export.card import write_card
 from export.errors import ExportError
 from export.labelled.captioned import captioned
 from export.labelled.compose import compose_captions, with_article
 from export.labelled.folders import LabelledDataset, read_labelled
 from export.labelled.lexicon import Activity, Lexicon, Thing, read_lexicon
 from export.labelled.measure import format_measured, measure_labelled, measure_objects, read_objects
+from export.lengths import draw_lengths, lengths
 from export.report import Reporter
 from export.starter import shorter_runs, where_from
 from itl_infer.captions import join_datasets
@@ -377,6 +379,18 @@ def test_a_longer_run_keeps_the_figures_of_shorter_ones_that_it_replaces(tmp_pat
     assert rows[:-1] == [*training["before"], *longer]
     assert rows[-1]["hours"] == pytest.approx(ended["hours"] + 0.5)
     assert rows[-1]["epochs"] == ended["epochs"] + 1
+
+
+def test_what_training_brought_is_drawn(tmp_path: Path) -> None:
+    shares = ("trunk_top1", "classes", "kinds", "top1", "top5", "drawn")
+    rows = [{"hours": hours, **dict.fromkeys(shares, hours / 10)} for hours in (1.0, 2.0, 4.0)]
+    pictures = []
+    for name, shown in (("two", rows[:2]), ("three", rows)):
+        draw_lengths(shown, tmp_path / "new" / f"{name}.png")
+        with Image.open(tmp_path / "new" / f"{name}.png") as picture:
+            pictures.append(np.asarray(picture.convert("RGB")))
+    assert pictures[0].shape == pictures[1].shape == (462, 990, 3)
+    assert (pictures[0] != pictures[1]).any()
 
 
 def test_the_readme_gives_the_figures_on_photographs() -> None:
