@@ -6,7 +6,7 @@ import copy
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from export.errors import ExportError
-from export.loop import History, Loop, LoopProgress, batch_rows, sample_sha256
+from export.loop import History, Loop, LoopProgress, sample_sha256
 from export.loss import collapsed_loss, naming_loss, softmax_loss, triplet_ranking_loss
 from export.model import ScalePixels, TextEncoder, default_device, image_branch, l2_normalize
 from export.recipes import Recipe
@@ -87,18 +87,19 @@ class TrainingData:
     def _highest_id(self) -> int:
         return int(self.input_ids.max())
 
-    @cached_property
-    def epoch_rows(self) -> np.ndarray[Any, Any]:
-        """The pictures of one epoch: all, those of small sources several times.
+    def epoch_rows(self, captioned: int = 1) -> np.ndarray[Any, Any]:
+        """The pictures of one epoch, in rising order: all, those of small sources several times.
 
         A source is repeated by the square root of how many times the largest one is larger, between leaving it rare and
-        showing the same few pictures over and over.
+        showing the same few pictures over and over. Beside pictures of classes, others come `captioned` times as often.
         """
-        if self.sources is None:
-            return np.arange(len(self))
-        counts = np.bincount(self.sources)
-        repeats = np.rint(np.sqrt(counts.max() / np.maximum(counts, 1))).astype(int)
-        return np.repeat(np.arange(len(self)), repeats[self.sources])
+        repeats = np.ones(len(self), dtype=int)
+        if self.sources is not None:
+            counts = np.bincount(self.sources)
+            repeats = np.rint(np.sqrt(counts.max() / np.maximum(counts, 1))).astype(int)[self.sources]
+        if self.of_class.any():
+            repeats = np.where(self.of_class, repeats, captioned * repeats)
+        return np.repeat(np.arange(len(self)), repeats)
 
     @cached_property
     def _groups(self) -> np.ndarray[Any, Any]:
@@ -127,6 +128,11 @@ class TrainingData:
         return np.unique(self.name_groups)
 
     @cached_property
+    def of_class(self) -> np.ndarray[Any, Any]:
+        """(N,) bool: which pictures are of a class."""
+        return np.isin(self._groups, self.classes)
+
+    @cached_property
     def _captions_of_classes(self) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]]:
         """The positions of captions, those of one group behind those of another; where those of classes are."""
         of_group = self._groups[self.owners]
@@ -147,9 +153,8 @@ class TrainingData:
 
     def of_classes(self, rows: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
         """Which of these pictures, by their place in `rows`, are of a class; and the place of that in `classes`."""
-        groups = self._groups[rows]
-        places = np.flatnonzero(np.isin(groups, self.classes))
-        return places, np.searchsorted(self.classes, groups[places])
+        places = np.flatnonzero(self.of_class[rows])
+        return places, np.searchsorted(self.classes, self._groups[rows[places]])
 
     def holds(self, rows: np.ndarray[Any, Any], input_ids: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """(n, m) bool: whether the captions of the group of picture `rows[i]` have all stems of text `input_ids[j]`."""
@@ -244,7 +249,7 @@ def train(
         model,
         optimizer,
         recipe.epochs,
-        steps_per_epoch=len(train_data.epoch_rows) // recipe.batch_size,
+        steps_per_epoch=len(train_data.epoch_rows(recipe.captioned)) // recipe.batch_size,
         checkpoint=folder / "checkpoint.pt",
         settings={
             **asdict(recipe),
@@ -260,9 +265,12 @@ def train(
     steps = recipe.epochs * loop.steps_per_epoch
     hopeless = 0.999 * collapsed_loss(recipe.batch_size, recipe.margin, recipe.temperature)
 
+    @lru_cache(maxsize=1)
+    def batches(epoch: int) -> np.ndarray[Any, Any]:
+        return epoch_batches(train_data, recipe, epoch)
+
     def train_step(epoch: int, batch: int) -> float:
-        chosen = batch_rows(recipe.seed, epoch, batch, recipe.batch_size, len(train_data.epoch_rows))
-        rows = train_data.epoch_rows[chosen]
+        rows = batches(epoch)[batch]
         rng = np.random.default_rng((recipe.seed, epoch, batch))
         images = torch.from_numpy(np.array(train_data.images[rows])).to(device)
         input_ids = train_data.input_ids[train_data.one_caption_each(rows, rng)]
@@ -302,6 +310,21 @@ def train(
     history = loop.run(train_step, epoch_end, progress)
     model.load_state_dict(kept["best"])
     return model.eval(), history
+
+
+def epoch_batches(data: TrainingData, recipe: Recipe, epoch: int) -> np.ndarray[Any, Any]:
+    """(B, n): the pictures of each batch of an epoch, by chance; in rising order, which memory maps like."""
+    rng = np.random.default_rng((recipe.seed, epoch))
+    rows = rng.permutation(data.epoch_rows(recipe.captioned))
+    count = len(rows) // recipe.batch_size
+    rows = rows[: count * recipe.batch_size]
+    mixed = rows[: round((1 - recipe.apart) * count) * recipe.batch_size]
+    others = rows[len(mixed) :]
+    of_class = data.of_class[others]
+    if of_class.any() and not of_class.all():
+        rows = np.concatenate([mixed, others[~of_class], others[of_class]])
+        rows = rng.permutation(rows.reshape(count, -1))
+    return np.sort(rows.reshape(count, -1), axis=1)
 
 
 def batch_loss(

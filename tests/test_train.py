@@ -18,7 +18,7 @@ from export.loop import LoopProgress
 from export.model import FEATURE_DIM, inception_trunk, weights_sha256
 from export.recipes import Recipe, TrunkRecipe, labelled_recipe
 from export.tasks import NameWords, augment, stem_targets
-from export.train import TrainingData, embed, shorten, train
+from export.train import TrainingData, embed, epoch_batches, shorten, train
 from export.trunk import AUXILIARY_SIDE, train_trunk
 from itl_infer.captions import CaptionDataset, CaptionedImage
 from itl_infer.metrics import evaluate_retrieval
@@ -255,8 +255,33 @@ def test_naming_teaches_names_that_no_caption_says(tmp_path: Path) -> None:
 
 def test_small_sources_come_more_often() -> None:
     data = grouped([*range(20)], [0] * 16 + [1] * 4)
-    assert np.bincount(data.epoch_rows).tolist() == [1] * 16 + [2] * 4  # the root of 16 / 4
-    assert grouped([0, 1], [0, 0]).epoch_rows.tolist() == [0, 1]
+    assert np.bincount(data.epoch_rows()).tolist() == [1] * 16 + [2] * 4  # the root of 16 / 4
+    assert grouped([0, 1], [0, 0]).epoch_rows().tolist() == [0, 1]
+
+
+def test_beside_pictures_of_classes_others_come_more_often_and_apart() -> None:
+    data = labelled_data(64, 1)  # 16 of them of no class
+    recipe = replace(RECIPE, batch_size=8, captioned=2, apart=0.5)
+    batches = epoch_batches(data, recipe, 0)
+    assert batches.shape == (10, 8)
+    assert np.array_equal(np.bincount(batches.ravel()), np.where(data.of_class, 1, 2))
+    kinds = [len(set(data.of_class[rows])) for rows in batches]
+    assert 4 <= kinds.count(1) < 10  # five, but the one in which the others end and the labelled begin
+    assert kinds != sorted(kinds)
+    assert all(
+        len(set(data.of_class[rows])) == 2 for rows in epoch_batches(data, replace(recipe, apart=0.0), 0)
+    )
+    assert np.array_equal(batches, epoch_batches(data, recipe, 0))
+    assert not np.array_equal(batches, epoch_batches(data, recipe, 1))
+
+
+def test_where_no_picture_is_of_a_class_nothing_is_apart() -> None:
+    data = toy_data(30, 1)
+    plain = epoch_batches(data, replace(RECIPE, batch_size=8), 3)
+    assert plain.shape == (3, 8)
+    assert np.array_equal(
+        plain, epoch_batches(data, replace(RECIPE, batch_size=8, captioned=2, apart=1.0), 3)
+    )
 
 
 def test_a_text_holds_for_every_picture_whose_captions_have_its_words() -> None:
