@@ -238,7 +238,7 @@ def pretrain(folder: Path, recipe: TrunkRecipe, weights: str, work: Path) -> Non
 @click.option(
     "--gallery",
     type=click.IntRange(min=0),
-    default=200,
+    default=140,
     show_default=True,
     help="Drawn pictures that come along, so that there is something to search.",
 )

@@ -353,16 +353,16 @@ def test_the_card_says_what_was_measured(colours: tuple[LabelledDataset, Lexicon
 def test_a_bundle_says_what_its_training_went_on_from(tmp_path: Path) -> None:
     assert where_from("none") == {"from": "none", "before": []}
     assert where_from(str(tmp_path / "my.pth")) == {"from": "a file", "before": []}
-    bundle = Path(__file__).parents[1] / "artifacts" / "photographs"
+    bundle = Path(__file__).parents[1] / "artifacts" / "starter"
     told = where_from(str(bundle))
-    assert told["from"] == "the trunk of the bundle photographs"
+    assert told["from"] == "the trunk of the bundle starter"
     measured = json.loads((bundle / "bundle.json").read_text())["measured"]["int8"]
     assert told["before"][-1]["top5"] == measured["captions"]["all"]["top5"]
     assert told["before"][-1]["hours"] > 1
 
 
 def test_a_longer_run_keeps_the_figures_of_shorter_ones_that_it_replaces(tmp_path: Path) -> None:
-    out = Path(__file__).parents[1] / "artifacts" / "photographs"
+    out = Path(__file__).parents[1] / "artifacts" / "starter"
     manifest = json.loads((out / "bundle.json").read_text())
     training = manifest["training"]["trunk_training"]
     started = {"from": training["from"], "before": training["before"]}
@@ -400,13 +400,16 @@ def test_the_readme_gives_the_figures_on_photographs() -> None:
     assert section
     rows = [line for line in section[1].splitlines() if re.match(r"\| .*\d", line)]
     assert len(rows) >= 8
-    bundle = root / "artifacts" / "photographs"
+    bundle = root / "artifacts" / "starter"
     measured = json.loads((bundle / "bundle.json").read_text())["measured"]["int8"]
     printed = [
         *format_measured({"int8": measured}).splitlines(),
         *(bundle / "CARD.md").read_text().splitlines(),
     ]
     assert [row for row in rows if row not in printed] == []
+    assert (
+        f" {100 * measured['kinds']['all']['precision_at_10']:.1f} % right among the first ten" in section[1]
+    )
 
 
 def test_average_precision_by_hand() -> None:

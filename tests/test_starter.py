@@ -10,11 +10,13 @@ import subprocess
 import sys
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from export.postcards import catalogue
 from itl_infer import Index, load_bundle, verify_bundle
 from itl_infer.bundle import Bundle
 from itl_infer.cli import main
@@ -42,7 +44,7 @@ def shows(path: str, subject: str) -> bool:
 def test_it_verifies() -> None:
     report = verify_bundle(STARTER)
     assert report.ok, report.problems
-    assert report.gallery_pictures == 200
+    assert report.gallery_pictures == 140
 
 
 def test_it_is_the_default() -> None:
@@ -54,23 +56,40 @@ def test_it_is_small_enough_to_ship() -> None:
 
 
 def test_it_reaches_the_bar_it_was_built_for(starter: Bundle) -> None:
-    recall = starter.manifest["recall"]
-    assert (recall["pictures"], recall["captions"]) == (1000, 5000)
-    assert recall["t2i"]["recall_at_10"] >= 0.80
-    assert recall["t2i"]["recall_at_1"] >= 0.30
-    assert recall["i2t"]["recall_at_10"] >= 0.80
+    photographs = starter.manifest["measured"]["int8"]
+    assert photographs["pictures"] == 7145
+    assert photographs["classes"]["all"]["precision_at_10"] >= 0.45
+    assert photographs["kinds"]["all"]["precision_at_10"] >= 0.65
+    assert photographs["captions"]["all"]["top1"] >= 0.40
+    assert photographs["captions"]["all"]["top5"] >= 0.65
+    drawn = starter.manifest["recall"]
+    assert (drawn["pictures"], drawn["captions"]) == (1000, 5000)
+    assert drawn["t2i"]["recall_at_10"] >= 0.90
+    assert drawn["i2t"]["recall_at_10"] >= 0.90
 
 
 def test_int8_costs_next_to_nothing(starter: Bundle) -> None:
-    quantization = starter.manifest["quantization"]
+    quantization, measured = starter.manifest["quantization"], starter.manifest["measured"]
     assert starter.manifest["precision"]["image_encoder"] == "int8"
     assert quantization["mean_cosine"] >= 0.99
+    for figure in ("precision_at_10", "average_precision"):
+        assert abs(difference(measured, "classes", "all", figure)) <= 0.01, figure
+    for figure in ("top1", "top5"):
+        assert abs(difference(measured, "captions", "all", figure)) <= 0.01, figure
     for way in ("t2i", "i2t"):
         for k in (1, 5, 10):
-            figures = [
-                quantization["recall"][precision][way][f"recall_at_{k}"] for precision in ("float32", "int8")
-            ]
-            assert abs(figures[0] - figures[1]) <= 0.01, (way, k, figures)
+            assert abs(difference(quantization["recall"], way, f"recall_at_{k}")) <= 0.02, (way, k)
+
+
+def difference(figures: dict[str, Any], *keys: str) -> float:
+    """A figure in int8 less that in float32."""
+    found = []
+    for precision in ("int8", "float32"):
+        value = figures[precision]
+        for key in keys:
+            value = value[key]
+        found.append(value)
+    return float(found[0] - found[1])
 
 
 @pytest.mark.skipif(
@@ -92,21 +111,27 @@ def test_int8_does_not_overflow_on_an_older_cpu() -> None:
         text=True,
         check=True,
     )
-    assert float(run.stdout) > 0.999
+    assert float(run.stdout) > load_bundle(STARTER).manifest["golden"]["image_min_cosine"]
 
 
-def test_the_readmes_query_ranks_every_surfer_above_everything_else(gallery: Index) -> None:
+def test_the_readmes_query_finds_surfers_first(gallery: Index) -> None:
     surfers = {path for path in gallery.paths if shows(path, "surfer")}
-    assert len(surfers) >= 5
-    first = gallery.search("surfer in a wave", k=len(surfers))
-    assert {result.path for result in first} == surfers
+    at_sea = {path for path in surfers if shows(path, "beach")}
+    assert len(at_sea) >= 5
+    assert {result.path for result in gallery.search("surfer in a wave", k=len(at_sea))} <= surfers
+    assert surfers <= {result.path for result in gallery.search("surfer", k=20)}
 
 
-@pytest.mark.parametrize("word", ["penguin", "guitar", "pizza", "astronaut", "owl"])
-def test_other_subjects_are_found_first(gallery: Index, word: str) -> None:
-    pictures = [path for path in gallery.paths if shows(path, {"guitar": "electric-guitar"}.get(word, word))]
-    assert pictures
-    assert gallery.search(word, k=1)[0].path in pictures
+def test_most_of_what_is_drawn_is_found_by_its_name(gallery: Index) -> None:
+    places = []
+    for subject in catalogue().values():
+        slug = subject.nouns[0].lower().replace(" ", "-")
+        if pictures := {path for path in gallery.paths if shows(path, slug)}:
+            results = gallery.search(subject.nouns[0], k=len(gallery))
+            places.append(next(result.rank for result in results if result.path in pictures))
+    assert len(places) > 100
+    assert np.mean(np.array(places) == 1) > 0.6
+    assert np.mean(np.array(places) <= 3) > 0.75
 
 
 def test_a_query_alone_and_in_a_batch_of_a_thousand_gives_the_same(starter: Bundle, tmp_path: Path) -> None:
