@@ -10,7 +10,6 @@ import subprocess
 import sys
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -65,6 +64,7 @@ def test_it_reaches_the_bar_it_was_built_for(starter: Bundle) -> None:
     drawn = starter.manifest["recall"]
     assert (drawn["pictures"], drawn["captions"]) == (1000, 5000)
     assert drawn["t2i"]["recall_at_10"] >= 0.90
+    assert drawn["t2i"]["recall_at_1"] >= 0.30
     assert drawn["i2t"]["recall_at_10"] >= 0.90
 
 
@@ -72,54 +72,61 @@ def test_int8_costs_next_to_nothing(starter: Bundle) -> None:
     quantization, measured = starter.manifest["quantization"], starter.manifest["measured"]
     assert starter.manifest["precision"]["image_encoder"] == "int8"
     assert quantization["mean_cosine"] >= 0.99
-    for figure in ("precision_at_10", "average_precision"):
-        assert abs(difference(measured, "classes", "all", figure)) <= 0.01, figure
-    for figure in ("top1", "top5"):
-        assert abs(difference(measured, "captions", "all", figure)) <= 0.01, figure
     for way in ("t2i", "i2t"):
         for k in (1, 5, 10):
-            assert abs(difference(quantization["recall"], way, f"recall_at_{k}")) <= 0.02, (way, k)
-
-
-def difference(figures: dict[str, Any], *keys: str) -> float:
-    """A figure in int8 less that in float32."""
-    found = []
-    for precision in ("int8", "float32"):
-        value = figures[precision]
-        for key in keys:
-            value = value[key]
-        found.append(value)
-    return float(found[0] - found[1])
+            figures = [
+                quantization["recall"][precision][way][f"recall_at_{k}"] for precision in ("float32", "int8")
+            ]
+            assert abs(figures[0] - figures[1]) <= 0.01, (way, k, figures)
+    for asked, figure in (
+        ("classes", "precision_at_10"),
+        ("classes", "average_precision"),
+        ("captions", "top1"),
+        ("captions", "top5"),
+    ):
+        figures = [measured[precision][asked]["all"][figure] for precision in ("float32", "int8")]
+        assert abs(figures[0] - figures[1]) <= 0.01, (asked, figure, figures)
 
 
 @pytest.mark.skipif(
     platform.machine() != "x86_64" or not shutil.which("qemu-x86_64"),
     reason="emulates an x64 CPU without VNNI: apt install qemu-user",
 )
-def test_int8_does_not_overflow_on_an_older_cpu() -> None:
+def test_int8_does_not_overflow_on_an_older_cpu(starter: Bundle, tmp_path: Path) -> None:
     """Without VNNI, u8 times s8 is summed in 16 bits unless onnxruntime is told not to: cosines fell to 0.7."""
     code = """if True:
         import numpy as np, sys
         from itl_infer import load_bundle
         golden = np.load(sys.argv[1] + "/golden.npz")
         found = load_bundle(sys.argv[1], threads=1).embed_pixels(golden["pixel_values"][:3])
-        print((found * golden["image_embeddings"][:3]).sum(axis=1).min())
+        print((found * np.load(sys.argv[2])).sum(axis=1).min())
     """
+    # What this CPU makes of them, which `bundle verify` has compared with torch.
+    np.save(tmp_path / "here.npy", starter.embed_pixels(np.load(STARTER / "golden.npz")["pixel_values"][:3]))
     run = subprocess.run(
-        ["qemu-x86_64", "-cpu", "Haswell", sys.executable, "-c", code, str(STARTER)],
+        [
+            *("qemu-x86_64", "-cpu", "Haswell", sys.executable, "-c", code),
+            *(str(STARTER), str(tmp_path / "here.npy")),
+        ],
         capture_output=True,
         text=True,
         check=True,
     )
-    assert float(run.stdout) > load_bundle(STARTER).manifest["golden"]["image_min_cosine"]
+    assert float(run.stdout) > 0.999
 
 
-def test_the_readmes_query_finds_surfers_first(gallery: Index) -> None:
+def test_the_readmes_query_ranks_every_surfer_above_everything_else(gallery: Index) -> None:
     surfers = {path for path in gallery.paths if shows(path, "surfer")}
-    at_sea = {path for path in surfers if shows(path, "beach")}
-    assert len(at_sea) >= 5
-    assert {result.path for result in gallery.search("surfer in a wave", k=len(at_sea))} <= surfers
-    assert surfers <= {result.path for result in gallery.search("surfer", k=20)}
+    assert len(surfers) >= 5
+    first = gallery.search("surfer in a wave", k=len(surfers))
+    assert {result.path for result in first} == surfers
+
+
+@pytest.mark.parametrize("word", ["penguin", "pizza", "owl"])
+def test_other_subjects_are_found_first(gallery: Index, word: str) -> None:
+    pictures = [path for path in gallery.paths if shows(path, word)]
+    assert pictures
+    assert gallery.search(word, k=1)[0].path in pictures
 
 
 def test_most_of_what_is_drawn_is_found_by_its_name(gallery: Index) -> None:
