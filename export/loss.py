@@ -1,4 +1,4 @@
-"""Losses of a batch: the triplet ranking loss of the original system, a symmetric softmax, and naming classes."""
+"""Losses of a batch: the original's triplet ranking loss, a symmetric softmax, naming classes, finding kinds."""
 
 from __future__ import annotations
 
@@ -65,6 +65,23 @@ def naming_loss(
     scores = image_embeddings @ text_embeddings.T / temperature
     others = holds.scatter(1, own[:, None], False)
     return F.cross_entropy(scores.masked_fill(others, -torch.inf), own)
+
+
+def finding_loss(
+    image_embeddings: Tensor, text_embeddings: Tensor, temperature: float, right: Tensor
+) -> Tensor:
+    """How little of a text's softmax over the pictures lies on the right ones: mean of -log of that share.
+
+    L_in of Khosla et al. 2020 (arXiv:2004.11362): right pictures need not all be near, as what a kind spans may look
+    like nothing in common, but the nearest must be right ones. `image_embeddings` (n, D) and `text_embeddings` (K, D):
+    unit rows. `right`: (n, K) bool; texts for which no picture is right count for nothing.
+    """
+    asked = right.any(dim=0)
+    if not asked.any():
+        return image_embeddings.new_zeros(())
+    scores = (image_embeddings @ text_embeddings[asked].T) / temperature
+    found = scores.masked_fill(~right[:, asked], -torch.inf)
+    return (scores.logsumexp(dim=0) - found.logsumexp(dim=0)).mean()
 
 
 def collapsed_loss(batch_size: int, margin: float, temperature: float | None = None) -> float:

@@ -26,6 +26,7 @@ class Recipe:
     )
     # Beside the softmax loss, and this times as much: that of finding a picture's class among all, where there are any.
     naming: float = 0.0
+    kinds: float = 0.0  # likewise: that of finding pictures of a kind of thing by its word
     # Where there are labelled pictures and others: how many times as often others come, and the share of the batches
     # that hold only the one or the other. Side by side they are told apart at a glance, and teach each other little.
     captioned: int = 1
@@ -51,6 +52,7 @@ RECIPES = {
         temperature=0.06,
         short_captions=0.9,
         naming=1.0,
+        kinds=0.5,
         captioned=2,
         apart=0.5,
         batch_size=512,

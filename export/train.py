@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from export.errors import ExportError
 from export.loop import History, Loop, LoopProgress, sample_sha256
-from export.loss import collapsed_loss, naming_loss, softmax_loss, triplet_ranking_loss
+from export.loss import collapsed_loss, finding_loss, naming_loss, softmax_loss, triplet_ranking_loss
 from export.model import ScalePixels, TextEncoder, default_device, image_branch, l2_normalize
 from export.recipes import Recipe
 from export.tasks import augment
@@ -46,22 +46,26 @@ class TrainingData:
     # are classes.
     names: np.ndarray[Any, Any] = field(default_factory=lambda: np.empty((0, 0), np.int64))
     name_groups: np.ndarray[Any, Any] = field(default_factory=lambda: np.empty(0, np.int64))
+    # int64 (K, T) and bool (C, K): what kinds of things are called, and which of the `classes` are of each.
+    kinds: np.ndarray[Any, Any] = field(default_factory=lambda: np.empty((0, 0), np.int64))
+    of_kinds: np.ndarray[Any, Any] = field(default_factory=lambda: np.empty((0, 0), bool))
 
     @classmethod
     def of(
         cls, dataset: CaptionDataset, images: np.ndarray[Any, Any], processor: TextProcessor
     ) -> TrainingData:
-        """Labelled pictures are grouped by `label`, called `names`, and balanced by `source`, of what `extra` has."""
+        """Grouped by `label`, called `names`, of `kinds`, and balanced by `source`: what `extra` says of pictures."""
         labels = [str(e.extra["label"]) if "label" in e.extra else f"\0{i}" for i, e in enumerate(dataset)]
         sources = [str(e.extra.get("source", "")) for e in dataset]
         _, firsts, groups = np.unique(labels, return_index=True, return_inverse=True)
-        names = [
-            (group, str(name))
-            for group, first in enumerate(firsts)
-            for name in _names(dataset.examples[first].extra)
-        ]
+        extras = [dataset.examples[first].extra for first in firsts]  # one picture stands for its group
+        names = [(group, name) for group, extra in enumerate(extras) for name in _of_label("names", extra)]
         name_ids = processor.input_ids([name for _, name in names])
         known = name_ids.any(axis=1)
+        name_groups = np.array([group for group, _ in names], dtype=np.int64)[known]
+        kinds_of = [_of_label("kinds", extras[group]) for group in np.unique(name_groups)]
+        kinds = sorted({kind for found in kinds_of for kind in found if processor.parse(kind).ids})
+        of_kinds = np.array([[kind in found for kind in kinds] for found in kinds_of], dtype=bool)
         return cls(
             images,
             processor.input_ids(dataset.captions),
@@ -70,7 +74,9 @@ class TrainingData:
             groups,
             np.unique(sources, return_inverse=True)[1],
             name_ids[known],
-            np.array([group for group, _ in names], dtype=np.int64)[known],
+            name_groups,
+            processor.input_ids(kinds),
+            of_kinds.reshape(len(kinds_of), len(kinds)),
         )
 
     def __len__(self) -> int:
@@ -170,10 +176,10 @@ class TrainingData:
         return found
 
 
-def _names(extra: dict[str, Any]) -> list[Any]:
-    """What the class of a labelled picture is called; captions of other people have keys of their own meaning."""
-    names = extra.get("names")
-    return list(names) if "label" in extra and isinstance(names, (list, tuple)) else []
+def _of_label(key: str, extra: dict[str, Any]) -> list[str]:
+    """The "names" or "kinds" of a labelled picture; captions of other people have keys of their own meaning."""
+    found = extra.get(key)
+    return [str(word) for word in found] if "label" in extra and isinstance(found, (list, tuple)) else []
 
 
 def _spans(
@@ -338,7 +344,7 @@ def batch_loss(
 ) -> Tensor:
     """The recipe's loss of the pictures `rows` of `data`: their (n, D) unit rows, and the ids (n, T) of a text each.
 
-    Texts of classes are drawn by `rng`, where the recipe has these named and the data has any.
+    Where the recipe has classes named and kinds found, and the data has any. Texts of classes are drawn by `rng`.
     """
 
     def holds(rows: np.ndarray[Any, Any], texts: np.ndarray[Any, Any]) -> Tensor:
@@ -351,17 +357,26 @@ def batch_loss(
     shown = holds(rows, input_ids.cpu().numpy())
     loss = softmax_loss(image_embeddings, text_embeddings, recipe.temperature, shown, same)
     places, own = data.of_classes(rows)
-    if not recipe.naming or not len(places):
+    if not len(places):
         return loss
-    texts = data.one_text_each(recipe.short_captions, rng)
-    named = naming_loss(
-        image_embeddings[places],
-        text_encoder(torch.from_numpy(texts).to(input_ids.device)),
-        recipe.temperature,
-        torch.from_numpy(own).to(input_ids.device),
-        holds(rows[places], texts),
-    )
-    return loss + recipe.naming * named
+    labelled = image_embeddings[places]
+    if recipe.naming:
+        texts = data.one_text_each(recipe.short_captions, rng)
+        loss = loss + recipe.naming * naming_loss(
+            labelled,
+            text_encoder(torch.from_numpy(texts).to(input_ids.device)),
+            recipe.temperature,
+            torch.from_numpy(own).to(input_ids.device),
+            holds(rows[places], texts),
+        )
+    if recipe.kinds and len(data.kinds):
+        loss = loss + recipe.kinds * finding_loss(
+            labelled,
+            text_encoder(torch.from_numpy(data.kinds).to(input_ids.device)),
+            recipe.temperature,
+            torch.from_numpy(data.of_kinds[own]).to(input_ids.device),
+        )
+    return loss
 
 
 def shorten(input_ids: np.ndarray[Any, Any], share: float, rng: np.random.Generator) -> np.ndarray[Any, Any]:

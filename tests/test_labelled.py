@@ -219,14 +219,14 @@ class TestCaptioned:
             "blue" in caption.lower() for caption in blue.captions
         )  # it has no entry: the folder's name
 
-    def test_each_picture_knows_what_its_class_is_called(
+    def test_each_picture_knows_what_its_class_is_called_and_of_which_kinds_it_is(
         self, colours: tuple[LabelledDataset, Lexicon]
     ) -> None:
-        names = {example.extra["label"]: example.extra["names"] for example in captioned(*colours, name="c")}
-        assert names == {
-            "colours/red": ("red", "crimson"),
-            "colours/green": ("green",),
-            "colours/blue": ("blue",),  # it has no entry
+        extras = [example.extra for example in captioned(*colours, name="c")]
+        assert {extra["label"]: (extra["names"], extra["kinds"]) for extra in extras} == {
+            "colours/red": (("red", "crimson"), ("warm colour", "colour")),
+            "colours/green": (("green",), ("colour",)),
+            "colours/blue": (("blue",), ()),  # it has no entry
         }
 
     def test_joined_with_others_every_picture_is_where_it_was(

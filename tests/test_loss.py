@@ -8,7 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the training side needs the extra: pip install -e .[export]")
 
-from export.loss import collapsed_loss, naming_loss, softmax_loss, triplet_ranking_loss
+from export.loss import collapsed_loss, finding_loss, naming_loss, softmax_loss, triplet_ranking_loss
 from export.model import l2_normalize
 
 
@@ -76,3 +76,16 @@ def test_naming_loss_by_hand() -> None:
     holds = torch.tensor([[True, False, False], [False, True, True]])
     expected = (right + math.log(2)) / 2
     assert naming_loss(images, texts, 0.5, own, holds).item() == pytest.approx(expected)
+
+
+def test_finding_loss_by_hand() -> None:
+    images = torch.eye(3)
+    texts = torch.eye(3)[
+        [0, 0, 1]
+    ]  # scores of the pictures, at a temperature of a half: 2, 0, 0; the same; 0, 2, 0
+    right = torch.tensor([[True, False, False], [True, True, False], [False, False, False]])
+    whole = math.log(2 + math.exp(2))
+    # The first finds one of its two right pictures, which is enough; the second the wrong one; the third has none.
+    expected = (whole - math.log(1 + math.exp(2)) + whole) / 2
+    assert finding_loss(images, texts, 0.5, right).item() == pytest.approx(expected)
+    assert finding_loss(images, texts, 0.5, right[2:].expand(3, 3)).item() == 0

@@ -175,7 +175,8 @@ def test_what_is_said_of_one_holds_for_its_whole_group() -> None:
 
 
 CLASSES = {"gull": ("sea gull", "gull"), "tern": ("tern",), "xyz": ("qqq",)}
-CLASS_WORDS = TextProcessor(DEFAULT_TEXT_RULES, ["bird", "gull", "sea", "tern", "beach"])
+KINDS = {"gull": ("zzz", "seabird"), "tern": ("diver", "seabird"), "xyz": ("seabird",)}
+CLASS_WORDS = TextProcessor(DEFAULT_TEXT_RULES, ["bird", "gull", "sea", "tern", "beach", "diver", "seabird"])
 
 
 def labelled_data(count: int, seed: int, *, said: bool = True) -> TrainingData:
@@ -188,7 +189,7 @@ def labelled_data(count: int, seed: int, *, said: bool = True) -> TrainingData:
         features[i] = np.abs(directions[("gull", "tern", None).index(label)] + rng.normal(size=FEATURE_DIM))
         what = label if said and label else "bird"
         captions = (f"A {what} on the beach .", "A bird .") if label else ("The beach .",)
-        extra = {"label": label, "names": CLASSES[label]} if label else {}
+        extra = {"label": label, "names": CLASSES[label], "kinds": KINDS[label]} if label else {}
         examples.append(CaptionedImage(f"{seed}/{i}.png", captions, "train", extra))
     return TrainingData.of(CaptionDataset("birds", Path(), tuple(examples)), features, CLASS_WORDS)
 
@@ -217,7 +218,9 @@ def test_pictures_of_classes_are_told_from_others() -> None:
 
 def test_a_class_whose_names_have_no_known_word_is_not_asked_for() -> None:
     examples = tuple(
-        CaptionedImage(f"{label}.png", ("A bird .",), "train", {"label": label, "names": names})
+        CaptionedImage(
+            f"{label}.png", ("A bird .",), "train", {"label": label, "names": names, "kinds": KINDS[label]}
+        )
         for label, names in CLASSES.items()
     )
     data = TrainingData.of(
@@ -225,16 +228,23 @@ def test_a_class_whose_names_have_no_known_word_is_not_asked_for() -> None:
     )
     assert data.classes.tolist() == [0, 1]
     assert data.of_classes(np.arange(3))[0].tolist() == [0, 1]
+    assert data.of_kinds.tolist() == [[False, True], [True, True]]  # diver, seabird; zzz is no known word
 
 
 @pytest.mark.parametrize(
-    "extra", [{"names": ["gull"]}, {"label": "gull", "names": "gull"}, {"label": "gull"}]
+    "extra",
+    [
+        {"names": ["gull"], "kinds": ["seabird"]},
+        {"label": "gull", "names": "gull", "kinds": "seabird"},
+        {"label": "gull", "kinds": ["seabird"]},
+    ],
 )
 def test_captions_with_keys_of_other_meanings_make_no_classes(extra: dict[str, object]) -> None:
     examples = (CaptionedImage("a.png", ("A gull .",), "train", extra),)
     features = np.zeros((1, FEATURE_DIM), np.float32)
     data = TrainingData.of(CaptionDataset("birds", Path(), examples), features, CLASS_WORDS)
     assert data.classes.tolist() == []
+    assert data.of_kinds.size == 0
 
 
 def test_naming_teaches_names_that_no_caption_says(tmp_path: Path) -> None:
@@ -242,7 +252,7 @@ def test_naming_teaches_names_that_no_caption_says(tmp_path: Path) -> None:
 
     def share_named(naming: float) -> float:
         recipe = replace(RECIPE, temperature=0.1, naming=naming, epochs=1, learning_rate=1e-4)
-        model, _ = train(train_data, val_data, 5, recipe, tmp_path / str(naming))
+        model, _ = train(train_data, val_data, 7, recipe, tmp_path / str(naming))
         images, _ = embed(model, val_data)
         with torch.inference_mode():
             names = model.text_encoder(torch.from_numpy(CLASS_WORDS.input_ids(["gull", "tern"]))).numpy()
@@ -251,6 +261,23 @@ def test_naming_teaches_names_that_no_caption_says(tmp_path: Path) -> None:
 
     assert share_named(1.0) > 0.95
     assert share_named(0.0) < 0.8  # two in three, at a guess
+
+
+def test_kinds_are_found_by_words_that_no_caption_says(tmp_path: Path) -> None:
+    train_data, val_data = (labelled_data(count, seed, said=False) for count, seed in ((1600, 1), (80, 2)))
+    assert len(train_data.kinds) == 2
+    _, own = val_data.of_classes(places := np.flatnonzero(val_data.of_class))
+
+    def share_of_terns(kinds: float) -> float:
+        recipe = replace(RECIPE, temperature=0.1, kinds=kinds, epochs=1, learning_rate=1e-4)
+        model, _ = train(train_data, val_data, 7, recipe, tmp_path / str(kinds))
+        images, _ = embed(model, val_data)
+        with torch.inference_mode():
+            diver = model.text_encoder(torch.from_numpy(CLASS_WORDS.input_ids(["a diver"]))).numpy()[0]
+        return float((own[(images[places] @ diver).argsort()[-10:]] == 1).mean())
+
+    assert share_of_terns(1.0) == 1.0
+    assert share_of_terns(0.0) < 0.7  # one in three, at a guess
 
 
 def test_small_sources_come_more_often() -> None:

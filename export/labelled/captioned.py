@@ -12,7 +12,7 @@ HELD_OUT_EVERY = 40
 
 
 def captioned(dataset: LabelledDataset, lexicon: Lexicon, *, name: str, seed: int = 0) -> CaptionDataset:
-    """The train pictures with five captions each, and in `extra` their `label`, its `names`, and their `source`.
+    """The train pictures with five captions each, and in `extra` their `label`, its `names`, `kinds` and `source`.
 
     Every fortieth picture of them is val. The val pictures of `dataset` are left out: they measure what comes of it.
     """
@@ -23,13 +23,13 @@ def captioned(dataset: LabelledDataset, lexicon: Lexicon, *, name: str, seed: in
     for number, picture in enumerate(picture for pictures in by_class.values() for picture in pictures):
         image = picture.path.relative_to(dataset.folder).as_posix()
         entry = lexicon.entry_for(picture.label)
-        names = tuple(name.lstrip("~") for name in entry.names)
+        names, kinds = (tuple(word.lstrip("~") for word in words) for words in (entry.names, entry.kinds))
         examples.append(
             CaptionedImage(
                 image,
                 compose_captions(entry, f"{seed}/{image}"),
                 "train" if number % HELD_OUT_EVERY else "val",
-                {"label": picture.label, "names": names, "source": picture.source},
+                {"label": picture.label, "names": names, "kinds": kinds, "source": picture.source},
             )
         )
     return CaptionDataset(name, dataset.folder, tuple(examples))
