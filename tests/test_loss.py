@@ -79,10 +79,8 @@ def test_naming_loss_by_hand() -> None:
 
 
 def test_finding_loss_by_hand() -> None:
-    images = torch.eye(3)
-    texts = torch.eye(3)[
-        [0, 0, 1]
-    ]  # scores of the pictures, at a temperature of a half: 2, 0, 0; the same; 0, 2, 0
+    images, texts = torch.eye(3), torch.eye(3)[[0, 0, 1]]
+    # At a temperature of a half, pictures have the scores 2, 0, 0 with the first two texts, 0, 2, 0 with the third.
     right = torch.tensor([[True, False, False], [True, True, False], [False, False, False]])
     whole = math.log(2 + math.exp(2))
     # The first finds one of its two right pictures, which is enough; the second the wrong one; the third has none.

@@ -122,9 +122,9 @@ def test_the_readmes_query_ranks_every_surfer_above_everything_else(gallery: Ind
     assert {result.path for result in first} == surfers
 
 
-@pytest.mark.parametrize("word", ["penguin", "pizza", "owl"])
+@pytest.mark.parametrize("word", ["penguin", "electric guitar", "pizza", "owl"])
 def test_other_subjects_are_found_first(gallery: Index, word: str) -> None:
-    pictures = [path for path in gallery.paths if shows(path, word)]
+    pictures = [path for path in gallery.paths if shows(path, word.replace(" ", "-"))]
     assert pictures
     assert gallery.search(word, k=1)[0].path in pictures
 
@@ -137,8 +137,8 @@ def test_most_of_what_is_drawn_is_found_by_its_name(gallery: Index) -> None:
             results = gallery.search(subject.nouns[0], k=len(gallery))
             places.append(next(result.rank for result in results if result.path in pictures))
     assert len(places) > 100
-    assert np.mean(np.array(places) == 1) > 0.6
-    assert np.mean(np.array(places) <= 3) > 0.75
+    assert np.mean(np.array(places) == 1) > 0.65
+    assert np.mean(np.array(places) <= 3) > 0.8
 
 
 def test_a_query_alone_and_in_a_batch_of_a_thousand_gives_the_same(starter: Bundle, tmp_path: Path) -> None:
