@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from export.allocator import keep_freed_memory
+from export.data.forms import text_rules
 from export.errors import ExportError
 from export.features import features_of, pixels_of, unreadable
 from export.loop import LoopProgress
@@ -35,7 +36,7 @@ from itl_infer.bundle import Bundle
 from itl_infer.captions import SPLITS, CaptionDataset, describe_faults
 from itl_infer.image import ImageRules
 from itl_infer.metrics import Figures
-from itl_infer.text import DEFAULT_TEXT_RULES, TextProcessor, build_vocabulary, collect_forms
+from itl_infer.text import TextProcessor, TextRules, build_vocabulary, collect_spellings
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class BuildSettings:
     domain: str
     inception: str = "imagenet"
     image_rules: ImageRules = field(default_factory=lambda: ImageRules(side=256))
+    text_rules: TextRules = field(default_factory=text_rules)
     recipe: Recipe = field(default_factory=Recipe)
     trunk_recipe: TrunkRecipe = field(default_factory=TrunkRecipe)  # with inception "none"
     trunk_training: dict[str, Any] | None = None  # what the bundle says of a trunk that was trained before
@@ -157,9 +159,9 @@ def prepare(dataset: CaptionDataset, settings: BuildSettings, work: Path, report
     reporter.say("Looking for pictures that cannot be read")
     dataset = dataset.without(unreadable(dataset, rules, work / "cache", reporter.progress))
     splits = _splits(dataset)
-    stems = build_vocabulary(splits["train"].captions, DEFAULT_TEXT_RULES, min_count=settings.min_count)
-    forms = collect_forms(splits["train"].captions, DEFAULT_TEXT_RULES, stems)
-    processor = TextProcessor(DEFAULT_TEXT_RULES, stems, forms)
+    captions, words = splits["train"].captions, settings.text_rules
+    stems = build_vocabulary(captions, words, min_count=settings.min_count)
+    processor = TextProcessor(words, stems, collect_spellings(captions, words, stems))
     without_words = dataset.captions_without_words(lambda caption: bool(processor.parse(caption).ids))
     lines = [dataset.describe(), f"  {len(stems):,} stems in the training captions"]
     reporter.say("\n".join([*lines, *describe_faults(without_words)]))

@@ -340,6 +340,13 @@ def measure(
     "--min-count", type=click.IntRange(min=1), default=1, show_default=True, help="Leave rarer stems out."
 )
 @click.option(
+    "--text",
+    type=click.Choice(["forms", "original"]),
+    default="forms",
+    show_default=True,
+    help="How captions and queries are read: forms of one word as one, or every stem by itself, as the original did.",
+)
+@click.option(
     "--train-trunk", is_flag=True, help="Train the trunk with the branches, which takes far longer."
 )
 @click.option("--precision", type=click.Choice(["int8", "float32"]), default="int8", show_default=True)
@@ -359,6 +366,7 @@ def build(
     recipe: str,
     epochs: int | None,
     min_count: int,
+    text: str,
     train_trunk: bool,
     precision: str,
     gallery: int,
@@ -374,10 +382,12 @@ def build(
     python -m export build --captions flickr30k/results.csv --images flickr30k/images --out artifacts/flickr30k
     """
     from export.build import BuildSettings, build
+    from export.data.forms import text_rules
     from export.make_bundle import Gallery
     from itl_infer.captions import read_captions
     from itl_infer.image import ImageRules
     from itl_infer.metrics import format_figures
+    from itl_infer.text import ORIGINAL_TEXT_RULES
 
     dataset = read_captions(captions, images, splits, seed=seed)
     settings = BuildSettings(
@@ -385,6 +395,7 @@ def build(
         domain=f"pictures like those of {dataset.name}",
         inception=inception,
         image_rules=ImageRules(side=side),
+        text_rules=ORIGINAL_TEXT_RULES if text == "original" else text_rules(),
         recipe=replace(RECIPES[recipe], epochs=epochs or RECIPES[recipe].epochs, seed=seed),
         trunk_recipe=TrunkRecipe(seed=seed),
         train_trunk=train_trunk,

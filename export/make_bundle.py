@@ -30,6 +30,7 @@ from itl_infer.index import Index
 from itl_infer.ingest import embed_directory
 from itl_infer.manifest import (
     CARD,
+    FORMS,
     GALLERY,
     GALLERY_INDEX,
     GOLDEN,
@@ -37,10 +38,11 @@ from itl_infer.manifest import (
     TEXT_GRAPH,
     VOCABULARY,
     WORDS,
+    describe_text,
     write_manifest,
 )
 from itl_infer.metrics import Figures
-from itl_infer.text import TextProcessor, format_forms, format_vocabulary
+from itl_infer.text import TextProcessor, format_spellings, format_vocabulary
 
 GOLDEN_PICTURES, GOLDEN_CAPTIONS = 8, 32
 CALIBRATION_PICTURES = 256
@@ -186,7 +188,10 @@ def _write_float32(
     }
     (building / VOCABULARY).write_bytes(format_vocabulary(trained.processor.stems))
     if trained.processor.words != trained.processor.stems:  # a model that came without captions has no words
-        (building / WORDS).write_bytes(format_forms(trained.processor.forms))
+        (building / WORDS).write_bytes(format_spellings(trained.processor.spellings))
+    rules = trained.processor.rules
+    if rules.forms:
+        (building / FORMS).write_bytes(rules.forms.content)
     with torch.inference_mode():
         golden_images = trained.image_encoder.cpu().eval()(torch.from_numpy(pixels)).numpy()
         golden_texts = trained.text_encoder.cpu().eval()(torch.from_numpy(input_ids)).numpy()
@@ -201,7 +206,7 @@ def _write_float32(
     return {
         "embed_dim": golden_images.shape[1],
         "image": asdict(trained.image_rules),
-        "text": asdict(trained.processor.rules),
+        "text": describe_text(rules),
         "precision": {"image_encoder": "float32", "text_encoder": "float32"},
         "golden": {"image_min_cosine": FLOAT_MIN_COSINE, "text_min_cosine": FLOAT_MIN_COSINE},
         "parity": parity,

@@ -9,6 +9,7 @@ from typing import Any
 
 from export.build import BuildSettings, build
 from export.card import write_card
+from export.data.forms import text_rules
 from export.features import pixels_of
 from export.labelled.captioned import captioned
 from export.labelled.folders import read_labelled
@@ -27,7 +28,7 @@ from itl_infer.captions import CaptionDataset, join_datasets, read_json_lines
 from itl_infer.image import ImageRules
 from itl_infer.manifest import MANIFEST, read_manifest
 from itl_infer.metrics import Figures
-from itl_infer.text import DEFAULT_TEXT_RULES, TextProcessor, build_vocabulary
+from itl_infer.text import TextProcessor, build_vocabulary
 
 TRAIN, VAL, TEST = 20_000, 1_000, 1_000
 
@@ -132,10 +133,10 @@ def shorter_runs(out: Path, started: dict[str, Any], *, epochs: int) -> list[dic
 
 def _words_of(drawn: CaptionDataset, cache: Path, reporter: Reporter) -> NameWords:
     """The trunk's second task: the words of the drawn pictures."""
-    stems = build_vocabulary(drawn.split("train").captions, DEFAULT_TEXT_RULES)
+    stems = build_vocabulary(drawn.split("train").captions, text_rules())
     parts: list[Any] = []
     for name in ("train", "val"):
         split = drawn.split(name)
         reporter.say(f"Decoding {len(split):,} {name} postcards")
         parts += [split, pixels_of(split, SETTINGS.image_rules, cache, reporter.progress)]
-    return NameWords(*parts, TextProcessor(DEFAULT_TEXT_RULES, stems))
+    return NameWords(*parts, TextProcessor(text_rules(), stems))

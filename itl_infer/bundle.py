@@ -9,7 +9,7 @@ import os
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -22,6 +22,7 @@ from itl_infer.errors import BundleError, ImageError, QueryError
 from itl_infer.image import DEFAULT_MAX_MEGAPIXELS, load_pixels
 from itl_infer.manifest import (
     CARD,
+    FORMS,
     GALLERY,
     GALLERY_INDEX,
     GOLDEN,
@@ -33,7 +34,15 @@ from itl_infer.manifest import (
     WORDS,
     read_manifest,
 )
-from itl_infer.text import ParsedText, TextProcessor, pad_ids, parse_forms, parse_vocabulary
+from itl_infer.text import (
+    ParsedText,
+    TextProcessor,
+    TextRules,
+    WordForms,
+    pad_ids,
+    parse_spellings,
+    parse_vocabulary,
+)
 
 if TYPE_CHECKING:
     from itl_infer.image import ImageSource
@@ -71,7 +80,6 @@ class Bundle:
         self.domain = manifest.domain
         self.embed_dim = manifest.embed_dim
         self.image_rules = manifest.image_rules
-        self.text_rules = manifest.text_rules
         self.fingerprint = manifest.fingerprint
         self._checked = manifest
         self._image_encoder = _Once(self._open_image_encoder)
@@ -164,6 +172,11 @@ class Bundle:
         raise QueryError('the query is empty: write a few words, such as "surfer in a wave"')
 
     @property
+    def text_rules(self) -> TextRules:
+        """How it reads text."""
+        return self._text_processor().rules
+
+    @property
     def words(self) -> tuple[str, ...]:
         """A word for each stem that it knows, as people write it, the commonest first."""
         return tuple(self._text_processor().words)
@@ -176,6 +189,10 @@ class Bundle:
                 f"{self.path}: has no {CARD}: `itl-infer bundle show` prints what is known of it"
             )
         return self.read_file(CARD).decode(errors="replace")
+
+    def read_as(self, text: str) -> tuple[tuple[str, str], ...]:
+        """Each known word of a text as it was typed, with the plainest word of the same id: feet, foot."""
+        return self._text_processor().read_as(text)
 
     def suggest_words(self, word: str) -> tuple[str, ...]:
         """The known words that are spelled most like an unknown one, best first."""
@@ -227,11 +244,15 @@ class Bundle:
         )
 
     def _open_text_processor(self) -> TextProcessor:
+        name, rules = FORMS, self._checked.text_rules
         try:
-            forms = parse_forms(self.read_file(WORDS)) if WORDS in self._checked.files else None
-            return TextProcessor(self.text_rules, parse_vocabulary(self.read_file(VOCABULARY)), forms)
+            if self._checked.has_forms:
+                rules = replace(rules, forms=WordForms.parse(self.read_file(FORMS)))
+            name = VOCABULARY
+            spellings = parse_spellings(self.read_file(WORDS)) if WORDS in self._checked.files else None
+            return TextProcessor(rules, parse_vocabulary(self.read_file(VOCABULARY)), spellings)
         except ValueError as error:
-            raise BundleError(f"{self.path / VOCABULARY}: {error}; {RESTORE}") from error
+            raise BundleError(f"{self.path / name}: {error}; {RESTORE}") from error
 
     def _load_all(
         self, images: Iterable[ImageSource], max_megapixels: float

@@ -15,11 +15,12 @@ from itl_infer.errors import BundleError
 from itl_infer.image import ImageRules
 from itl_infer.text import TextRules
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST = "bundle.json"
 IMAGE_GRAPH = "image_encoder.onnx"
 TEXT_GRAPH = "text_encoder.onnx"
 VOCABULARY = "vocabulary.txt"
+FORMS = "forms.txt"
 WORDS = "words.txt"
 CARD = "CARD.md"
 GOLDEN = "golden.npz"
@@ -30,6 +31,7 @@ RESTORE = "fetch or export the bundle again"
 
 _FILES = (IMAGE_GRAPH, TEXT_GRAPH, VOCABULARY, GOLDEN)
 _FOR_PEOPLE = (WORDS, CARD)  # optional; they decide no embedding
+_OPTIONAL = (FORMS, *_FOR_PEOPLE)
 _IN_WORDS = {str: "a text", int: "a whole number", float: "a number", dict: "an object", list: "a list"}
 
 T = TypeVar("T", str, int, float, dict[str, Any], list[Any])
@@ -52,7 +54,8 @@ class Manifest:
     domain: str
     embed_dim: int
     image_rules: ImageRules
-    text_rules: TextRules
+    text_rules: TextRules  # without the table of forms
+    has_forms: bool  # whether there is one, in a file
     image_min_cosine: float  # to the golden embeddings, demanded by `bundle verify`
     text_min_cosine: float
     files: dict[str, FileRecord]  # by name relative to the folder, with "/"
@@ -80,17 +83,17 @@ def read_manifest(folder: Path) -> Manifest:
 def write_manifest(folder: str | os.PathLike[str], content: Mapping[str, Any]) -> Manifest:
     """Write the manifest of the files in `folder`, all at once; a `gallery/` in it is listed too.
 
-    `content` is everything but the format version and the hashes, which are added here. Raises BundleError,
-    and writes nothing, where the result could not be read back.
+    `content` is everything but the hashes, which are added here; where it names no format version, this is of the
+    newest. Raises BundleError, and writes nothing, where the result could not be read back.
     """
     folder = Path(folder)
     path = folder / MANIFEST
     complete = {
-        **content,
         "format_version": FORMAT_VERSION,
+        **content,
         "files": {
             name: _record_of(folder / name)
-            for name in (*_FILES, *_FOR_PEOPLE)
+            for name in (*_FILES, *_OPTIONAL)
             if name in _FILES or (folder / name).exists()
         },
     }
@@ -107,6 +110,16 @@ def write_manifest(folder: str | os.PathLike[str], content: Mapping[str, Any]) -
     unfinished.write_text(text, encoding="utf-8")
     unfinished.replace(path)
     return manifest
+
+
+def describe_text(rules: TextRules) -> dict[str, Any]:
+    """What a manifest says of text rules; their table of forms is a file of the bundle."""
+    return {
+        "tokenizer": rules.tokenizer,
+        "stop_words": list(rules.stop_words),
+        "stemmer": rules.stemmer,
+        "forms": {"file": FORMS, "sha256": rules.forms.sha256} if rules.forms else None,
+    }
 
 
 def compute_fingerprint(content: Mapping[str, Any]) -> str:
@@ -156,6 +169,11 @@ def _check(content: Any, where: str) -> Manifest:
     for name in _FILES:
         if name not in files:
             raise BundleError(f"{where}: 'files' does not list {name}; {RESTORE}")
+    has_forms = version > 1 and text.get("forms", 0) is not None
+    if has_forms:
+        forms = _field(text, "forms", dict, where)
+        if FORMS not in files or (forms.get("file"), forms.get("sha256")) != (FORMS, files[FORMS].sha256):
+            raise BundleError(f"{where}: 'forms' of 'text' is not the {FORMS} of 'files'; {RESTORE}")
     has_gallery = "gallery" in content
     return Manifest(
         content=content,
@@ -164,6 +182,7 @@ def _check(content: Any, where: str) -> Manifest:
         embed_dim=_field(content, "embed_dim", int, where),
         image_rules=image_rules,
         text_rules=text_rules,
+        has_forms=has_forms,
         image_min_cosine=_field(golden, "image_min_cosine", float, where),
         text_min_cosine=_field(golden, "text_min_cosine", float, where),
         files=files,

@@ -23,6 +23,7 @@ from click.testing import CliRunner
 
 from export.build import BuildSettings, build
 from export.cli import main
+from export.data.forms import text_rules
 from export.errors import ExportError
 from export.features import decode_ahead, features_of, unreadable
 from export.make_bundle import Gallery
@@ -49,7 +50,8 @@ from itl_infer.cli import main as itl_infer_main
 from itl_infer.errors import ImageError
 from itl_infer.image import ImageRules, load_pixels
 from itl_infer.index import Index
-from itl_infer.manifest import write_manifest
+from itl_infer.manifest import describe_text, write_manifest
+from itl_infer.text import ORIGINAL_TEXT_RULES
 
 SIDE = 80
 SETTINGS = BuildSettings(
@@ -109,6 +111,7 @@ def test_the_bundle_verifies_and_says_what_was_measured(
     assert set(manifest["quantization"]["recall"]) == {"float32", "int8"}
     assert manifest["quantization"]["mean_cosine"] > 0.9
     assert manifest["training"]["recipe"]["margin"] == 0.5
+    assert manifest["text"] == describe_text(text_rules())  # unless asked otherwise
     assert not [name for name in folder.parent.iterdir() if "building" in name.name or "old" in name.name]
 
 
@@ -166,7 +169,10 @@ def test_evaluate_command_prints_recalls_and_chance(
 def test_flickr30k_as_kaggle_has_it_becomes_a_bundle_that_is_served(
     dataset: CaptionDataset, weights: Path, tmp_path: Path
 ) -> None:
-    """results.csv with its bars, the row without its second one, and pictures in two folders of one name."""
+    """results.csv with its bars, the row without its second one, and pictures in two folders of one name.
+
+    Read as the original project read them.
+    """
     images = tmp_path / "flickr30k_images"
     (images / "flickr30k_images").mkdir(parents=True)
     rows = ["image_name| comment_number| comment"]
@@ -178,7 +184,7 @@ def test_flickr30k_as_kaggle_has_it_becomes_a_bundle_that_is_served(
     captions.write_text("\n".join(rows) + "\n", encoding="utf-8")
     out, work = tmp_path / "bundle", tmp_path / "work"
     options = ["--inception", weights, "--side", SIDE, "--epochs", 1, "--work", work, "--out", out]
-    command = ["build", "--captions", captions, "--images", images, *options]
+    command = ["build", "--captions", captions, "--images", images, "--text", "original", *options]
     result = CliRunner().invoke(main, [str(argument) for argument in command])
     assert result.exit_code == 0, result.output
     assert f"note: {captions}:6: second bar missing, read as caption 4" in result.stderr
@@ -197,7 +203,10 @@ def test_flickr30k_as_kaggle_has_it_becomes_a_bundle_that_is_served(
     figures = json.loads(
         itl_infer("evaluate", "--captions", captions, "-d", index, "-m", out, "--format", "json")
     )
-    recall = json.loads((out / "bundle.json").read_text(encoding="utf-8"))["recall"]
+    bundle = load_bundle(out)
+    assert bundle.manifest["text"] == describe_text(ORIGINAL_TEXT_RULES)
+    assert bundle.text_rules == ORIGINAL_TEXT_RULES
+    recall = bundle.manifest["recall"]
     same = ("split_sha256", "pictures", "captions", "t2i", "i2t", "rsum", "chance", "confidence_95")
     assert {name: figures[name] for name in same} == {name: recall[name] for name in same}
 

@@ -29,6 +29,7 @@ from tests.tiny_bundle import (
     save_colours,
     text_graph,
     unit_rows,
+    word_table,
 )
 
 
@@ -233,9 +234,9 @@ def test_malformed_manifest(copied: Path, content: bytes) -> None:
 
 
 def test_newer_format_is_refused(copied: Path) -> None:
-    change_manifest(copied, lambda manifest: manifest.update(format_version=2, image="something new"))
+    change_manifest(copied, lambda manifest: manifest.update(format_version=3, image="something new"))
     message = refusal(lambda: load_bundle(copied))
-    assert "format 2, this itl-infer reads up to 1" in message
+    assert "format 3, this itl-infer reads up to 2" in message
     assert "pip install --upgrade itl-infer" in message
 
 
@@ -243,7 +244,7 @@ def test_newer_format_is_refused(copied: Path) -> None:
     ("change", "message"),
     [
         (lambda m: m.pop("format_version"), "'format_version' is missing, expected a whole number"),
-        (lambda m: m.update(format_version=0), "format 0, expected 1 to 1"),
+        (lambda m: m.update(format_version=0), "format 0, expected 1 to 2"),
         (lambda m: m.update(embed_dim="128"), "'embed_dim' is \"128\", expected a whole number"),
         (lambda m: m.update(embed_dim=True), "'embed_dim' is true, expected a whole number"),
         (lambda m: m.update(name=None), "'name' is null, expected a text"),
@@ -303,7 +304,7 @@ def test_hashes_fail_closed(copied: Path, name: str, use: Callable[[Bundle], obj
 
 def test_graph_of_another_width_is_refused(copied: Path) -> None:
     onnx.save(image_graph(64), copied / "image_encoder.onnx")
-    onnx.save(text_graph(64), copied / "text_encoder.onnx")
+    onnx.save(text_graph(64, word_table()), copied / "text_encoder.onnx")
     rehash(copied)
     bundle = load_bundle(copied)
     message = "the graph's output is embeddings tensor(float) [any, 64], the manifest says"
@@ -349,7 +350,7 @@ def test_graph_that_fails_or_is_none(copied: Path) -> None:
 
 @pytest.mark.parametrize("name", ["image_encoder.onnx", "text_encoder.onnx"])
 def test_external_data_is_refused(copied: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = image_graph() if name.startswith("image") else text_graph()
+    model = image_graph() if name.startswith("image") else text_graph(EMBED_DIM, word_table())
     onnx.save(model, copied / name, save_as_external_data=True, location="weights.bin", size_threshold=0)
     rehash(copied)
     monkeypatch.chdir(copied)  # from where onnxruntime would take the weights
@@ -366,7 +367,7 @@ def test_external_data_inside_a_node_is_refused(copied: Path, tmp_path: Path) ->
     tensor = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[EMBED_DIM])
     tensor.data_location = TensorProto.EXTERNAL
     tensor.external_data.add(key="location", value="weights.bin")
-    model = text_graph()
+    model = text_graph(EMBED_DIM, word_table())
     model.graph.node.insert(0, helper.make_node("Constant", [], ["hidden"], value=tensor))
     (copied / "text_encoder.onnx").write_bytes(model.SerializeToString())
     rehash(copied)

@@ -26,7 +26,7 @@ from itl_infer.bundle import load_bundle
 from itl_infer.cli import batch, main
 from itl_infer.manifest import write_manifest
 from tests.terminal import run_with_terminal
-from tests.tiny_bundle import image_graph, make_tiny_bundle, save_colours, text_graph
+from tests.tiny_bundle import image_graph, make_tiny_bundle, save_colours, text_graph, word_table
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = [
@@ -405,9 +405,9 @@ def test_bundle_of_a_newer_format(tmp_path: Path) -> None:
     bundle = make_tiny_bundle(tmp_path / "newer")
     manifest = json.loads((bundle / "bundle.json").read_text(encoding="utf-8"))
     (bundle / "bundle.json").write_text(json.dumps({**manifest, "format_version": 2}), encoding="utf-8")
-    assert "format 2, this itl-infer reads up to 1" in error_of(run("query", "red", "-m", bundle))
-    assert "format 2, this itl-infer reads up to 1" in error_of(run("bundle", "verify", bundle))
-    assert "format 2, this itl-infer reads up to 1" in error_of(run("bundle", "show", bundle))
+    assert "format 3, this itl-infer reads up to 2" in error_of(run("query", "red", "-m", bundle))
+    assert "format 3, this itl-infer reads up to 2" in error_of(run("bundle", "verify", bundle))
+    assert "format 3, this itl-infer reads up to 2" in error_of(run("bundle", "show", bundle))
 
 
 def test_bundle_with_one_byte_changed(tmp_path: Path, pictures: Path, index: Path, tiny_bundle: Path) -> None:
@@ -431,7 +431,7 @@ def test_bundle_with_one_byte_changed(tmp_path: Path, pictures: Path, index: Pat
 def test_bundle_with_graphs_of_another_width(tmp_path: Path, pictures: Path) -> None:
     bundle = make_tiny_bundle(tmp_path / "wrong")
     onnx.save(image_graph(64), bundle / "image_encoder.onnx")
-    onnx.save(text_graph(64), bundle / "text_encoder.onnx")
+    onnx.save(text_graph(64, word_table()), bundle / "text_encoder.onnx")
     write_manifest(bundle, json.loads((bundle / "bundle.json").read_text(encoding="utf-8")))
     error = error_of(run("embed-images", pictures, "-m", bundle, "-d", tmp_path / "new.itl"))
     assert "[any, 64], the manifest says embeddings tensor(float) [any, 128]" in error

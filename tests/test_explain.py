@@ -23,7 +23,7 @@ from itl_infer import (
     write_sheet,
 )
 from itl_infer.cli import main
-from itl_infer.text import DEFAULT_TEXT_RULES, TextProcessor, collect_forms
+from itl_infer.text import NLTK_TEXT_RULES, TextProcessor, collect_spellings
 from tests.tiny_bundle import COLOURS, make_tiny_bundle, save_colours
 
 WORDS = ["reds", "green", "blue", "brightly", "surfers", "wave"]
@@ -171,12 +171,12 @@ def test_words_instead_of_stems(bundle_with_words: Bundle, tiny_bundle: Path, tm
 def test_the_words_of_each_stem_the_commonest_first() -> None:
     captions = ["Surfing a wave", "he surfs the waves", "surfing waves", "a motorcycle"]
     stems = ["surf", "wave", "motorcycl", "quokka"]
-    forms = collect_forms(captions, DEFAULT_TEXT_RULES, stems)
+    forms = collect_spellings(captions, NLTK_TEXT_RULES, stems)
     assert forms == [("surfing", "surfs"), ("waves", "wave"), ("motorcycle",), ("quokka",)]
-    processor = TextProcessor(DEFAULT_TEXT_RULES, stems, forms)
+    processor = TextProcessor(NLTK_TEXT_RULES, stems, forms)
     assert processor.words == ("surfing", "waves", "motorcycle", "quokka")
     assert processor.suggest("motorcicle") == ("motorcycle",)
-    assert TextProcessor(DEFAULT_TEXT_RULES, list(COLOURS)).words == tuple(COLOURS)
+    assert TextProcessor(NLTK_TEXT_RULES, list(COLOURS)).words == tuple(COLOURS)
 
 
 # Commands

@@ -45,7 +45,7 @@ from export.torchvision_models import torchvision_models
 from itl_infer.bundle import load_bundle, verify_bundle
 from itl_infer.captions import CaptionDataset, CaptionedImage
 from itl_infer.image import ImageRules, load_pixels
-from itl_infer.text import DEFAULT_TEXT_RULES
+from itl_infer.text import NLTK_TEXT_RULES
 from tests.fixtures.keras.seeded import block_weights, pictures
 
 KERAS = Path(__file__).parent / "fixtures" / "keras"
@@ -147,7 +147,7 @@ class TestAgreesWithKeras:
         assert np.abs(texts - reference["keras2/text_model_1h_v1"]).max() < TOLERANCE
         assert model.stems == tuple(STEMS)
         assert model.embed_dim == 6
-        assert model.text_rules == DEFAULT_TEXT_RULES
+        assert model.text_rules == NLTK_TEXT_RULES
         rules = model.image_rules
         assert (rules.side, rules.resize, rules.pixel_scaling) == (256, "bilinear", "unit")
         assert not model.image_encoder.training

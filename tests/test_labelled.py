@@ -32,7 +32,7 @@ from export.starter import shorter_runs, where_from
 from itl_infer.captions import join_datasets
 from itl_infer.image import ImageRules
 from itl_infer.metrics import average_precision
-from itl_infer.text import DEFAULT_TEXT_RULES, TextProcessor, build_vocabulary
+from itl_infer.text import NLTK_TEXT_RULES, TextProcessor, build_vocabulary
 
 SHARED = Path(__file__).parents[2] / "shared" / "labelled_photos"
 
@@ -85,8 +85,8 @@ def test_kinds_reach_up_to_the_widest(lexicon: Lexicon) -> None:
 
 def test_plain_queries_tell_classes_apart(lexicon: Lexicon) -> None:
     """But for things and activities of the same name, which are the same to whoever asks."""
-    vocabulary = build_vocabulary([entry.plain for entry in lexicon.entries.values()], DEFAULT_TEXT_RULES)
-    processor = TextProcessor(DEFAULT_TEXT_RULES, vocabulary)
+    vocabulary = build_vocabulary([entry.plain for entry in lexicon.entries.values()], NLTK_TEXT_RULES)
+    processor = TextProcessor(NLTK_TEXT_RULES, vocabulary)
     by_stems: dict[frozenset[int], list[str]] = {}
     for label, entry in lexicon.entries.items():
         ids = processor.parse(entry.plain).ids

@@ -13,22 +13,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from itl_infer.text import (
-    DEFAULT_TEXT_RULES,
     ENGLISH_STOP_WORDS,
+    NLTK_TEXT_RULES,
     TextProcessor,
     TextRules,
     build_vocabulary,
-    collect_forms,
+    collect_spellings,
     count_stems,
-    format_forms,
+    format_spellings,
     format_vocabulary,
-    parse_forms,
+    parse_spellings,
     parse_vocabulary,
     stem_text,
 )
 
 WHITESPACE = TextRules(tokenizer="whitespace")
-SURF = TextProcessor(DEFAULT_TEXT_RULES, ["surfer", "wave", "dog", "play", "u.s."])
+SURF = TextProcessor(NLTK_TEXT_RULES, ["surfer", "wave", "dog", "play", "u.s."])
 
 
 def stems_of(text: str, rules: TextRules) -> set[str]:
@@ -57,7 +57,7 @@ def test_tokenizers_agree_on_the_original_captions(shared: Path) -> None:
     ]
     assert len(captions) == 10_000
     original = TextProcessor(WHITESPACE, original_vocabulary(shared))
-    own = TextProcessor(DEFAULT_TEXT_RULES, original.stems)
+    own = TextProcessor(NLTK_TEXT_RULES, original.stems)
     assert not any(original.parse(caption).unknown_words for caption in captions)
     same = sum(set(own.parse(caption).ids) == set(original.parse(caption).ids) for caption in captions)
     assert same >= 9_993  # NLTK's releases differ in a caption or two
@@ -91,7 +91,7 @@ def test_words_are_sorted_into_used_ignored_and_unknown() -> None:
     ],
 )
 def test_own_sentences(text: str, stems: set[str]) -> None:
-    assert stems_of(text, DEFAULT_TEXT_RULES) == stems
+    assert stems_of(text, NLTK_TEXT_RULES) == stems
 
 
 def test_whitespace_rules_drop_single_ascii_marks_only() -> None:
@@ -100,10 +100,10 @@ def test_whitespace_rules_drop_single_ascii_marks_only() -> None:
 
 def test_vocabulary_is_ordered_by_count_then_first_appearance() -> None:
     captions = ["a wave and a dog", "dogs playing", "a surfer plays", "surfer"]
-    assert count_stems(captions, DEFAULT_TEXT_RULES) == {"wave": 1, "dog": 2, "play": 2, "surfer": 2}
-    assert build_vocabulary(captions, DEFAULT_TEXT_RULES) == ["dog", "play", "surfer", "wave"]
-    assert build_vocabulary(captions, DEFAULT_TEXT_RULES, min_count=2) == ["dog", "play", "surfer"]
-    assert build_vocabulary({"wave": 3, "dogs": 1, "dog": 2}, DEFAULT_TEXT_RULES) == ["wave", "dog"]
+    assert count_stems(captions, NLTK_TEXT_RULES) == {"wave": 1, "dog": 2, "play": 2, "surfer": 2}
+    assert build_vocabulary(captions, NLTK_TEXT_RULES) == ["dog", "play", "surfer", "wave"]
+    assert build_vocabulary(captions, NLTK_TEXT_RULES, min_count=2) == ["dog", "play", "surfer"]
+    assert build_vocabulary({"wave": 3, "dogs": 1, "dog": 2}, NLTK_TEXT_RULES) == ["wave", "dog"]
 
 
 def test_input_ids_are_padded_with_zero() -> None:
@@ -120,7 +120,7 @@ def test_rules_and_vocabulary_are_checked() -> None:
     with pytest.raises(ValueError, match="unknown stemmer 'porter'"):
         TextRules(stemmer="porter")
     with pytest.raises(ValueError, match="1 stems of the vocabulary are repeated"):
-        TextProcessor(DEFAULT_TEXT_RULES, ["dog", "dog"])
+        TextProcessor(NLTK_TEXT_RULES, ["dog", "dog"])
 
 
 def test_vocabulary_file_is_one_stem_a_line() -> None:
@@ -131,11 +131,11 @@ def test_vocabulary_file_is_one_stem_a_line() -> None:
 
 def test_words_file_is_the_words_of_a_stem_on_a_line() -> None:
     forms = [("dogs", "dog"), ("wave",)]
-    assert format_forms(forms) == b"dogs dog\nwave\n"
-    assert [tuple(words) for words in parse_forms(b"dogs dog\nwave\n")] == forms
+    assert format_spellings(forms) == b"dogs dog\nwave\n"
+    assert [tuple(words) for words in parse_spellings(b"dogs dog\nwave\n")] == forms
     for damaged in (b"dogs  dog\n", b"dog\n\nwave\n"):
         with pytest.raises(ValueError, match="a line without a word"):
-            parse_forms(damaged)
+            parse_spellings(damaged)
 
 
 TRICKY = (
@@ -163,8 +163,8 @@ def test_the_short_way_to_words_is_nltks(words: list[str], between: str, end: st
         for word in NLTKWordTokenizer().tokenize(typewritten)
     ]
     stem = SnowballStemmer("english").stem
-    stops = set(DEFAULT_TEXT_RULES.stop_words)
-    found = stem_text(text, DEFAULT_TEXT_RULES)
+    stops = set(NLTK_TEXT_RULES.stop_words)
+    found = stem_text(text, NLTK_TEXT_RULES)
     assert found == [
         (word, None if word in stops else stem(word))
         for word in expected
@@ -174,11 +174,11 @@ def test_the_short_way_to_words_is_nltks(words: list[str], between: str, end: st
 
 @given(st.lists(st.text("abcdefghijklmnopqrstuvwxyz", min_size=1, max_size=12), max_size=30))
 def test_words_that_are_known_have_the_stems_that_the_stemmer_gives_them(words: list[str]) -> None:
-    stems = build_vocabulary(words, DEFAULT_TEXT_RULES)
-    forms = parse_forms(format_forms(collect_forms(words, DEFAULT_TEXT_RULES, stems)))
-    knowing = TextProcessor(DEFAULT_TEXT_RULES, stems, forms)
+    stems = build_vocabulary(words, NLTK_TEXT_RULES)
+    forms = parse_spellings(format_spellings(collect_spellings(words, NLTK_TEXT_RULES, stems)))
+    knowing = TextProcessor(NLTK_TEXT_RULES, stems, forms)
     text = " ".join(words)
-    assert knowing.parse(text) == TextProcessor(DEFAULT_TEXT_RULES, stems).parse(text)
+    assert knowing.parse(text) == TextProcessor(NLTK_TEXT_RULES, stems).parse(text)
 
 
 ANY_CHARACTER = st.characters(
@@ -186,7 +186,7 @@ ANY_CHARACTER = st.characters(
 )  # lone surrogates too: undecodable bytes of a command line
 
 
-@given(st.text(ANY_CHARACTER), st.sampled_from([DEFAULT_TEXT_RULES, WHITESPACE]))
+@given(st.text(ANY_CHARACTER), st.sampled_from([NLTK_TEXT_RULES, WHITESPACE]))
 def test_any_text_is_parsed(text: str, rules: TextRules) -> None:
     parsed = TextProcessor(rules, SURF.stems).parse(text)
     assert len(set(parsed.ids)) == len(parsed.ids)
@@ -196,7 +196,7 @@ def test_any_text_is_parsed(text: str, rules: TextRules) -> None:
     assert all(word and not word.isspace() and word == word.lower() for word in words)
 
 
-@given(st.lists(st.text()), st.sampled_from([DEFAULT_TEXT_RULES, WHITESPACE]))
+@given(st.lists(st.text()), st.sampled_from([NLTK_TEXT_RULES, WHITESPACE]))
 def test_any_vocabulary_survives_its_file(captions: list[str], rules: TextRules) -> None:
     stems = build_vocabulary(captions, rules)
     assert parse_vocabulary(format_vocabulary(stems)) == stems

@@ -22,7 +22,7 @@ from export.train import TrainingData, embed, epoch_batches, shorten, train
 from export.trunk import AUXILIARY_SIDE, train_trunk
 from itl_infer.captions import CaptionDataset, CaptionedImage
 from itl_infer.metrics import evaluate_retrieval
-from itl_infer.text import DEFAULT_TEXT_RULES, TextProcessor
+from itl_infer.text import NLTK_TEXT_RULES, TextProcessor
 
 RECIPE = Recipe(batch_size=16, epochs=12, patience=12)
 
@@ -176,7 +176,7 @@ def test_what_is_said_of_one_holds_for_its_whole_group() -> None:
 
 CLASSES = {"gull": ("sea gull", "gull"), "tern": ("tern",), "xyz": ("qqq",)}
 KINDS = {"gull": ("zzz", "seabird"), "tern": ("diver", "seabird"), "xyz": ("seabird",)}
-CLASS_WORDS = TextProcessor(DEFAULT_TEXT_RULES, ["bird", "gull", "sea", "tern", "beach", "diver", "seabird"])
+CLASS_WORDS = TextProcessor(NLTK_TEXT_RULES, ["bird", "gull", "sea", "tern", "beach", "diver", "seabird"])
 
 
 def labelled_data(count: int, seed: int, *, said: bool = True) -> TrainingData:
@@ -378,7 +378,7 @@ def test_shortened_captions_keep_some_of_their_own_words() -> None:
 # --- the trunk from nothing ---------------------------------------------------------------------------------
 
 SIDE = 80
-PROCESSOR = TextProcessor(DEFAULT_TEXT_RULES, ["red", "green", "blue", "squar"])
+PROCESSOR = TextProcessor(NLTK_TEXT_RULES, ["red", "green", "blue", "squar"])
 
 
 def coloured_squares(count: int, seed: int) -> tuple[CaptionDataset, np.ndarray]:

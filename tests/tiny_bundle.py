@@ -6,6 +6,7 @@ the sum of its words' colours, both over a constant 0.01 in the fourth dimension
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,12 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
-from itl_infer.manifest import write_manifest
-from itl_infer.text import DEFAULT_TEXT_RULES, format_vocabulary
+from itl_infer.manifest import describe_text, write_manifest
+from itl_infer.text import NLTK_TEXT_RULES, TextProcessor, TextRules, format_vocabulary
 
 SIDE = 16
 EMBED_DIM = 128
-COLOURS = {  # stem -> red, green, blue
+COLOURS: dict[str, tuple[float, float, float]] = {  # stem -> red, green, blue
     "red": (1, 0, 0),
     "green": (0, 1, 0),
     "blue": (0, 0, 1),
@@ -31,23 +32,36 @@ COLOURS = {  # stem -> red, green, blue
 
 
 def make_tiny_bundle(
-    folder: Path, *, name: str = "tiny", embed_dim: int = EMBED_DIM, gallery: bool = False, **changes: Any
+    folder: Path,
+    *,
+    name: str = "tiny",
+    embed_dim: int = EMBED_DIM,
+    gallery: bool = False,
+    rules: TextRules = NLTK_TEXT_RULES,
+    colours: dict[str, tuple[float, float, float]] = COLOURS,
+    captions: Sequence[str] = ("Red surfers", "a bright green wave", "blue"),
+    **changes: Any,
 ) -> Path:
-    """Write a bundle to `folder`; `changes` are laid over its manifest before it is hashed."""
+    """Write a bundle to `folder` that reads text by `rules` and knows the stems of `colours`.
+
+    `captions` are its golden ones; `changes` are laid over its manifest before it is hashed.
+    """
     folder.mkdir(parents=True, exist_ok=True)
+    table = word_table(colours)
     onnx.save(image_graph(embed_dim), folder / "image_encoder.onnx")
-    onnx.save(text_graph(embed_dim), folder / "text_encoder.onnx")
-    (folder / "vocabulary.txt").write_bytes(format_vocabulary(COLOURS))
+    onnx.save(text_graph(embed_dim, table), folder / "text_encoder.onnx")
+    (folder / "vocabulary.txt").write_bytes(format_vocabulary(colours))
+    if rules.forms:
+        (folder / "forms.txt").write_bytes(rules.forms.content)
     pixels = np.random.default_rng(1).integers(0, 256, (5, SIDE, SIDE, 3), dtype=np.uint8)
-    captions = ["Red surfers", "a bright green wave", "blue"]
-    ids = np.array([[1, 5, 0], [4, 2, 6], [3, 0, 0]])
+    ids = TextProcessor(rules, [*colours]).input_ids(captions)
     np.savez(
         folder / "golden.npz",
         pixel_values=pixels,
         image_embeddings=unit_rows(pixels.mean(axis=(1, 2)) / 255, embed_dim),
         captions=np.array(captions),
         input_ids=ids,
-        text_embeddings=unit_rows(word_table()[ids].sum(axis=1), embed_dim),
+        text_embeddings=unit_rows(table[ids].sum(axis=1), embed_dim),
     )
     if gallery:
         save_colours(folder / "gallery", ["red", "green", "blue"])
@@ -56,11 +70,7 @@ def make_tiny_bundle(
         "domain": "plain colours",
         "embed_dim": embed_dim,
         "image": {"side": SIDE, "resize": "bilinear-antialias", "pixel_scaling": "unit"},
-        "text": {
-            "tokenizer": "nltk-word",
-            "stop_words": DEFAULT_TEXT_RULES.stop_words,
-            "stemmer": "snowball-english",
-        },
+        "text": describe_text(rules),
         "precision": {"image_encoder": "float32", "text_encoder": "float32"},
         "golden": {"image_min_cosine": 0.9999, "text_min_cosine": 0.9999},
         **changes,
@@ -78,9 +88,11 @@ def save_colours(folder: Path, names: list[str]) -> list[Path]:
     return paths
 
 
-def word_table() -> npt.NDArray[np.float64]:
+def word_table(
+    colours: dict[str, tuple[float, float, float]] = COLOURS,
+) -> npt.NDArray[np.float64]:
     """(1 + stems, 3): the colour of each id; id 0 is padding."""
-    return np.array([(0, 0, 0), *COLOURS.values()], np.float64)
+    return np.array([(0, 0, 0), *colours.values()], np.float64)
 
 
 def unit_rows(colours: npt.NDArray[np.float64], embed_dim: int = EMBED_DIM) -> npt.NDArray[np.float32]:
@@ -101,13 +113,13 @@ def image_graph(embed_dim: int = EMBED_DIM) -> onnx.ModelProto:
     return _model(pixels, nodes, {"white": np.float32(255)}, embed_dim)
 
 
-def text_graph(embed_dim: int = EMBED_DIM) -> onnx.ModelProto:
+def text_graph(embed_dim: int, table: npt.NDArray[np.float64]) -> onnx.ModelProto:
     nodes = [
         helper.make_node("Gather", ["table", "input_ids"], ["words"]),
         helper.make_node("ReduceSum", ["words", "axis"], ["colours"], keepdims=0),
     ]
     ids = helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["N", "T"])
-    constants = {"table": word_table().astype(np.float32), "axis": np.array([1], np.int64)}
+    constants = {"table": table.astype(np.float32), "axis": np.array([1], np.int64)}
     return _model(ids, nodes, constants, embed_dim)
 
 

@@ -15,7 +15,7 @@ from export.from_keras.stack import input_width, output_width, read_branch, text
 from export.from_keras.tokenizer import read_stems
 from export.model import FEATURE_DIM, ImageEncoder, TextEncoder
 from itl_infer.image import ImageRules
-from itl_infer.text import DEFAULT_TEXT_RULES, TextRules
+from itl_infer.text import NLTK_TEXT_RULES, TextRules
 
 SIDE = 256
 
@@ -81,7 +81,7 @@ def read_keras(
         text_encoder(text_branch).eval().requires_grad_(False),
         tuple(stems),
         ImageRules(side=SIDE, resize="bilinear", pixel_scaling=pixel_scaling),
-        DEFAULT_TEXT_RULES,
+        NLTK_TEXT_RULES,
         output_width(text_branch),
         {
             "image_model": _source(image_model),

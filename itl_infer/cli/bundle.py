@@ -38,7 +38,7 @@ _bundle_argument = click.argument(
     metavar="TEXT",
     is_flag=False,
     flag_value="",
-    help="Print the words that it knows, one a line: all, or those with TEXT in them.",
+    help="Print the words that it knows, one a line: all, or those with TEXT in them, and what TEXT is read as.",
 )
 def show(path: Path | None, card: bool, words: str | None) -> None:
     """Print what a bundle says of itself.
@@ -55,7 +55,11 @@ def show(path: Path | None, card: bool, words: str | None) -> None:
         write(opened.card.encode())
         return
     if words is not None:
-        found = [word for word in opened.words if words.casefold() in word]
+        found = {word for word in opened.words if words.casefold() in word}
+        for typed, plainest in opened.read_as(words):
+            if plainest != typed:
+                note(f"{typed} is read as {plainest}")
+                found.add(plainest)
         if not found:
             raise failure(f"{opened.path}: knows no word with {words!r} in it: --words alone shows all")
         write("".join(f"{word}\n" for word in sorted(found)).encode())

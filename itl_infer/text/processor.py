@@ -1,0 +1,115 @@
+"""Text to ids, for one vocabulary."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+import numpy.typing as npt
+
+from itl_infer.text.reading import MAX_WORD_LENGTH, Reader, stem
+from itl_infer.text.rules import TextRules
+from itl_infer.text.tokens import plain_letters
+
+_NEAR = 0.75  # twice the letters that two words share, over the letters of both: "surfr" and "surfer" 0.91
+
+
+@dataclass(frozen=True)
+class ParsedText:
+    """What became of the words of one text; every list in order of first appearance, without repeats.
+
+    Words are as they were typed, in lower case; a compound of two words is one, with a space between.
+    """
+
+    ids: tuple[int, ...]
+    used_words: tuple[str, ...]
+    ignored_words: tuple[str, ...]  # stop words
+    unknown_words: tuple[str, ...]  # no such stem in the vocabulary
+    used_ids: tuple[int, ...]  # of each of the used words
+
+
+class TextProcessor:
+    """Text to ids, for one vocabulary: stem i of `stems`, counted from 1, has id i; 0 is padding.
+
+    `spellings` has for each stem the words that it was in training, the commonest first: `words` are what is shown to
+    people, and none of the others needs stemming. Where they are not known, the stem stands for itself.
+    """
+
+    def __init__(
+        self, rules: TextRules, stems: Sequence[str], spellings: Sequence[Sequence[str]] | None = None
+    ) -> None:
+        self.rules = rules
+        self.stems = tuple(stems)
+        self.spellings = (
+            tuple((stem,) for stem in self.stems) if spellings is None else tuple(map(tuple, spellings))
+        )
+        self.words = tuple(words[0] for words in self.spellings)
+        self._ids = {stem: number for number, stem in enumerate(self.stems, start=1)}
+        if len(self._ids) != len(self.stems):
+            raise ValueError(f"{len(self.stems) - len(self._ids)} stems of the vocabulary are repeated")
+        if len(self.spellings) != len(self.stems):
+            raise ValueError(f"{len(self.spellings)} words for {len(self.stems)} stems")
+        known = (
+            {}
+            if spellings is None
+            else {word: stem for stem, words in zip(stems, spellings, strict=True) for word in words}
+        )
+        self._reader = Reader(rules, known, self._ids)
+
+    def parse(self, text: str) -> ParsedText:
+        """The unique ids of a text and the words behind them; never fails, whatever the text."""
+        used: dict[str, int] = {}
+        ignored: dict[str, None] = {}  # dictionaries as ordered sets
+        unknown: dict[str, None] = {}
+        for word, _, found in self._reader.read(text):
+            if found is None:
+                ignored[word] = None
+            elif found in self._ids:
+                used[word] = self._ids[found]
+            else:
+                unknown[word] = None
+        ids = tuple(dict.fromkeys(used.values()))
+        return ParsedText(ids, tuple(used), tuple(ignored), tuple(unknown), tuple(used.values()))
+
+    def read_as(self, text: str) -> tuple[tuple[str, str], ...]:
+        """Each known word of a text as it was typed, with the plainest word of the same id: feet, foot."""
+        parsed = self.parse(text)
+        return tuple(
+            (word, self._plainest(number))
+            for word, number in zip(parsed.used_words, parsed.used_ids, strict=True)
+        )
+
+    def _plainest(self, number: int) -> str:
+        """The shortest regular form of a stem that was met in training, or the stem."""
+        stem_of_all = self.stems[number - 1]
+        regular = [word for word in self.spellings[number - 1] if stem(word) == stem_of_all]
+        return min(regular, key=len, default=stem_of_all)
+
+    def suggest(self, word: str, n: int = 3) -> tuple[str, ...]:
+        """The known words that are spelled most like an unknown one, best first; none where none is near."""
+        from difflib import get_close_matches  # only a query with unknown words needs it
+
+        nearest = get_close_matches(self._letters(word)[:MAX_WORD_LENGTH], self.words, n, _NEAR)
+        return tuple(near for near in nearest if self.parse(near).ids)
+
+    def complete(self, prefix: str, n: int = 10) -> tuple[str, ...]:
+        """The first n known words that begin so, in the order of the vocabulary."""
+        start = self._letters(prefix)
+        return tuple(islice((word for word in self.words if word.startswith(start)), n))
+
+    def _letters(self, typed: str) -> str:
+        return plain_letters(typed) if self.rules.tokenizer == "words" else typed.lower()
+
+    def input_ids(self, texts: Iterable[str]) -> npt.NDArray[np.int64]:
+        """(N, T) int64 for the text graph; T is the most ids that one of the texts has, and at least 1."""
+        return pad_ids([self.parse(text).ids for text in texts])
+
+
+def pad_ids(rows: Sequence[Sequence[int]]) -> npt.NDArray[np.int64]:
+    """Rows of ids as one (N, T) int64 array, short rows filled up with 0; T is at least 1."""
+    padded = np.zeros((len(rows), max((len(row) for row in rows), default=1) or 1), dtype=np.int64)
+    for target, row in zip(padded, rows, strict=True):
+        target[: len(row)] = row
+    return padded
