@@ -262,7 +262,7 @@ def starter(
     from export.labelled.measure import format_measured
     from export.starter import make_starter
     from itl_infer.bundle import load_bundle
-    from itl_infer.metrics import format_figures
+    from itl_infer.evaluation.metrics import format_figures
 
     figures = make_starter(
         labelled, work, out, _Console(), trunk_recipe=recipe, weights=weights, gallery=gallery, font=font
@@ -376,8 +376,8 @@ def build(
     from export.build import BuildSettings, build
     from export.make_bundle import Gallery
     from itl_infer.captions import read_captions
+    from itl_infer.evaluation.metrics import format_figures
     from itl_infer.image import ImageRules
-    from itl_infer.metrics import format_figures
 
     dataset = read_captions(captions, images, splits, seed=seed)
     settings = BuildSettings(

@@ -25,6 +25,7 @@ from export.to_onnx import export_image_encoder, export_text_encoder
 from itl_infer.bundle import Bundle, load_bundle, verify_bundle
 from itl_infer.captions import CaptionDataset
 from itl_infer.evaluation import Evaluation
+from itl_infer.evaluation.metrics import Figures
 from itl_infer.image import ImageRules, load_pixels
 from itl_infer.index import Index
 from itl_infer.ingest import embed_directory
@@ -39,7 +40,6 @@ from itl_infer.manifest import (
     WORDS,
     write_manifest,
 )
-from itl_infer.metrics import Figures
 from itl_infer.text import TextProcessor, format_forms, format_vocabulary
 
 GOLDEN_PICTURES, GOLDEN_CAPTIONS = 8, 32

@@ -24,9 +24,9 @@ from export.report import Reporter
 from export.tasks import NameWords
 from itl_infer.bundle import Bundle
 from itl_infer.captions import CaptionDataset, join_datasets, read_json_lines
+from itl_infer.evaluation.metrics import Figures
 from itl_infer.image import ImageRules
 from itl_infer.manifest import MANIFEST, read_manifest
-from itl_infer.metrics import Figures
 from itl_infer.text import DEFAULT_TEXT_RULES, TextProcessor, build_vocabulary
 
 TRAIN, VAL, TEST = 20_000, 1_000, 1_000

@@ -16,8 +16,8 @@ from export.recipes import RECIPES, Recipe, TrunkRecipe
 from export.report import Reporter
 from export.train import TrainingData, TwoBranch, embed, train
 from itl_infer.captions import CaptionDataset
+from itl_infer.evaluation.metrics import RECALL_AT, average_precision, evaluate_retrieval, rsum
 from itl_infer.image import ImageRules
-from itl_infer.metrics import RECALL_AT, average_precision, evaluate_retrieval, rsum
 from itl_infer.ranking import rank
 
 SETTINGS = BuildSettings(

@@ -21,7 +21,7 @@ from export.model import ScalePixels, TextEncoder, default_device, image_branch,
 from export.recipes import Recipe
 from export.tasks import augment
 from itl_infer.captions import CaptionDataset
-from itl_infer.metrics import evaluate_retrieval, rsum
+from itl_infer.evaluation.metrics import evaluate_retrieval, rsum
 from itl_infer.text import TextProcessor
 
 _EVAL_BATCH = 256

@@ -30,8 +30,8 @@ from export.lengths import draw_lengths, lengths
 from export.report import Reporter
 from export.starter import shorter_runs, where_from
 from itl_infer.captions import join_datasets
+from itl_infer.evaluation.metrics import average_precision
 from itl_infer.image import ImageRules
-from itl_infer.metrics import average_precision
 from itl_infer.text import DEFAULT_TEXT_RULES, TextProcessor, build_vocabulary
 
 SHARED = Path(__file__).parents[2] / "shared" / "labelled_photos"

@@ -21,7 +21,7 @@ from export.tasks import NameWords, augment, stem_targets
 from export.train import TrainingData, embed, epoch_batches, shorten, train
 from export.trunk import AUXILIARY_SIDE, train_trunk
 from itl_infer.captions import CaptionDataset, CaptionedImage
-from itl_infer.metrics import evaluate_retrieval
+from itl_infer.evaluation.metrics import evaluate_retrieval
 from itl_infer.text import DEFAULT_TEXT_RULES, TextProcessor
 
 RECIPE = Recipe(batch_size=16, epochs=12, patience=12)

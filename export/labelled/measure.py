@@ -19,7 +19,7 @@ from export.labelled.folders import LabelledDataset
 from export.labelled.lexicon import Lexicon
 from export.report import Reporter
 from itl_infer.bundle import Bundle
-from itl_infer.metrics import average_precision
+from itl_infer.evaluation.metrics import average_precision
 from itl_infer.ranking import rank
 
 PRECISION_AT = 10

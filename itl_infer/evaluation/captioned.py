@@ -16,9 +16,9 @@ import numpy.typing as npt
 from itl_infer.bundle import Bundle
 from itl_infer.captions import CaptionDataset, PictureNames, Skipped, describe_faults, match_captions
 from itl_infer.errors import CaptionsError
+from itl_infer.evaluation.metrics import DIRECTIONS, Figures, format_figures, measure_ranks, retrieval_ranks
 from itl_infer.index import Index
 from itl_infer.index.roots import real_path
-from itl_infer.metrics import DIRECTIONS, Figures, format_figures, measure_ranks, retrieval_ranks
 
 EVERY_SPLIT = "all"
 
