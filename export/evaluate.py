@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from export.features import decode_ahead
 from export.report import Reporter
 from itl_infer.bundle import Bundle
 from itl_infer.captions import CaptionDataset
+from itl_infer.decoding import decode_ahead
 from itl_infer.errors import ImageError
 from itl_infer.evaluation import Evaluation, evaluate_embeddings
 

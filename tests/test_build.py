@@ -24,7 +24,7 @@ from click.testing import CliRunner
 from export.build import BuildSettings, build
 from export.cli import main
 from export.errors import ExportError
-from export.features import decode_ahead, features_of, unreadable
+from export.features import features_of, unreadable
 from export.make_bundle import Gallery
 from export.model import (
     FEATURE_DIM,
@@ -46,6 +46,7 @@ from export.train import TrainingData
 from itl_infer.bundle import load_bundle, verify_bundle
 from itl_infer.captions import CaptionDataset, CaptionedImage, read_captions, read_json_lines
 from itl_infer.cli import main as itl_infer_main
+from itl_infer.decoding import decode_ahead
 from itl_infer.errors import ImageError
 from itl_infer.image import ImageRules, load_pixels
 from itl_infer.index import Index
@@ -466,7 +467,7 @@ def test_decoding_goes_on_while_the_network_works_and_not_far_ahead(
         decoded.append(path)
         return load_pixels(path, rules)
 
-    monkeypatch.setattr("export.features.load_pixels", load)
+    monkeypatch.setattr("itl_infer.decoding.load_pixels", load)
     batches = decode_ahead(many.paths, ImageRules(side=30))
     next(batches)
     for _ in range(500):  # the consumer is busy: five seconds at most

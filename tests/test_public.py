@@ -82,7 +82,7 @@ def test_importing_is_cheap(code: str, kept_out: list[str]) -> None:
 def test_imports_point_to_earlier_modules() -> None:
     """The order of the design; what is imported for type checkers only does not count."""
     order = [
-        *("errors", "text", "image", "encoder", "manifest", "bundle", "ranking", "store"),
+        *("errors", "text", "image", "decoding", "encoder", "manifest", "bundle", "ranking", "store"),
         *("index", "ingest", "captions", "evaluation", "query", "search", "sheet", "preview"),
         *("distributed", "milvus", "web", "cli"),
     ]

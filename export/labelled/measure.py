@@ -14,11 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from export.errors import ExportError
-from export.features import decode_ahead
 from export.labelled.folders import LabelledDataset
 from export.labelled.lexicon import Lexicon
 from export.report import Reporter
 from itl_infer.bundle import Bundle
+from itl_infer.decoding import decode_ahead
 from itl_infer.evaluation.metrics import average_precision
 from itl_infer.ranking import rank
 
