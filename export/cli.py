@@ -398,42 +398,6 @@ def build(
 
 
 @main.command()
-@click.option("-m", "--bundle", type=_path, help="Bundle to measure.  [default: the one that comes along]")
-@_captioned
-@click.option(
-    "--split", type=click.Choice(["train", "val", "test", "all"]), default="test", show_default=True
-)
-@click.option(
-    "--format",
-    "format_name",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="How to print it; json has the rank of every caption.",
-)
-@click.option("--ranks", type=_path, help="Write the rank of every caption to this CSV file.")
-@_one_line_errors
-def evaluate(bundle: Path | None, split: str, format_name: str, ranks: Path | None, **data: Any) -> None:
-    """Measure a bundle on captioned pictures: what `itl-infer evaluate` prints, without an index.
-
-    Recall at 1, 5 and 10, median and mean rank, both ways, with 95 % confidence intervals, chance below each.
-    """
-    from export.evaluate import evaluate_bundle
-    from itl_infer.bundle import load_bundle
-    from itl_infer.evaluation import choose_split
-
-    console = _Console()
-    dataset = _read_captioned(console, **data)
-    found = evaluate_bundle(load_bundle(bundle), choose_split(dataset, split), split, console)
-    console.close()
-    for line in found.describe_faults():
-        console.say(line)
-    if ranks:
-        found.write_ranks(ranks)
-    click.echo(json.dumps(found.to_json(), indent=2) if format_name == "json" else found.to_table())
-
-
-@main.command()
 @click.argument("bundle", type=_path)
 @_captioned
 @_one_line_errors

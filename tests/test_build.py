@@ -155,7 +155,9 @@ def test_evaluate_command_prints_recalls_and_chance(
     built: tuple[Path, dict[str, dict[str, float]]], dataset: CaptionDataset
 ) -> None:
     captions = dataset.folder / "captions.jsonl"
-    result = CliRunner().invoke(main, ["evaluate", "-m", str(built[0]), "--captions", str(captions)])
+    result = CliRunner().invoke(
+        itl_infer_main, ["evaluate", "-m", str(built[0]), "--captions", str(captions)]
+    )
     assert result.exit_code == 0, result.output
     assert result.stdout.splitlines()[0].endswith(": 10 pictures, 50 captions")
     chance = [line.split() for line in result.stdout.splitlines() if line.startswith("  by chance")]
@@ -660,7 +662,7 @@ def test_refresh_leaves_a_bundle_alone_whose_embeddings_would_move_too_far(
         refresh_bundle(bundle, dataset, Reporter())
 
 
-@pytest.mark.parametrize("command", [[], ["postcards"], ["starter"], ["evaluate"], ["refresh"]])
+@pytest.mark.parametrize("command", [[], ["postcards"], ["starter"], ["refresh"]])
 def test_every_command_has_help(command: list[str]) -> None:
     result = CliRunner().invoke(main, [*command, "--help"])
     assert result.exit_code == 0

@@ -329,7 +329,7 @@ def test_coco_with_more_than_five_captions(tmp_path: Path) -> None:
         ('{"1.jpg": ["A dog"],\n "1.jpg": ["A cat"]}', r":2: 1.jpg is there twice: name it once"),
         ('{"1.jpg": ["A dog", 7]}', "1.jpg has 7 among its captions"),
         ("[1, 2]", "JSON of unknown shape"),
-        ("[" * 100_000, "JSON that cannot be captions|not JSON"),
+        ("[" * 100_000, "JSON that cannot be used|not JSON"),
     ],
 )
 def test_json_that_is_wrong_is_refused_and_says_where(tmp_path: Path, text: str, message: str) -> None:
