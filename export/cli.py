@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -224,98 +223,6 @@ def pretrain(folder: Path, recipe: TrunkRecipe, weights: str, work: Path) -> Non
 
 
 @main.command()
-@click.option(
-    "--labelled",
-    type=_path,
-    required=True,
-    help="Folder of the photographs: SOURCE/train/CLASS and SOURCE/val/CLASS.",
-)
-@_trunk_recipe
-@_weights
-@click.option(
-    "--out", type=_path, default=Path("artifacts/starter"), show_default=True, help="Where the bundle goes."
-)
-@click.option(
-    "--gallery",
-    type=click.IntRange(min=0),
-    default=140,
-    show_default=True,
-    help="Drawn pictures that come along, so that there is something to search.",
-)
-@_work
-@_font
-@_one_line_errors
-def starter(
-    labelled: Path,
-    recipe: TrunkRecipe,
-    weights: str,
-    out: Path,
-    gallery: int,
-    work: Path,
-    font: Path | None,
-) -> None:
-    """Make the bundle that comes with the package, from nothing: some hours on two cores.
-
-    Draws the postcards, trains the trunk on photographs and postcards, then the branches, measures, exports, quantises,
-    adds gallery and index. Interrupt it at any time: the same command goes on where it stopped.
-    """
-    from export.labelled.measure import format_measured
-    from export.starter import make_starter
-    from itl_infer.bundle import load_bundle
-    from itl_infer.evaluation.metrics import format_figures
-
-    figures = make_starter(
-        labelled, work, out, _Console(), trunk_recipe=recipe, weights=weights, gallery=gallery, font=font
-    )
-    click.echo(format_figures(figures))
-    click.echo(format_measured(load_bundle(out).manifest["measured"]))
-    click.echo(f"{out}: {sum(f.stat().st_size for f in out.rglob('*') if f.is_file()) / 1e6:.1f} MB")
-
-
-@main.command()
-@click.argument("folder", type=_path, required=False)
-@click.option("-m", "--bundle", type=_path, help="Bundle to measure.  [default: the one that comes along]")
-@click.option("--lexicon", type=_path, help="What the classes are called.  [default: the starter's]")
-@click.option(
-    "--objects",
-    type=_path,
-    help="JSON file beside photographs: name of an object -> the files that show it.",
-)
-@click.option(
-    "--format", "format_name", type=click.Choice(["table", "json"]), default="table", show_default=True
-)
-@_one_line_errors
-def measure(
-    folder: Path | None, bundle: Path | None, lexicon: Path | None, objects: Path | None, format_name: str
-) -> None:
-    """Measure a bundle on labelled photographs: queries for classes and kinds, and the right caption for each.
-
-    FOLDER is as for `pretrain`; its held-out pictures are measured. Also, or instead, queries for the objects of other
-    photographs.
-
-    \b
-    python -m export measure photographs --objects photos/objects.json
-    """
-    from export.labelled.folders import read_labelled
-    from export.labelled.lexicon import read_lexicon
-    from export.labelled.measure import format_measured, measure_labelled, measure_objects, read_objects
-    from itl_infer.bundle import load_bundle
-
-    if folder is None and objects is None:
-        raise click.UsageError("Give FOLDER, --objects, or both.")
-    console, loaded = _Console(), load_bundle(bundle)
-    found: dict[str, Any] = {}
-    if folder is not None:
-        found |= measure_labelled(loaded, read_labelled(folder), read_lexicon(lexicon), console)
-    if objects is not None:
-        found["objects"] = measure_objects(loaded, objects.parent, read_objects(objects), console)
-    console.close()
-    click.echo(
-        json.dumps(found, indent=2) if format_name == "json" else format_measured({loaded.name: found})
-    )
-
-
-@main.command()
 @click.option("--captions", type=_path, required=True, help="File of captions; its format is recognised.")
 @click.option("--images", type=_path, help="Folder of the pictures.  [default: that of the captions]")
 @click.option("--splits", type=_path, help="Folder of train/val/test.txt, or a JSON file of splits.")
@@ -426,7 +333,7 @@ def refresh(bundle: Path, **data: Any) -> None:
 def recipes(seeds: int, only: tuple[str, ...], work: Path, font: Path | None) -> None:
     """Compare training recipes on the starter's postcards: mean and spread over seeds, as a Markdown table.
 
-    Uses the trunk and features that `python -m export starter` leaves, and makes them first where it has not run.
+    Trunk, features and what is trained stay in the folder of --work: an interrupted run goes on.
     """
     from export.starter import postcards
     from export.study import SETTINGS, TRIED, format_study, study

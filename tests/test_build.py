@@ -48,6 +48,7 @@ from itl_infer.captions import CaptionDataset, CaptionedImage, read_captions, re
 from itl_infer.cli import main as itl_infer_main
 from itl_infer.decoding import decode_ahead
 from itl_infer.errors import ImageError
+from itl_infer.evaluation import evaluate_labelled
 from itl_infer.image import ImageRules, load_pixels
 from itl_infer.index import Index
 from itl_infer.manifest import write_manifest
@@ -92,7 +93,18 @@ def built(
 ) -> tuple[Path, dict[str, dict[str, float]]]:
     folder = tmp_path_factory.mktemp("build")
     settings = replace(SETTINGS, inception=str(weights))
-    return folder / "bundle", build(dataset, settings, folder / "work", folder / "bundle", Reporter())
+    labelled = folder / "labels.json"
+    labelled.write_text(json.dumps({"street": [example.image for example in dataset][:3]}), encoding="utf-8")
+    figures = build(
+        dataset,
+        settings,
+        folder / "work",
+        folder / "bundle",
+        Reporter(),
+        also_measure=lambda bundle: evaluate_labelled(labelled, bundle, images=dataset.folder).summary(),
+        card=lambda manifest: f"# {manifest['name']}\n",
+    )
+    return folder / "bundle", figures
 
 
 def test_the_bundle_verifies_and_says_what_was_measured(
@@ -109,6 +121,10 @@ def test_the_bundle_verifies_and_says_what_was_measured(
     assert (manifest["recall"]["pictures"], manifest["recall"]["captions"]) == (10, 50)
     assert set(manifest["quantization"]["recall"]) == {"float32", "int8"}
     assert manifest["quantization"]["mean_cosine"] > 0.9
+    assert set(manifest["measured"]) == {"float32", "int8"}
+    assert manifest["measured"]["int8"]["data"] == "labels.json"
+    assert manifest["measured"]["int8"]["chance"]["precision_at_10"] == 0.3
+    assert load_bundle(folder).card == "# small\n"
     assert manifest["training"]["recipe"]["margin"] == 0.5
     assert not [name for name in folder.parent.iterdir() if "building" in name.name or "old" in name.name]
 
@@ -662,7 +678,7 @@ def test_refresh_leaves_a_bundle_alone_whose_embeddings_would_move_too_far(
         refresh_bundle(bundle, dataset, Reporter())
 
 
-@pytest.mark.parametrize("command", [[], ["postcards"], ["starter"], ["refresh"]])
+@pytest.mark.parametrize("command", [[], ["postcards"], ["pretrain"], ["build"], ["refresh"], ["recipes"]])
 def test_every_command_has_help(command: list[str]) -> None:
     result = CliRunner().invoke(main, [*command, "--help"])
     assert result.exit_code == 0
@@ -713,6 +729,6 @@ def test_short_query_precision_by_hand() -> None:
     )
     model = SimpleNamespace(text_encoder=Words(), parameters=lambda: iter([torch.zeros(1)]))
     images = np.eye(4, dtype=np.float32)[[1, 3, 0]]
-    # "1 2" finds pictures 0 (score 1), then 1 and 2 (score 0): both relevant ones first, precision 1, asked twice.
-    # "3" with padding finds 1 and 2 (scores 1, 1; the lower first) before 0: the relevant one at place 2, 1/2.
-    assert short_query_map(model, data, images) == pytest.approx((1 + 1 + 1 / 2) / 3)
+    # "1 2" finds pictures 0 (score 1), then 1 and 2 (score 0, the wrong one first): places 1 and 3, asked twice.
+    # "3" with padding finds 1 and 2 (scores 1, 1; the wrong one first) before 0: the relevant one at place 2, 1/2.
+    assert short_query_map(model, data, images) == pytest.approx((5 / 6 + 5 / 6 + 1 / 2) / 3)

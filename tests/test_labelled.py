@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -321,4 +322,12 @@ def test_the_shipped_bundle_on_photographs_as_people_have_them() -> None:
     assert found.figures["mean_average_precision"] == pytest.approx(
         0.168, abs=0.01
     )  # int8 differs by processor
-    assert found.figures["chance"]["mean_average_precision"] == pytest.approx(0.0744, abs=1e-4)
+    head, _, figures, chance, unknown = found.to_table().splitlines()
+    for page in ("README.md", "docs/evaluating.md"):
+        text = (ROOT / page).read_text(encoding="utf-8")
+        assert chance in text
+        said = re.search(r"^name to pictures +([0-9.]+) ", text, re.MULTILINE)
+        assert said is not None
+        assert float(said[1]) == pytest.approx(float(figures.split()[3]), abs=1)
+    assert head in text
+    assert unknown in text

@@ -85,14 +85,6 @@ def summarize_ranks(ranks: Ranks) -> dict[str, float]:
     return {**recalls, "median_rank": median_rank(ranks), "mean_rank": round(float(ranks.mean()) + 1, 2)}
 
 
-def average_precision(hits: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
-    """(Q,) for (Q, N) ranked lists, True where a result is right; 0 where none is."""
-    found = np.cumsum(hits, axis=1)
-    precisions = np.where(hits, found / np.arange(1, hits.shape[1] + 1), 0).sum(axis=1)
-    means: npt.NDArray[np.float64] = precisions / np.maximum(found[:, -1], 1)
-    return means
-
-
 def evaluate_retrieval(
     text_embeddings: Floats, image_embeddings: Floats, owners: Sequence[int]
 ) -> dict[str, dict[str, float]]:
