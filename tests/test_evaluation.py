@@ -122,6 +122,18 @@ def test_from_python(photos: Path, tmp_path: Path, tiny_bundle: Path) -> None:
         itl_infer.evaluate_index(photos / "captions.jsonl", itl_infer.Index.open(index.path, mode="r"))
 
 
+def test_from_python_without_an_index(photos: Path, tiny_bundle: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    found = itl_infer.evaluate_bundle(
+        photos / "captions.jsonl",
+        itl_infer.load_bundle(tiny_bundle),
+        progress=lambda state: seen.append((state.done, state.total)),
+    )
+    assert seen == [(3, 3)]
+    assert found.to_json() == evaluate(photos)
+    assert found.summary()["rsum"] == 600
+
+
 def test_no_picture_is_read(photos: Path) -> None:
     """The index has what is needed; the pictures may be elsewhere by now."""
     before = evaluate(photos)

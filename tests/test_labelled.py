@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import shutil
@@ -12,9 +13,13 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from hypothesis import given
+from hypothesis import strategies as st
 
 import itl_infer
+from itl_infer.captions import PictureNames
 from itl_infer.cli import main
+from itl_infer.evaluation.labels import read_labels
 from tests.terminal import ROOT, run_with_terminal
 from tests.tiny_bundle import save_colours
 
@@ -262,6 +267,27 @@ def test_labels_that_cannot_be_used(photos: Path, content: str, message: str) ->
     path = photos / "objects.json"
     path.write_text(content, encoding="utf-8")
     assert message in error_of("--labelled", path)
+
+
+_JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.sampled_from(["red.png", "a/red.png", "", "..", "x"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(content=st.dictionaries(st.text(max_size=5), st.lists(st.just("red.png"), max_size=2)) | _JSON)
+def test_any_json_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, content: object) -> None:
+    path = tmp_path_factory.getbasetemp() / "any.json"
+    path.write_text(json.dumps(content), encoding="utf-8")
+    with contextlib.suppress(itl_infer.CaptionsError):
+        labels = read_labels(path, PictureNames(path.parent, ["red.png", "b/blue.png"]))
+        assert labels.pictures == ["red.png"]
+        assert all(labels.pictures_of.values())
 
 
 def test_labels_that_are_not_utf_8(photos: Path) -> None:
