@@ -34,8 +34,8 @@ from export.trunk import train_trunk
 from export.weights import trunk_with
 from itl_infer.bundle import Bundle
 from itl_infer.captions import SPLITS, CaptionDataset, describe_faults
+from itl_infer.evaluation.metrics import Figures
 from itl_infer.image import ImageRules
-from itl_infer.metrics import Figures
 from itl_infer.text import TextProcessor, TextRules, build_vocabulary, collect_spellings
 
 

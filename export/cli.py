@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -224,98 +223,6 @@ def pretrain(folder: Path, recipe: TrunkRecipe, weights: str, work: Path) -> Non
 
 
 @main.command()
-@click.option(
-    "--labelled",
-    type=_path,
-    required=True,
-    help="Folder of the photographs: SOURCE/train/CLASS and SOURCE/val/CLASS.",
-)
-@_trunk_recipe
-@_weights
-@click.option(
-    "--out", type=_path, default=Path("artifacts/starter"), show_default=True, help="Where the bundle goes."
-)
-@click.option(
-    "--gallery",
-    type=click.IntRange(min=0),
-    default=140,
-    show_default=True,
-    help="Drawn pictures that come along, so that there is something to search.",
-)
-@_work
-@_font
-@_one_line_errors
-def starter(
-    labelled: Path,
-    recipe: TrunkRecipe,
-    weights: str,
-    out: Path,
-    gallery: int,
-    work: Path,
-    font: Path | None,
-) -> None:
-    """Make the bundle that comes with the package, from nothing: some hours on two cores.
-
-    Draws the postcards, trains the trunk on photographs and postcards, then the branches, measures, exports, quantises,
-    adds gallery and index. Interrupt it at any time: the same command goes on where it stopped.
-    """
-    from export.labelled.measure import format_measured
-    from export.starter import make_starter
-    from itl_infer.bundle import load_bundle
-    from itl_infer.metrics import format_figures
-
-    figures = make_starter(
-        labelled, work, out, _Console(), trunk_recipe=recipe, weights=weights, gallery=gallery, font=font
-    )
-    click.echo(format_figures(figures))
-    click.echo(format_measured(load_bundle(out).manifest["measured"]))
-    click.echo(f"{out}: {sum(f.stat().st_size for f in out.rglob('*') if f.is_file()) / 1e6:.1f} MB")
-
-
-@main.command()
-@click.argument("folder", type=_path, required=False)
-@click.option("-m", "--bundle", type=_path, help="Bundle to measure.  [default: the one that comes along]")
-@click.option("--lexicon", type=_path, help="What the classes are called.  [default: the starter's]")
-@click.option(
-    "--objects",
-    type=_path,
-    help="JSON file beside photographs: name of an object -> the files that show it.",
-)
-@click.option(
-    "--format", "format_name", type=click.Choice(["table", "json"]), default="table", show_default=True
-)
-@_one_line_errors
-def measure(
-    folder: Path | None, bundle: Path | None, lexicon: Path | None, objects: Path | None, format_name: str
-) -> None:
-    """Measure a bundle on labelled photographs: queries for classes and kinds, and the right caption for each.
-
-    FOLDER is as for `pretrain`; its held-out pictures are measured. Also, or instead, queries for the objects of other
-    photographs.
-
-    \b
-    python -m export measure photographs --objects photos/objects.json
-    """
-    from export.labelled.folders import read_labelled
-    from export.labelled.lexicon import read_lexicon
-    from export.labelled.measure import format_measured, measure_labelled, measure_objects, read_objects
-    from itl_infer.bundle import load_bundle
-
-    if folder is None and objects is None:
-        raise click.UsageError("Give FOLDER, --objects, or both.")
-    console, loaded = _Console(), load_bundle(bundle)
-    found: dict[str, Any] = {}
-    if folder is not None:
-        found |= measure_labelled(loaded, read_labelled(folder), read_lexicon(lexicon), console)
-    if objects is not None:
-        found["objects"] = measure_objects(loaded, objects.parent, read_objects(objects), console)
-    console.close()
-    click.echo(
-        json.dumps(found, indent=2) if format_name == "json" else format_measured({loaded.name: found})
-    )
-
-
-@main.command()
 @click.option("--captions", type=_path, required=True, help="File of captions; its format is recognised.")
 @click.option("--images", type=_path, help="Folder of the pictures.  [default: that of the captions]")
 @click.option("--splits", type=_path, help="Folder of train/val/test.txt, or a JSON file of splits.")
@@ -385,8 +292,8 @@ def build(
     from export.data.forms import text_rules
     from export.make_bundle import Gallery
     from itl_infer.captions import read_captions
+    from itl_infer.evaluation.metrics import format_figures
     from itl_infer.image import ImageRules
-    from itl_infer.metrics import format_figures
     from itl_infer.text import ORIGINAL_TEXT_RULES
 
     dataset = read_captions(captions, images, splits, seed=seed)
@@ -406,42 +313,6 @@ def build(
     figures = build(dataset, settings, work or Path("work") / out.name, out, _Console())
     click.echo(format_figures(figures))
     click.echo(out)
-
-
-@main.command()
-@click.option("-m", "--bundle", type=_path, help="Bundle to measure.  [default: the one that comes along]")
-@_captioned
-@click.option(
-    "--split", type=click.Choice(["train", "val", "test", "all"]), default="test", show_default=True
-)
-@click.option(
-    "--format",
-    "format_name",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="How to print it; json has the rank of every caption.",
-)
-@click.option("--ranks", type=_path, help="Write the rank of every caption to this CSV file.")
-@_one_line_errors
-def evaluate(bundle: Path | None, split: str, format_name: str, ranks: Path | None, **data: Any) -> None:
-    """Measure a bundle on captioned pictures: what `itl-infer evaluate` prints, without an index.
-
-    Recall at 1, 5 and 10, median and mean rank, both ways, with 95 % confidence intervals, chance below each.
-    """
-    from export.evaluate import evaluate_bundle
-    from itl_infer.bundle import load_bundle
-    from itl_infer.evaluation import choose_split
-
-    console = _Console()
-    dataset = _read_captioned(console, **data)
-    found = evaluate_bundle(load_bundle(bundle), choose_split(dataset, split), split, console)
-    console.close()
-    for line in found.describe_faults():
-        console.say(line)
-    if ranks:
-        found.write_ranks(ranks)
-    click.echo(json.dumps(found.to_json(), indent=2) if format_name == "json" else found.to_table())
 
 
 @main.command()
@@ -473,7 +344,7 @@ def refresh(bundle: Path, **data: Any) -> None:
 def recipes(seeds: int, only: tuple[str, ...], work: Path, font: Path | None) -> None:
     """Compare training recipes on the starter's postcards: mean and spread over seeds, as a Markdown table.
 
-    Uses the trunk and features that `python -m export starter` leaves, and makes them first where it has not run.
+    Trunk, features and what is trained stay in the folder of --work: an interrupted run goes on.
     """
     from export.starter import postcards
     from export.study import SETTINGS, TRIED, format_study, study

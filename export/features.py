@@ -11,10 +11,7 @@ import hashlib
 import json
 import os
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +21,13 @@ from torch import nn
 
 from export.model import FEATURE_DIM, ScalePixels, weights_sha256
 from itl_infer.captions import CaptionDataset
+from itl_infer.decoding import decode_ahead
 from itl_infer.errors import ImageError
-from itl_infer.image import ImageRules, load_pixels
+from itl_infer.image import ImageRules
 
 Progress = Callable[[int, int], None]
 """Called with (done, total)."""
 
-_BATCH = 32  # pictures
-_BATCHES_AHEAD = 4  # of decoded pictures: 34 MB at 299 pixels
 _SYNC_SECONDS = 1  # between two waits for the disk
 
 
@@ -83,42 +79,6 @@ def unreadable(dataset: CaptionDataset, rules: ImageRules, cache: Path, progress
         unfinished.replace(path)
     found: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
     return found
-
-
-def decode_ahead(
-    paths: Iterable[Path], rules: ImageRules, failed: list[ImageError] | None = None
-) -> Iterator[np.ndarray[Any, Any]]:
-    """uint8 (n, side, side, 3) batches of the pictures in order, decoded by threads a few batches ahead.
-
-    Pictures that cannot be read are left out and added to `failed`; without such a list, the first is raised.
-    """
-    remaining = iter(paths)
-    with ThreadPoolExecutor() as pool:
-        ahead: deque[list[Future[np.ndarray[Any, Any]]]] = deque()
-
-        def submit() -> None:
-            if batch := [pool.submit(load_pixels, path, rules) for path in islice(remaining, _BATCH)]:
-                ahead.append(batch)
-
-        def results(batch: list[Future[np.ndarray[Any, Any]]]) -> Iterator[np.ndarray[Any, Any]]:
-            for decoded in batch:
-                try:
-                    yield decoded.result()
-                except ImageError as error:
-                    if failed is None:
-                        raise
-                    failed.append(error)
-
-        try:
-            for _ in range(_BATCHES_AHEAD):
-                submit()
-            while ahead:
-                pixels = list(results(ahead.popleft()))
-                submit()
-                if pixels:
-                    yield np.stack(pixels)
-        finally:  # whoever asks for no more must not wait for what was ahead
-            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _decoded(dataset: CaptionDataset, rules: ImageRules, start: int) -> Iterator[np.ndarray[Any, Any]]:

@@ -1,4 +1,4 @@
-"""Losses of a batch: the original's triplet ranking loss, a symmetric softmax, naming classes, finding kinds."""
+"""Losses of a batch: the original's triplet ranking loss, and a symmetric softmax."""
 
 from __future__ import annotations
 
@@ -9,22 +9,17 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-def triplet_ranking_loss(
-    image_embeddings: Tensor, text_embeddings: Tensor, margin: float, same: Tensor | None = None
-) -> Tensor:
+def triplet_ranking_loss(image_embeddings: Tensor, text_embeddings: Tensor, margin: float) -> Tensor:
     """Both directions, every other item of the batch a negative, summed over negatives, divided by n.
 
     `L = (1/n) sum_i sum_{j != i} max(0, m + s(x_i, y_j) - s(x_i, y_i)) + max(0, m + s(x_j, y_i) - s(x_i, y_i))`
     (bidirectional ranking loss: Wang, Li, Lazebnik 2016, arXiv:1511.06078), s the cosine.
 
-    `image_embeddings`, `text_embeddings`: (n, D) unit rows, row i of one belongs to row i of the other. `same`:
-    (n, n) bool, pairs of items that show the same thing and are not negatives of each other.
+    `image_embeddings`, `text_embeddings`: (n, D) unit rows, row i of one belongs to row i of the other.
     """
     scores = image_embeddings @ text_embeddings.T  # (n, n), rows are images
     positives = scores.diagonal()
     off_diagonal = ~torch.eye(len(scores), dtype=torch.bool, device=scores.device)
-    if same is not None:
-        off_diagonal &= ~same
     to_texts = (margin + scores - positives[:, None]).clamp(min=0)
     to_images = (margin + scores - positives[None, :]).clamp(min=0)
     return ((to_texts + to_images) * off_diagonal).sum() / len(scores)
@@ -35,7 +30,6 @@ def softmax_loss(
     text_embeddings: Tensor,
     temperature: float,
     holds: Tensor,
-    same: Tensor | None = None,
 ) -> Tensor:
     """Cross entropy of finding the pictures of a text in the batch, plus that of finding the text of a picture.
 
@@ -47,41 +41,7 @@ def softmax_loss(
     scores = image_embeddings @ text_embeddings.T / temperature  # (n, n), rows are images
     own = torch.arange(len(scores), device=scores.device)
     target = holds / holds.sum(dim=0)
-    of_pictures = scores
-    if same is not None:
-        others = same & ~torch.eye(len(scores), dtype=torch.bool, device=scores.device)
-        of_pictures = scores.masked_fill(others, -torch.inf)
-    return F.cross_entropy(scores.T, target.T) + F.cross_entropy(of_pictures, own)
-
-
-def naming_loss(
-    image_embeddings: Tensor, text_embeddings: Tensor, temperature: float, own: Tensor, holds: Tensor
-) -> Tensor:
-    """Cross entropy of finding the text of a picture's class among one text of every class.
-
-    `image_embeddings` (n, D) and `text_embeddings` (C, D): unit rows. `own`: int64 (n,), the text of each picture.
-    `holds`: (n, C) bool, whether picture i shows what text j says; such texts of other classes are left out.
-    """
-    scores = image_embeddings @ text_embeddings.T / temperature
-    others = holds.scatter(1, own[:, None], False)
-    return F.cross_entropy(scores.masked_fill(others, -torch.inf), own)
-
-
-def finding_loss(
-    image_embeddings: Tensor, text_embeddings: Tensor, temperature: float, right: Tensor
-) -> Tensor:
-    """How little of a text's softmax over the pictures lies on the right ones: mean of -log of that share.
-
-    L_in of Khosla et al. 2020 (arXiv:2004.11362): right pictures need not all be near, as what a kind spans may look
-    like nothing in common, but the nearest must be right ones. `image_embeddings` (n, D) and `text_embeddings` (K, D):
-    unit rows. `right`: (n, K) bool; texts for which no picture is right count for nothing.
-    """
-    asked = right.any(dim=0)
-    if not asked.any():
-        return image_embeddings.new_zeros(())
-    scores = (image_embeddings @ text_embeddings[asked].T) / temperature
-    found = scores.masked_fill(~right[:, asked], -torch.inf)
-    return (scores.logsumexp(dim=0) - found.logsumexp(dim=0)).mean()
+    return F.cross_entropy(scores.T, target.T) + F.cross_entropy(scores, own)
 
 
 def collapsed_loss(batch_size: int, margin: float, temperature: float | None = None) -> float:

@@ -17,14 +17,14 @@ import numpy as np
 import torch
 
 from export.errors import ExportError
-from export.evaluate import evaluate_bundle
 from export.model import ImageEncoder, TextEncoder
 from export.quantize import embed_with, measure_drift, quantize_image_encoder
 from export.report import Reporter
 from export.to_onnx import export_image_encoder, export_text_encoder
 from itl_infer.bundle import Bundle, load_bundle, verify_bundle
 from itl_infer.captions import CaptionDataset
-from itl_infer.evaluation import Evaluation
+from itl_infer.evaluation import Evaluation, evaluate_dataset
+from itl_infer.evaluation.metrics import Figures
 from itl_infer.image import ImageRules, load_pixels
 from itl_infer.index import Index
 from itl_infer.ingest import embed_directory
@@ -41,7 +41,6 @@ from itl_infer.manifest import (
     describe_text,
     write_manifest,
 )
-from itl_infer.metrics import Figures
 from itl_infer.text import TextProcessor, format_spellings, format_vocabulary
 
 GOLDEN_PICTURES, GOLDEN_CAPTIONS = 8, 32
@@ -100,7 +99,7 @@ def make_bundle(
     written = _write_float32(building, trained, pixels, test.captions[:GOLDEN_CAPTIONS])
     manifest = {"name": name, "domain": domain, **written, "training": training}
     write_manifest(building, manifest)
-    exact = measured = evaluate_bundle(load_bundle(building), test, "test", reporter)
+    exact = measured = measure_recall(building, test, reporter)
     found = {"float32": also_measure(load_bundle(building))} if also_measure else {}
 
     if precision == "int8":
@@ -115,7 +114,7 @@ def make_bundle(
         manifest["precision"]["image_encoder"] = "int8"
         manifest["golden"]["image_min_cosine"] = round(golden_drift.min_cosine - INT8_SLACK, 3)
         write_manifest(building, manifest)
-        measured = evaluate_bundle(load_bundle(building), test, "test", reporter)
+        measured = measure_recall(building, test, reporter)
         if also_measure:
             found["int8"] = also_measure(load_bundle(building))
         manifest["quantization"] = {
@@ -124,7 +123,7 @@ def make_bundle(
             **asdict(drift),
             "recall": {"float32": exact.recalls, "int8": measured.recalls},
         }
-    manifest["recall"] = describe_recall(dataset, measured)
+    manifest["recall"] = measured.summary()
     if found:
         manifest["measured"] = found
     if card:
@@ -138,17 +137,11 @@ def make_bundle(
     return measured.figures
 
 
-def describe_recall(dataset: CaptionDataset, measured: Evaluation) -> dict[str, Any]:
-    """What a manifest says of the figures measured on the test split of `dataset`."""
-    test = dataset.split("test")
-    return {
-        "data": dataset.name,
-        "split": "test",
-        "split_sha256": test.split_sha256,
-        "pictures": len(test),
-        "captions": len(test.captions),
-        **measured.figures,
-    }
+def measure_recall(folder: Path, test: CaptionDataset, reporter: Reporter) -> Evaluation:
+    """What the bundle in `folder`, the graphs that people will run, makes of the test pictures."""
+    bundle = load_bundle(folder)
+    reporter.say(f"Measuring {bundle.name} on {len(test)} pictures and {len(test.captions)} captions")
+    return evaluate_dataset(bundle, test, "test", lambda state: reporter.progress(state.done, state.total))
 
 
 def make_bundle_without_data(

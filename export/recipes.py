@@ -24,13 +24,6 @@ class Recipe:
     short_captions: float = (
         0.0  # share of captions cut to some of their words, to be more like people's queries
     )
-    # Beside the softmax loss, and this times as much: that of finding a picture's class among all, where there are any.
-    naming: float = 0.0
-    kinds: float = 0.0  # likewise: that of finding pictures of a kind of thing by its word
-    # Where there are labelled pictures and others: how many times as often others come, and the share of the batches
-    # that hold only the one or the other. Side by side they are told apart at a glance, and teach each other little.
-    captioned: int = 1
-    apart: float = 0.0
     collapse_steps: int = 300  # steps in a row at the loss of a collapsed model before the run is stopped
     trunk_learning_rate: float = 1e-4  # only where the trunk is trained too
     shift: float = 0.1  # likewise: how far pictures are moved, as in TrunkRecipe
@@ -51,10 +44,6 @@ RECIPES = {
         name="best",
         temperature=0.06,
         short_captions=0.9,
-        naming=1.0,
-        kinds=0.5,
-        captioned=4,
-        apart=0.5,
         batch_size=512,
         learning_rate=2e-3,
         cosine=True,

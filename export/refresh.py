@@ -10,12 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from export.errors import ExportError
-from export.evaluate import evaluate_bundle
 from export.from_bundle import image_encoder_of_bundle
 from export.make_bundle import (
     CALIBRATION_PICTURES,
-    describe_recall,
     index_gallery,
+    measure_recall,
     new_folder,
     pixels_across,
     take_place,
@@ -63,10 +62,10 @@ def refresh_bundle(folder: Path, dataset: CaptionDataset, reporter: Reporter) ->
         )
     manifest["parity"]["image_encoder"] = asdict(parity)
     write_manifest(building, manifest)
-    measured = evaluate_bundle(load_bundle(building), test, "test", reporter)
+    measured = measure_recall(building, test, reporter)
     quantization["recall"]["int8"] = measured.recalls
     quantization["refreshed"] = asdict(moved)
-    manifest["recall"] = describe_recall(dataset, measured)
+    manifest["recall"] = measured.summary()
     write_manifest(building, manifest)
     if bundle.gallery_path:
         index_gallery(load_bundle(building))

@@ -16,9 +16,9 @@ from export.recipes import RECIPES, Recipe, TrunkRecipe
 from export.report import Reporter
 from export.train import TrainingData, TwoBranch, embed, train
 from itl_infer.captions import CaptionDataset
+from itl_infer.evaluation.metrics import RECALL_AT, evaluate_retrieval, rsum
+from itl_infer.evaluation.places import average_precision, places_of_right
 from itl_infer.image import ImageRules
-from itl_infer.metrics import RECALL_AT, average_precision, evaluate_retrieval, rsum
-from itl_infer.ranking import rank
 
 SETTINGS = BuildSettings(
     name="postcards",
@@ -103,10 +103,9 @@ def short_query_map(model: TwoBranch, data: TrainingData, images: np.ndarray[Any
     with torch.inference_mode():
         device = next(model.parameters()).device
         embeddings = model.text_encoder(torch.from_numpy(queries).to(device)).cpu().numpy()
-    order, _ = rank(embeddings, images, k=len(images))
-    relevant = data.holds(np.arange(len(data)), queries)
-    hits = np.take_along_axis(relevant.T, order, axis=1)
-    return float(average_precision(hits).mean())
+    holds = data.holds(np.arange(len(data)), queries)
+    places = places_of_right(embeddings, images, [np.flatnonzero(shown) for shown in holds.T])
+    return float(np.mean([average_precision(found) for found in places]))
 
 
 COLUMNS = {

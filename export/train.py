@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,12 @@ from torch import Tensor, nn
 
 from export.errors import ExportError
 from export.loop import History, Loop, LoopProgress, sample_sha256
-from export.loss import collapsed_loss, finding_loss, naming_loss, softmax_loss, triplet_ranking_loss
+from export.loss import collapsed_loss, softmax_loss, triplet_ranking_loss
 from export.model import ScalePixels, TextEncoder, default_device, image_branch, l2_normalize
 from export.recipes import Recipe
 from export.tasks import augment
 from itl_infer.captions import CaptionDataset
-from itl_infer.metrics import evaluate_retrieval, rsum
+from itl_infer.evaluation.metrics import evaluate_retrieval, rsum
 from itl_infer.text import TextProcessor
 
 _EVAL_BATCH = 256
@@ -38,45 +38,17 @@ class TrainingData:
     input_ids: np.ndarray[Any, Any]  # int64 (M, T), the captions of a picture one after the other
     owners: np.ndarray[Any, Any]  # int64 (M,), the picture of each caption
     ids_sha256: str
-    # int64 (N,) each: pictures of one group show the same thing, and what is said of one holds for all of them; a
-    # source is where pictures come from. None: every picture is a group of its own; all are of one source.
-    groups: np.ndarray[Any, Any] | None = None
-    sources: np.ndarray[Any, Any] | None = None
-    # int64 (K, T) and (K,): what groups are called, and the group of each name, in rising order. Groups that have names
-    # are classes.
-    names: np.ndarray[Any, Any] = field(default_factory=lambda: np.empty((0, 0), np.int64))
-    name_groups: np.ndarray[Any, Any] = field(default_factory=lambda: np.empty(0, np.int64))
-    # int64 (K, T) and bool (C, K): what kinds of things are called, and which of the `classes` are of each.
-    kinds: np.ndarray[Any, Any] = field(default_factory=lambda: np.empty((0, 0), np.int64))
-    of_kinds: np.ndarray[Any, Any] = field(default_factory=lambda: np.empty((0, 0), bool))
 
     @classmethod
     def of(
         cls, dataset: CaptionDataset, images: np.ndarray[Any, Any], processor: TextProcessor
     ) -> TrainingData:
-        """Grouped by `label`, called `names`, of `kinds`, and balanced by `source`: what `extra` says of pictures."""
-        labels = [str(e.extra["label"]) if "label" in e.extra else f"\0{i}" for i, e in enumerate(dataset)]
-        sources = [str(e.extra.get("source", "")) for e in dataset]
-        _, firsts, groups = np.unique(labels, return_index=True, return_inverse=True)
-        extras = [dataset.examples[first].extra for first in firsts]  # one picture stands for its group
-        names = [(group, name) for group, extra in enumerate(extras) for name in _of_label("names", extra)]
-        name_ids = processor.input_ids([name for _, name in names])
-        known = name_ids.any(axis=1)
-        name_groups = np.array([group for group, _ in names], dtype=np.int64)[known]
-        kinds_of = [_of_label("kinds", extras[group]) for group in np.unique(name_groups)]
-        kinds = sorted({kind for found in kinds_of for kind in found if processor.parse(kind).ids})
-        of_kinds = np.array([[kind in found for kind in kinds] for found in kinds_of], dtype=bool)
+        """The captions of `dataset` as `processor` reads them, beside its pictures."""
         return cls(
             images,
             processor.input_ids(dataset.captions),
             np.array(dataset.caption_owners),
             dataset.ids_sha256,
-            groups,
-            np.unique(sources, return_inverse=True)[1],
-            name_ids[known],
-            name_groups,
-            processor.input_ids(kinds),
-            of_kinds.reshape(len(kinds_of), len(kinds)),
         )
 
     def __len__(self) -> int:
@@ -93,82 +65,24 @@ class TrainingData:
     def _highest_id(self) -> int:
         return int(self.input_ids.max())
 
-    def epoch_rows(self, captioned: int = 1) -> np.ndarray[Any, Any]:
-        """The pictures of one epoch, in rising order: all, those of small sources several times.
-
-        A source is repeated by the square root of how many times the largest one is larger, between leaving it rare and
-        showing the same few pictures over and over. Beside pictures of classes, others come `captioned` times as often.
-        """
-        repeats = np.ones(len(self), dtype=int)
-        if self.sources is not None:
-            counts = np.bincount(self.sources)
-            repeats = np.rint(np.sqrt(counts.max() / np.maximum(counts, 1))).astype(int)[self.sources]
-        if self.of_class.any():
-            repeats = np.where(self.of_class, repeats, captioned * repeats)
-        return np.repeat(np.arange(len(self)), repeats)
-
-    @cached_property
-    def _groups(self) -> np.ndarray[Any, Any]:
-        return np.arange(len(self)) if self.groups is None else self.groups
-
     @cached_property
     def _said(self) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-        """The ids that the captions of each group have, one group behind the other; where each begins, and how many."""
-        of_group = self._groups[self.owners][:, None] * (self._highest_id + 1)
-        group, ids = np.divmod(np.unique(of_group + self.input_ids), self._highest_id + 1)
-        return ids, *_spans(group, np.arange(group[-1] + 1))
-
-    def same(self, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        """(n, n) bool: which of these pictures are of one group."""
-        groups = self._groups[rows]
-        return groups[:, None] == groups[None, :]  # type: ignore[no-any-return]
+        """The ids that the captions of each picture have, one behind the other; where each begins, and how many."""
+        of_picture = self.owners[:, None] * (self._highest_id + 1)
+        picture, ids = np.divmod(np.unique(of_picture + self.input_ids), self._highest_id + 1)
+        return ids, *_spans(picture, np.arange(len(self)))
 
     def one_caption_each(self, rows: np.ndarray[Any, Any], rng: np.random.Generator) -> np.ndarray[Any, Any]:
         """The position of one caption of each of these pictures, by chance."""
         firsts, counts = self._captions_of
-        return _one_of(firsts[rows], counts[rows], rng)
-
-    @cached_property
-    def classes(self) -> np.ndarray[Any, Any]:
-        """(C,): the groups that have names, in rising order."""
-        return np.unique(self.name_groups)
-
-    @cached_property
-    def of_class(self) -> np.ndarray[Any, Any]:
-        """(N,) bool: which pictures are of a class."""
-        return np.isin(self._groups, self.classes)
-
-    @cached_property
-    def _captions_of_classes(self) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-        """The positions of captions, those of one group behind those of another; where those of classes are."""
-        of_group = self._groups[self.owners]
-        order = np.argsort(of_group, kind="stable")
-        return order, *_spans(of_group[order], self.classes)
-
-    def one_text_each(self, short: float, rng: np.random.Generator) -> np.ndarray[Any, Any]:
-        """(C, T) ids, one text of each class, by chance: as often one of its names as one of its captions.
-
-        Names stay whole; of the captions a share `short` is cut, as in `shorten`.
-        """
-        names = self.names[_one_of(*_spans(self.name_groups, self.classes), rng)]
-        order, starts, counts = self._captions_of_classes
-        captions = shorten(self.input_ids[order[_one_of(starts, counts, rng)]], short, rng)
-        width = max(names.shape[1], captions.shape[1])
-        names, captions = (np.pad(ids, ((0, 0), (0, width - ids.shape[1]))) for ids in (names, captions))
-        return np.where(rng.random((len(names), 1)) < 0.5, names, captions)
-
-    def of_classes(self, rows: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-        """Which of these pictures, by their place in `rows`, are of a class; and the place of that in `classes`."""
-        places = np.flatnonzero(self.of_class[rows])
-        return places, np.searchsorted(self.classes, self._groups[rows[places]])
+        return firsts[rows] + (rng.random(len(rows)) * counts[rows]).astype(np.int64)
 
     def holds(self, rows: np.ndarray[Any, Any], input_ids: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        """(n, m) bool: whether the captions of the group of picture `rows[i]` have all stems of text `input_ids[j]`."""
+        """(n, m) bool: whether the captions of picture `rows[i]` have all stems of text `input_ids[j]`."""
         ids, starts, counts = self._said
-        groups = self._groups[rows]
-        places = np.concatenate([np.arange(starts[group], starts[group] + counts[group]) for group in groups])
+        places = np.concatenate([np.arange(starts[row], starts[row] + counts[row]) for row in rows])
         said = np.zeros((len(rows), max(self._highest_id, int(input_ids.max())) + 1), dtype=bool)
-        said[np.repeat(np.arange(len(rows)), counts[groups]), ids[places]] = True
+        said[np.repeat(np.arange(len(rows)), counts[rows]), ids[places]] = True
         said[:, 0] = True  # padding
         found = np.ones((len(rows), len(input_ids)), dtype=bool)
         for column in input_ids.T:
@@ -176,25 +90,12 @@ class TrainingData:
         return found
 
 
-def _of_label(key: str, extra: dict[str, Any]) -> list[str]:
-    """The "names" or "kinds" of a labelled picture; captions of other people have keys of their own meaning."""
-    found = extra.get(key)
-    return [str(word) for word in found] if "label" in extra and isinstance(found, (list, tuple)) else []
-
-
 def _spans(
-    groups: np.ndarray[Any, Any], wanted: np.ndarray[Any, Any]
+    owners: np.ndarray[Any, Any], wanted: np.ndarray[Any, Any]
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Where each wanted group begins among `groups`, which rise, and how often it is there."""
-    starts = np.searchsorted(groups, wanted)
-    return starts, np.searchsorted(groups, wanted, side="right") - starts
-
-
-def _one_of(
-    starts: np.ndarray[Any, Any], counts: np.ndarray[Any, Any], rng: np.random.Generator
-) -> np.ndarray[Any, Any]:
-    """A position within each span, by chance."""
-    return starts + (rng.random(len(starts)) * counts).astype(np.int64)
+    """Where each wanted picture begins among `owners`, which rise, and how often it is there."""
+    starts = np.searchsorted(owners, wanted)
+    return starts, np.searchsorted(owners, wanted, side="right") - starts
 
 
 class TwoBranch(nn.Module):
@@ -255,7 +156,7 @@ def train(
         model,
         optimizer,
         recipe.epochs,
-        steps_per_epoch=len(train_data.epoch_rows(recipe.captioned)) // recipe.batch_size,
+        steps_per_epoch=len(train_data) // recipe.batch_size,
         checkpoint=folder / "checkpoint.pt",
         settings={
             **asdict(recipe),
@@ -285,7 +186,7 @@ def train(
         image_embeddings = model.embed_images(
             images, lambda x: augment(x, x.shape[-1], recipe.shift, recipe.zoom, rng)
         )
-        loss = batch_loss(train_data, rows, input_ids, image_embeddings, model.text_encoder, recipe, rng)
+        loss = batch_loss(train_data, rows, input_ids, image_embeddings, model.text_encoder, recipe)
         rate = recipe.rate(epoch * loop.steps_per_epoch + batch, steps)
         for group, learning_rate in zip(optimizer.param_groups, learning_rates, strict=True):
             group["lr"] = rate * learning_rate
@@ -321,16 +222,9 @@ def train(
 def epoch_batches(data: TrainingData, recipe: Recipe, epoch: int) -> np.ndarray[Any, Any]:
     """(B, n): the pictures of each batch of an epoch, by chance; in rising order, which memory maps like."""
     rng = np.random.default_rng((recipe.seed, epoch))
-    rows = rng.permutation(data.epoch_rows(recipe.captioned))
+    rows = rng.permutation(len(data))
     count = len(rows) // recipe.batch_size
-    rows = rows[: count * recipe.batch_size]
-    mixed = rows[: round((1 - recipe.apart) * count) * recipe.batch_size]
-    others = rows[len(mixed) :]
-    of_class = data.of_class[others]
-    if of_class.any() and not of_class.all():
-        rows = np.concatenate([mixed, others[~of_class], others[of_class]])
-        rows = rng.permutation(rows.reshape(count, -1))
-    return np.sort(rows.reshape(count, -1), axis=1)
+    return np.sort(rows[: count * recipe.batch_size].reshape(count, -1), axis=1)
 
 
 def batch_loss(
@@ -340,43 +234,13 @@ def batch_loss(
     image_embeddings: Tensor,
     text_encoder: TextEncoder,
     recipe: Recipe,
-    rng: np.random.Generator,
 ) -> Tensor:
-    """The recipe's loss of the pictures `rows` of `data`: their (n, D) unit rows, and the ids (n, T) of a text each.
-
-    Where the recipe has classes named and kinds found, and the data has any. Texts of classes are drawn by `rng`.
-    """
-
-    def holds(rows: np.ndarray[Any, Any], texts: np.ndarray[Any, Any]) -> Tensor:
-        return torch.from_numpy(data.holds(rows, texts)).to(image_embeddings.device)
-
+    """The recipe's loss of the pictures `rows` of `data`: their (n, D) unit rows, and the ids (n, T) of a text each."""
     text_embeddings = text_encoder(input_ids)
-    same = torch.from_numpy(data.same(rows)).to(image_embeddings.device)
     if recipe.temperature is None:
-        return triplet_ranking_loss(image_embeddings, text_embeddings, recipe.margin, same)
-    shown = holds(rows, input_ids.cpu().numpy())
-    loss = softmax_loss(image_embeddings, text_embeddings, recipe.temperature, shown, same)
-    places, own = data.of_classes(rows)
-    if not len(places):
-        return loss
-    labelled = image_embeddings[places]
-    if recipe.naming:
-        texts = data.one_text_each(recipe.short_captions, rng)
-        loss = loss + recipe.naming * naming_loss(
-            labelled,
-            text_encoder(torch.from_numpy(texts).to(input_ids.device)),
-            recipe.temperature,
-            torch.from_numpy(own).to(input_ids.device),
-            holds(rows[places], texts),
-        )
-    if recipe.kinds and len(data.kinds):
-        loss = loss + recipe.kinds * finding_loss(
-            labelled,
-            text_encoder(torch.from_numpy(data.kinds).to(input_ids.device)),
-            recipe.temperature,
-            torch.from_numpy(data.of_kinds[own]).to(input_ids.device),
-        )
-    return loss
+        return triplet_ranking_loss(image_embeddings, text_embeddings, recipe.margin)
+    shown = torch.from_numpy(data.holds(rows, input_ids.cpu().numpy())).to(image_embeddings.device)
+    return softmax_loss(image_embeddings, text_embeddings, recipe.temperature, shown)
 
 
 def shorten(input_ids: np.ndarray[Any, Any], share: float, rng: np.random.Generator) -> np.ndarray[Any, Any]:
@@ -416,7 +280,7 @@ def validate(model: TwoBranch, data: TrainingData, recipe: Recipe) -> dict[str, 
         rows = order[start : start + recipe.batch_size]
         input_ids = torch.from_numpy(data.input_ids[chosen[rows]]).to(device)
         embedded = torch.from_numpy(images[rows]).to(device)
-        losses.append(batch_loss(data, rows, input_ids, embedded, model.text_encoder, recipe, rng).item())
+        losses.append(batch_loss(data, rows, input_ids, embedded, model.text_encoder, recipe).item())
     figures = evaluate_retrieval(texts, images, data.owners.tolist())
     return {
         "val_loss": float(np.mean(losses)) if losses else float("nan"),

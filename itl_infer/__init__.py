@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from itl_infer.errors import QueryError as QueryError
     from itl_infer.errors import SheetError as SheetError
     from itl_infer.evaluation import Evaluation as Evaluation
+    from itl_infer.evaluation import LabelledEvaluation as LabelledEvaluation
+    from itl_infer.evaluation import evaluate_bundle as evaluate_bundle
     from itl_infer.evaluation import evaluate_index as evaluate_index
+    from itl_infer.evaluation import evaluate_labelled as evaluate_labelled
     from itl_infer.index import Index as Index
     from itl_infer.index import SearchResult as SearchResult
     from itl_infer.ingest import Report as Report
@@ -44,7 +47,10 @@ _MODULES = {
         *("BundleError", "CaptionsError", "ClusterError", "FolderError"),
         *("ImageError", "IndexStoreError", "ItlError", "PreviewError", "QueryError", "SheetError"),
     ),
-    "evaluation": ("Evaluation", "evaluate_index"),
+    "evaluation": (
+        *("Evaluation", "LabelledEvaluation"),
+        *("evaluate_bundle", "evaluate_index", "evaluate_labelled"),
+    ),
     "index": ("Index", "SearchResult"),
     "ingest": ("Report", "embed_directory"),
     "query": ("Query",),

@@ -5,7 +5,7 @@ ItlError
 ├── IndexStoreError   an index that cannot be opened, or was made with another bundle
 ├── FolderError       a folder of pictures that is missing or has none
 ├── ImageError        a picture that cannot be embedded
-├── CaptionsError     a file of captions or splits that cannot be used
+├── CaptionsError     captions, splits or labels that cannot be used
 ├── QueryError        a query that cannot be answered, such as one without a known word
 ├── SheetError        a contact sheet that cannot be made
 ├── ClusterError      work on a cluster that cannot be begun, or go on
@@ -44,7 +44,7 @@ class ImageError(ItlError):
 
 
 class CaptionsError(ItlError):
-    """Captions or splits are missing, of an unknown format, malformed, or of other pictures."""
+    """Captions, splits or labels are missing, of an unknown format, malformed, or of other pictures."""
 
 
 class QueryError(ItlError):

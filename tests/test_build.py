@@ -25,7 +25,7 @@ from export.build import BuildSettings, build
 from export.cli import main
 from export.data.forms import text_rules
 from export.errors import ExportError
-from export.features import decode_ahead, features_of, unreadable
+from export.features import features_of, unreadable
 from export.make_bundle import Gallery
 from export.model import (
     FEATURE_DIM,
@@ -47,7 +47,9 @@ from export.train import TrainingData
 from itl_infer.bundle import load_bundle, verify_bundle
 from itl_infer.captions import CaptionDataset, CaptionedImage, read_captions, read_json_lines
 from itl_infer.cli import main as itl_infer_main
+from itl_infer.decoding import decode_ahead
 from itl_infer.errors import ImageError
+from itl_infer.evaluation import evaluate_labelled
 from itl_infer.image import ImageRules, load_pixels
 from itl_infer.index import Index
 from itl_infer.manifest import describe_text, write_manifest
@@ -93,7 +95,18 @@ def built(
 ) -> tuple[Path, dict[str, dict[str, float]]]:
     folder = tmp_path_factory.mktemp("build")
     settings = replace(SETTINGS, inception=str(weights))
-    return folder / "bundle", build(dataset, settings, folder / "work", folder / "bundle", Reporter())
+    labelled = folder / "labels.json"
+    labelled.write_text(json.dumps({"street": [example.image for example in dataset][:3]}), encoding="utf-8")
+    figures = build(
+        dataset,
+        settings,
+        folder / "work",
+        folder / "bundle",
+        Reporter(),
+        also_measure=lambda bundle: evaluate_labelled(labelled, bundle, images=dataset.folder).summary(),
+        card=lambda manifest: f"# {manifest['name']}\n",
+    )
+    return folder / "bundle", figures
 
 
 def test_the_bundle_verifies_and_says_what_was_measured(
@@ -110,6 +123,10 @@ def test_the_bundle_verifies_and_says_what_was_measured(
     assert (manifest["recall"]["pictures"], manifest["recall"]["captions"]) == (10, 50)
     assert set(manifest["quantization"]["recall"]) == {"float32", "int8"}
     assert manifest["quantization"]["mean_cosine"] > 0.9
+    assert set(manifest["measured"]) == {"float32", "int8"}
+    assert manifest["measured"]["int8"]["data"] == "labels.json"
+    assert manifest["measured"]["int8"]["chance"]["precision_at_10"] == 0.3
+    assert load_bundle(folder).card == "# small\n"
     assert manifest["training"]["recipe"]["margin"] == 0.5
     assert manifest["text"] == describe_text(text_rules())  # unless asked otherwise
     assert not [name for name in folder.parent.iterdir() if "building" in name.name or "old" in name.name]
@@ -157,7 +174,9 @@ def test_evaluate_command_prints_recalls_and_chance(
     built: tuple[Path, dict[str, dict[str, float]]], dataset: CaptionDataset
 ) -> None:
     captions = dataset.folder / "captions.jsonl"
-    result = CliRunner().invoke(main, ["evaluate", "-m", str(built[0]), "--captions", str(captions)])
+    result = CliRunner().invoke(
+        itl_infer_main, ["evaluate", "-m", str(built[0]), "--captions", str(captions)]
+    )
     assert result.exit_code == 0, result.output
     assert result.stdout.splitlines()[0].endswith(": 10 pictures, 50 captions")
     chance = [line.split() for line in result.stdout.splitlines() if line.startswith("  by chance")]
@@ -475,7 +494,7 @@ def test_decoding_goes_on_while_the_network_works_and_not_far_ahead(
         decoded.append(path)
         return load_pixels(path, rules)
 
-    monkeypatch.setattr("export.features.load_pixels", load)
+    monkeypatch.setattr("itl_infer.decoding.load_pixels", load)
     batches = decode_ahead(many.paths, ImageRules(side=30))
     next(batches)
     for _ in range(500):  # the consumer is busy: five seconds at most
@@ -668,7 +687,7 @@ def test_refresh_leaves_a_bundle_alone_whose_embeddings_would_move_too_far(
         refresh_bundle(bundle, dataset, Reporter())
 
 
-@pytest.mark.parametrize("command", [[], ["postcards"], ["starter"], ["evaluate"], ["refresh"]])
+@pytest.mark.parametrize("command", [[], ["postcards"], ["pretrain"], ["build"], ["refresh"], ["recipes"]])
 def test_every_command_has_help(command: list[str]) -> None:
     result = CliRunner().invoke(main, [*command, "--help"])
     assert result.exit_code == 0
@@ -719,6 +738,6 @@ def test_short_query_precision_by_hand() -> None:
     )
     model = SimpleNamespace(text_encoder=Words(), parameters=lambda: iter([torch.zeros(1)]))
     images = np.eye(4, dtype=np.float32)[[1, 3, 0]]
-    # "1 2" finds pictures 0 (score 1), then 1 and 2 (score 0): both relevant ones first, precision 1, asked twice.
-    # "3" with padding finds 1 and 2 (scores 1, 1; the lower first) before 0: the relevant one at place 2, 1/2.
-    assert short_query_map(model, data, images) == pytest.approx((1 + 1 + 1 / 2) / 3)
+    # "1 2" finds pictures 0 (score 1), then 1 and 2 (score 0, the wrong one first): places 1 and 3, asked twice.
+    # "3" with padding finds 1 and 2 (scores 1, 1; the wrong one first) before 0: the relevant one at place 2, 1/2.
+    assert short_query_map(model, data, images) == pytest.approx((5 / 6 + 5 / 6 + 1 / 2) / 3)

@@ -10,7 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from itl_infer.captions import SPLITS, CaptionDataset, CaptionedImage, read_captions, read_json_lines
+from itl_infer.captions import (
+    SPLITS,
+    CaptionDataset,
+    CaptionedImage,
+    Report,
+    Skipped,
+    join_datasets,
+    read_captions,
+    read_json_lines,
+)
 from itl_infer.captions.dataset import picture_id
 from itl_infer.captions.pictures import pictures_in
 from itl_infer.captions.splits import read_splits, seeded_share
@@ -329,7 +338,7 @@ def test_coco_with_more_than_five_captions(tmp_path: Path) -> None:
         ('{"1.jpg": ["A dog"],\n "1.jpg": ["A cat"]}', r":2: 1.jpg is there twice: name it once"),
         ('{"1.jpg": ["A dog", 7]}', "1.jpg has 7 among its captions"),
         ("[1, 2]", "JSON of unknown shape"),
-        ("[" * 100_000, "JSON that cannot be captions|not JSON"),
+        ("[" * 100_000, "JSON that cannot be used|not JSON"),
     ],
 )
 def test_json_that_is_wrong_is_refused_and_says_where(tmp_path: Path, text: str, message: str) -> None:
@@ -786,3 +795,18 @@ def test_read_splits_gives_every_id_its_place(tmp_path: Path) -> None:
         "cats/9",
         None,
     ]
+
+
+def test_joined_data_sets_keep_every_picture_and_what_was_left_out(tmp_path: Path) -> None:
+    parts = []
+    for name in ("first", "second"):
+        (tmp_path / name / "images").mkdir(parents=True)
+        skipped = (Skipped(f"{name}.jsonl:2", "gone.png", "no such picture"),)
+        example = CaptionedImage("images/1.png", (f"of the {name} .",), "train", {"number": 1})
+        parts.append(CaptionDataset(name, tmp_path / name, (example,), Report(skipped=skipped)))
+    both = join_datasets("both", *parts)
+    assert both.folder == tmp_path.resolve()
+    assert both.paths == [path.resolve() for part in parts for path in part.paths]
+    assert both.captions == ["of the first .", "of the second ."]
+    assert [example.extra for example in both] == [{"number": 1}] * 2
+    assert len(both.report.skipped) == 2

@@ -122,6 +122,18 @@ def test_from_python(photos: Path, tmp_path: Path, tiny_bundle: Path) -> None:
         itl_infer.evaluate_index(photos / "captions.jsonl", itl_infer.Index.open(index.path, mode="r"))
 
 
+def test_from_python_without_an_index(photos: Path, tiny_bundle: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    found = itl_infer.evaluate_bundle(
+        photos / "captions.jsonl",
+        itl_infer.load_bundle(tiny_bundle),
+        progress=lambda state: seen.append((state.done, state.total)),
+    )
+    assert seen == [(3, 3)]
+    assert found.to_json() == evaluate(photos)
+    assert found.summary()["rsum"] == 600
+
+
 def test_no_picture_is_read(photos: Path) -> None:
     """The index has what is needed; the pictures may be elsewhere by now."""
     before = evaluate(photos)
@@ -212,12 +224,26 @@ def test_an_index_without_pictures(photos: Path, tmp_path: Path) -> None:
     assert "no pictures there; embed them: itl-infer embed-images" in line
 
 
-def test_without_an_index(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    result = run("evaluate", "--captions", photos / "captions.jsonl")
-    assert result.exit_code == 2
-    assert "Name the index: -d photos.itl, or set ITL_INDEX." in result.stderr
+def test_without_an_index_pictures_are_embedded(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    of_index = evaluate(photos)
+    result = run("evaluate", "--captions", photos / "captions.jsonl", "--format", "json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout) == of_index
+    shutil.rmtree(photos / "images")
     monkeypatch.setenv("ITL_INDEX", str(photos.parent / "photos.itl"))
     assert run("evaluate", "--captions", photos / "captions.jsonl").exit_code == 0
+
+
+def test_without_an_index_unreadable_pictures_are_named_and_left_out(photos: Path) -> None:
+    (photos / "images" / "green.png").write_bytes(b"not a picture")
+    command = ["evaluate", "--captions", photos / "captions.jsonl"]
+    result = run(*command)
+    assert "2 pictures, 5 captions" in result.stdout
+    assert f"    {photos}/images/green.png: images/green.png" in result.stderr.splitlines()
+    for name in ("red", "blue"):
+        (photos / "images" / f"{name}.png").write_bytes(b"nor this")
+    line = error_of(run(*command))
+    assert f"none of the 3 pictures can be read: first, {photos}/images/red.png: " in line
 
 
 # --- splits -------------------------------------------------------------------------------------------------

@@ -1,417 +1,359 @@
-"""The words for classes of pictures, the captions composed from them, and what a bundle is measured on."""
+"""`itl-infer evaluate --labelled`: which names meet which pictures, what is said of the rest, and the figures."""
 
 from __future__ import annotations
 
-import itertools
+import contextlib
 import json
 import re
-import tarfile
-from collections import Counter
+import shutil
+import subprocess
+import sys
 from pathlib import Path
-from types import SimpleNamespace
-from typing import ClassVar
+from typing import Any
 
-import numpy as np
 import pytest
+from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
 
-torch = pytest.importorskip("torch", reason="the training side needs the extra: pip install -e .[export]")
+import itl_infer
+from itl_infer.captions import PictureNames
+from itl_infer.cli import main
+from itl_infer.evaluation.labels import read_labels
+from tests.terminal import ROOT, run_with_terminal
+from tests.tiny_bundle import save_colours
 
-from export.card import write_card
-from export.errors import ExportError
-from export.labelled.captioned import captioned
-from export.labelled.compose import compose_captions, with_article
-from export.labelled.folders import LabelledDataset, read_labelled
-from export.labelled.lexicon import Activity, Lexicon, Thing, read_lexicon
-from export.labelled.measure import format_measured, measure_labelled, measure_objects, read_objects
-from export.lengths import draw_lengths, lengths
-from export.report import Reporter
-from export.starter import shorter_runs, where_from
-from itl_infer.captions import join_datasets
-from itl_infer.image import ImageRules
-from itl_infer.metrics import average_precision
-from itl_infer.text import NLTK_TEXT_RULES, TextProcessor, build_vocabulary
-
-SHARED = Path(__file__).parents[2] / "shared" / "labelled_photos"
+PHOTOS = ROOT.parent / "shared" / "photos" / "objects.json"
 
 
-@pytest.fixture(scope="module")
-def lexicon() -> Lexicon:
-    return read_lexicon()
+@pytest.fixture(autouse=True)
+def _tiny_bundle_is_the_default(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ITL_BUNDLE", str(tiny_bundle))
+    monkeypatch.delenv("ITL_INDEX", raising=False)
 
 
-@pytest.fixture(scope="module")
-def captions(lexicon: Lexicon) -> dict[str, list[str]]:
-    """A hundred pictures of every class."""
-    return {
-        label: [c for i in range(100) for c in compose_captions(entry, f"{label}/{i}")]
-        for label, entry in lexicon.entries.items()
+def run(*args: str | Path) -> Result:
+    return CliRunner().invoke(main, [str(arg) for arg in args])
+
+
+def evaluate(labelled: Path, *args: str | Path) -> dict[str, Any]:
+    result = run("evaluate", "--labelled", labelled, *args, "--format", "json")
+    assert result.exit_code == 0, result.output
+    found: dict[str, Any] = json.loads(result.stdout)
+    return found
+
+
+def error_of(*args: str | Path, exit_code: int = 1) -> str:
+    result = run("evaluate", *args)
+    assert isinstance(result.exception, SystemExit), result.exception
+    assert result.exit_code == exit_code
+    assert result.stdout == ""
+    [line] = result.stderr.splitlines()
+    assert line.startswith("Error: ")
+    return line
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Five plain pictures; a query of a colour scores 1 with its own, and less with others."""
+    save_colours(tmp_path / "photos", ["red", "green", "blue", "white", "black"])
+    return tmp_path / "photos"
+
+
+def write_labels(photos: Path, labels: object, name: str = "objects.json") -> Path:
+    path = photos / name
+    path.write_text(json.dumps(labels), encoding="utf-8")
+    return path
+
+
+def first_ranks(found: dict[str, Any]) -> dict[str, int | None]:
+    return {row["name"]: row["first_rank"] for row in found["names"]}
+
+
+# --- figures ------------------------------------------------------------------------------------------------
+
+
+def test_figures_by_hand(photos: Path) -> None:
+    """ "red" finds red, then white; "wave" (0, 0.5, 1) finds blue, white, then green, which it means."""
+    labels = {"red": ["red.png", "white.png"], "wave": ["green.png"], "zebra": ["blue.png"]}
+    found = evaluate(write_labels(photos, labels))
+    assert (found["data"], found["pictures"], found["queries"], found["unknown"]) == ("objects.json", 4, 3, 1)
+    assert found["names"] == [
+        {
+            "name": "red",
+            "pictures": 2,
+            "known_words": ["red"],
+            "unknown_words": [],
+            "average_precision": 1.0,
+            "first_rank": 1,
+        },
+        {
+            "name": "wave",
+            "pictures": 1,
+            "known_words": ["wave"],
+            "unknown_words": [],
+            "average_precision": 0.3333,
+            "first_rank": 3,
+        },
+        {
+            "name": "zebra",
+            "pictures": 1,
+            "known_words": [],
+            "unknown_words": ["zebra"],
+            "average_precision": 0.0,
+            "first_rank": None,
+        },
+    ]
+    assert found["mean_average_precision"] == round((1 + 1 / 3) / 3, 4)
+    assert found["r_precision"] == round(1 / 3, 4)
+    assert found["precision_at_10"] == round((0.2 + 0.1) / 3, 4)
+    assert found["recall_at_1"] == round(1 / 3, 4)
+    assert found["recall_at_10"] == round(2 / 3, 4)
+    assert found["chance"]["recall_at_1"] == pytest.approx((2 / 4 + 1 / 4 + 1 / 4) / 3, abs=1e-6)
+    assert found["chance"]["recall_at_10"] == 1
+    assert found["faults"] == {"picture without a name": 1}  # black, which is not ranked either
+
+
+def test_ties_count_against_the_bundle(photos: Path) -> None:
+    shutil.copy(photos / "red.png", photos / "same.png")
+    found = evaluate(write_labels(photos, {"red": ["red.png"], "wave": ["same.png", "blue.png"]}))
+    assert first_ranks(found) == {"red": 2, "wave": 1}
+
+
+def test_one_picture_may_have_several_names(photos: Path) -> None:
+    labels = {"wave": ["blue.png"], "surfer": ["blue.png", "blue.png"], "red": ["red.png"]}
+    found = evaluate(write_labels(photos, labels))
+    assert first_ranks(found) == {"wave": 1, "surfer": 1, "red": 1}
+    assert found["pictures"] == 2
+    assert [row["pictures"] for row in found["names"]] == [1, 1, 1]
+
+
+def test_only_some_words_of_a_name_are_known(photos: Path) -> None:
+    found = evaluate(write_labels(photos, {"red_zebra of the": ["red.png"], "the": ["blue.png"]}))
+    first, second = found["names"]
+    assert (first["known_words"], first["unknown_words"], first["first_rank"]) == (["red"], ["zebra"], 1)
+    assert (second["known_words"], second["unknown_words"], second["first_rank"]) == ([], [], None)
+
+
+def test_a_folder_for_each_class_is_the_same_as_a_file(photos: Path, tmp_path: Path) -> None:
+    labels = {
+        "red": ["red/red.png", "red/deeper/white.png"],
+        "wave": ["wave/blue.png"],
+        "no_word": ["no_word/green.png"],
     }
+    folder = tmp_path / "classes"
+    for files in labels.values():
+        for file in files:
+            (folder / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(photos / Path(file).name, folder / file)
+    of_folder, of_file = evaluate(folder), evaluate(write_labels(folder, labels))
+    assert of_folder["data"] == "classes"
+    for found in (of_folder, of_file):
+        found["names"].sort(key=lambda row: row["name"])
+        del found["data"], found["labelled"], found["confidence_95"]  # of another order of names
+    assert of_folder == of_file
+    shutil.copy(photos / "red.png", folder / "loose.png")
+    assert evaluate(folder)["faults"] == {"in no folder of a class": 1}
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason=f"no labelled photographs at {SHARED}")
-def test_every_class_of_the_photographs_has_its_words(lexicon: Lexicon) -> None:
-    objects = json.loads((SHARED / "object_names.json").read_text(encoding="utf-8"))
-    classes = {f"objects/{name}" for name in objects}
-    with tarfile.open(SHARED / "photographs.tar.gz") as archive:
-        for member in archive:
-            parts = Path(member.name).parts
-            if len(parts) >= 3 and parts[-3] == "objects":
-                break  # one source after the other; the names of the last are known
-            if len(parts) >= 4:
-                classes.add(f"{parts[-4]}/{parts[-2]}")
-    assert classes <= set(lexicon.entries)
-    assert Counter(label.partition("/")[0] for label in lexicon.entries) == {
-        "objects": 200,
-        "sports": 100,
-        "actions": 40,
-        "scenes": 6,
-    }
+def test_the_table(photos: Path) -> None:
+    labels = {"red": ["red.png"], **{f"zebra {i}": ["blue.png"] for i in range(24)}}
+    result = run("evaluate", "--labelled", write_labels(photos, labels))
+    lines = result.stdout.splitlines()
+    assert lines[0].startswith("bundle tiny (")
+    assert lines[0].endswith(") on objects.json: 2 pictures, 25 names (24 unknown, counted as misses)")
+    assert lines[1].split() == ["mAP", "R-precision", "P@10", "R@1", "R@10"]
+    assert lines[2].split()[3] == "4.0"
+    assert lines[4].startswith("unknown: zebra 0, zebra 1, ")
+    assert lines[4].endswith(", zebra 19 and 4 more")
 
 
-def test_kinds_reach_up_to_the_widest(lexicon: Lexicon) -> None:
-    retriever = lexicon.entries["objects/n02099601"]
-    assert retriever.plain == "golden retriever"
-    assert retriever.kinds[:3] == ("dog", "pet", "animal")
-    kinds = lexicon.kinds
-    assert kinds["dog"] < kinds["animal"]
-    assert kinds["water sport"] < kinds["sport"]
-    assert "sports/surfing" in kinds["water sport"]
-    assert "objects/n03126707" in kinds["machine"]  # the crane that lifts, not the bird
-    assert "objects/n03126707" not in kinds["animal"]
+def test_from_python(photos: Path, tiny_bundle: Path) -> None:
+    labels = write_labels(photos, {"red": ["red.png"], "zebra": ["blue.png"]})
+    found = itl_infer.evaluate_labelled(labels, itl_infer.load_bundle(tiny_bundle))
+    assert found.figures["mean_average_precision"] == 0.5
+    assert found.unknown_names == ["zebra"]
+    assert found.names[0].first_rank == 1
+    assert found.to_json() == evaluate(labels)
+    assert "labelled" not in found.summary()  # no path
 
 
-def test_plain_queries_tell_classes_apart(lexicon: Lexicon) -> None:
-    """But for things and activities of the same name, which are the same to whoever asks."""
-    vocabulary = build_vocabulary([entry.plain for entry in lexicon.entries.values()], NLTK_TEXT_RULES)
-    processor = TextProcessor(NLTK_TEXT_RULES, vocabulary)
-    by_stems: dict[frozenset[int], list[str]] = {}
-    for label, entry in lexicon.entries.items():
-        ids = processor.parse(entry.plain).ids
-        assert ids, f"{label}: {entry.plain} has no word that counts"
-        by_stems.setdefault(frozenset(ids), []).append(label)
-    same = [sorted(labels) for labels in by_stems.values() if len(labels) > 1]
-    assert all(len({label.partition("/")[0] for label in labels}) == len(labels) for labels in same)
-    assert ["objects/n02802426", "sports/basketball"] in same
+# --- an index -----------------------------------------------------------------------------------------------
 
 
-def test_captions_are_many_and_never_the_bare_name(lexicon: Lexicon, captions: dict[str, list[str]]) -> None:
-    for label, found in captions.items():
-        entry = lexicon.entries[label]
-        assert len(set(found)) > 40, label
-        bare = {with_article(name).lower() for name in entry.names} | {
-            n.lstrip("~").lower() for n in entry.names
-        }
-        assert not {caption.lower().removesuffix(" .") for caption in found} & bare, label
+def test_an_index_gives_the_same_and_no_picture_is_read(photos: Path, tmp_path: Path) -> None:
+    labels = write_labels(photos, {"red": ["red.png", "white.png"], "wave": ["green.png"]})
+    of_pictures = evaluate(labels)
+    index = tmp_path / "photos.itl"
+    assert run("embed-images", photos, "-d", index).exit_code == 0
+    for picture in photos.glob("*.png"):
+        picture.unlink()
+    of_index = evaluate(labels, "-d", index)
+    assert of_index == of_pictures
 
 
-def test_captions_read_like_english(captions: dict[str, list[str]]) -> None:
-    for found in captions.values():
-        for caption in found:
-            assert re.fullmatch(r"[A-Z].* \.", caption), caption
-            assert not re.search(r"  |~|;|\|| ,|\ba a\b|\ban an\b|\ba the\b", caption), caption
-            assert not re.search(r"\b[Aa] (?:[ai]|e(?!u)|o(?!n[ec]|u))", caption), caption  # a arrow
-            assert not re.search(r"\b[Aa]n (?![aeiou8]|hour|MP3|X)", caption, re.IGNORECASE), caption
-            words = caption.lower().split()
-            assert not any(a == b for a, b in itertools.pairwise(words)), caption  # golden golden
+def test_pictures_that_are_not_in_the_index_are_counted(photos: Path, tmp_path: Path) -> None:
+    index = tmp_path / "red.itl"
+    assert run("embed-images", photos / "red.png", "-d", index).exit_code == 0
+    labels = write_labels(photos, {"red": ["red.png"], "wave": ["blue.png"]})
+    assert evaluate(labels, "-d", index)["faults"] == {"not in the index": 1, "name without a picture": 1}
+    labels = write_labels(photos, {"wave": ["blue.png"]})
+    line = error_of("--labelled", labels, "-d", index)
+    assert f"none of its 1 pictures is in {index}: first, {labels}: wave: blue.png: not in the index" in line
+    assert line.endswith(f"embed them: itl-infer embed-images PICTURES -d {index}, or name no index")
 
 
-def test_one_caption_has_the_plain_name_and_one_a_kind(lexicon: Lexicon) -> None:
-    for label, entry in lexicon.entries.items():
-        for i in range(10):
-            first, second, *rest = compose_captions(entry, f"{label}/{i}")
-            assert len(rest) == 3
-            if not isinstance(entry, Activity):
-                assert entry.plain.lower() in first.lower()
-            assert any(kind.lstrip("~") in second.lower() for kind in entry.kinds) or not entry.kinds
+def test_a_folder_of_classes_and_an_index(photos: Path, tmp_path: Path) -> None:
+    folder, index = tmp_path / "classes", tmp_path / "photos.itl"
+    for name in ("red", "blue"):
+        (folder / name).mkdir(parents=True)
+        shutil.copy(photos / f"{name}.png", folder / name / "1.png")
+    assert run("embed-images", tmp_path, "-d", index).exit_code == 0
+    assert evaluate(folder, "-d", index) == evaluate(folder)
 
 
-def test_the_same_picture_gets_the_same_captions(lexicon: Lexicon) -> None:
-    entry = lexicon.entries["sports/surfing"]
-    assert compose_captions(entry, "a") == compose_captions(entry, "a") != compose_captions(entry, "b")
+# --- what cannot be used ------------------------------------------------------------------------------------
 
 
-@given(
-    st.text(min_size=1, max_size=30).filter(
-        lambda text: text.replace("_", " ").replace("-", " ").split() and "/" not in text
-    )
-)
-def test_classes_of_other_people_are_called_what_their_folders_are(name: str) -> None:
-    entry = Lexicon().entry_for(f"mine/{name}")
-    assert (
-        entry.plain == " ".join(name.replace("_", " ").replace("-", " ").split()).lstrip("~")
-        or not entry.plain
-    )
-    assert len(compose_captions(entry, "seed")) == 5
+def test_missing_and_unreadable_pictures_are_named_and_left_out(photos: Path) -> None:
+    (photos / "green.png").write_bytes(b"not a picture")
+    labels = {"red": ["red.png", "gone.png"], "wave": ["green.png"], "blue": ["blue.png", "green.png"]}
+    path = write_labels(photos, labels)
+    result = run("evaluate", "--labelled", path)
+    assert "2 pictures, 2 names" in result.stdout
+    notes = result.stderr.splitlines()
+    assert "  1: no such picture" in notes
+    assert f"    {path}: red: gone.png" in notes
+    assert f"    {path}: green.png" in notes
+    assert "  1: name without a picture" in notes
+    assert f"    {path}: wave" in notes
 
 
-def test_a_folder_name_is_read_as_words() -> None:
-    assert Lexicon().entry_for("garden/red_rose-bush") == Thing(("red rose bush",))
+def test_none_can_be_read(photos: Path) -> None:
+    (photos / "red.png").write_bytes(b"not a picture")
+    line = error_of("--labelled", write_labels(photos, {"red": ["red.png"]}))
+    assert f"none of the 1 pictures can be read: first, {photos}/red.png: " in line
 
 
-THINGS, ACTIVITIES, KINDS = "a/b | bee | insect | | \n", "", "insect: animal\nanimal:\n"
+def test_the_folder_of_the_pictures_can_be_another(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "labels").mkdir()
+    labels = write_labels(tmp_path / "labels", {"red": ["photos/red.png"], "blue": ["blue.png"]})
+    assert "has no pictures" in error_of("--labelled", labels)
+    found = evaluate(labels, "--images", photos)
+    assert first_ranks(found) == {"red": 1, "blue": 1}
+    assert evaluate(labels, "--images", tmp_path)["pictures"] == 2
+    line = error_of("--labelled", photos.parent, "--images", photos)
+    assert f"a folder of classes holds its pictures: leave --images {photos} out" in line
 
 
 @pytest.mark.parametrize(
-    ("files", "message"),
+    ("content", "message"),
     [
-        ((THINGS, ACTIVITIES, None), "cannot be read"),
-        (("a/b | bee | insect\n", ACTIVITIES, KINDS), r"things.txt:1: 3 columns, expected 5"),
-        ((THINGS * 2, ACTIVITIES, KINDS), "things.txt:2: a/b is there already"),
-        ((THINGS, "c/d | | sport | | | | \n", KINDS), "activities.txt:1: expected a label"),
-        (("a/b | bee | bug | | \n", ACTIVITIES, KINDS), "things.txt:1: the kind 'bug' is not in"),
-        ((THINGS, ACTIVITIES, "insect: animal\n"), "'insect' is under 'animal', which has no line"),
-        ((THINGS, ACTIVITIES, "insect: animal\nanimal: insect\n"), "'insect' is above itself"),
-        ((THINGS, ACTIVITIES, "insect\n"), "kinds.txt:1: expected KIND: KIND ABOVE"),
+        ("", "objects.json:1: not JSON"),
+        ('{"red": ["red.png"', "objects.json:1: not JSON"),
+        ('{"red": ["red.png"], "red": []}', "objects.json:1: red is there twice"),
+        ("[]", "objects.json: not names and their pictures: expected a folder with a folder for each class"),
+        ("{}", "objects.json: not names and their pictures"),
+        ('{"red": "red.png"}', "red has 'red.png' and no list of file names"),
+        ('{"red": ["red.png", 3]}', "red has ['red.png', 3] and no list of file names"),
+        ('{"red": ["../red.png"]}', "red: ../red.png leads out of the pictures' folder"),
+        ('{"red": ["/red.png"]}', "red: /red.png leads out of the pictures' folder"),
+        ('{"red": [" "]}', "red: the picture's name is empty"),
+        ('{"red": ["a.png", "b.png"]}', "none of its 2 pictures is in"),
+        ('{"red": []}', "objects.json: not names and their pictures"),
     ],
 )
-def test_faults_in_a_lexicon_are_said_with_their_place(
-    tmp_path: Path, files: tuple[str | None, ...], message: str
-) -> None:
-    for name, text in zip(("things.txt", "activities.txt", "kinds.txt"), files, strict=True):
-        if text is not None:
-            (tmp_path / name).write_text(text, encoding="utf-8")
-    with pytest.raises(ExportError, match=message):
-        read_lexicon(tmp_path)
+def test_labels_that_cannot_be_used(photos: Path, content: str, message: str) -> None:
+    path = photos / "objects.json"
+    path.write_text(content, encoding="utf-8")
+    assert message in error_of("--labelled", path)
 
 
-COLOURS = {"red": (210, 30, 30), "green": (30, 210, 30), "blue": (30, 30, 210)}
+_JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.sampled_from(["red.png", "a/red.png", "", "..", "x"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
 
 
-def write_colours(folder: Path, count: int, split: str) -> None:
-    from PIL import Image
-
-    for name, colour in COLOURS.items():
-        (folder / "colours" / split / name).mkdir(parents=True)
-        for i in range(count):
-            shade = tuple(min(255, part + 5 * i) for part in colour)
-            Image.new("RGB", (80, 80), shade).save(folder / "colours" / split / name / f"{i}.png")
-
-
-@pytest.fixture(scope="module")
-def colours(tmp_path_factory: pytest.TempPathFactory) -> tuple[LabelledDataset, Lexicon]:
-    folder = tmp_path_factory.mktemp("colours")
-    write_colours(folder, 9, "train")
-    write_colours(folder, 3, "val")
-    (folder / "kinds.txt").write_text("warm colour: colour\ncolour:\n")
-    (folder / "activities.txt").write_text("")
-    (folder / "things.txt").write_text(
-        "colours/red | red; crimson | warm colour | |\ncolours/green | green | colour | | on grass\n"
-    )
-    return read_labelled(folder), read_lexicon(folder)
+@given(content=st.dictionaries(st.text(max_size=5), st.lists(st.just("red.png"), max_size=2)) | _JSON)
+def test_any_json_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, content: object) -> None:
+    path = tmp_path_factory.getbasetemp() / "any.json"
+    path.write_text(json.dumps(content), encoding="utf-8")
+    with contextlib.suppress(itl_infer.CaptionsError):
+        labels = read_labels(path, PictureNames(path.parent, ["red.png", "b/blue.png"]))
+        assert labels.pictures == ["red.png"]
+        assert all(labels.pictures_of.values())
 
 
-class TestCaptioned:
-    def test_train_pictures_get_captions_and_say_what_they_show(
-        self, colours: tuple[LabelledDataset, Lexicon]
-    ) -> None:
-        found = captioned(*colours, name="colours")
-        assert len(found) == 27
-        assert [len(found.split(name)) for name in ("train", "val", "test")] == [26, 1, 0]
-        assert all(len(example.captions) == 5 for example in found)
-        assert {example.extra["label"] for example in found} == {f"colours/{name}" for name in COLOURS}
-        assert all(path.is_file() for path in found.paths)
-        assert not any("/val/" in example.image for example in found)
-        blue = next(example for example in found if example.extra["label"] == "colours/blue")
-        assert all(
-            "blue" in caption.lower() for caption in blue.captions
-        )  # it has no entry: the folder's name
-
-    def test_each_picture_knows_what_its_class_is_called_and_of_which_kinds_it_is(
-        self, colours: tuple[LabelledDataset, Lexicon]
-    ) -> None:
-        extras = [example.extra for example in captioned(*colours, name="c")]
-        assert {extra["label"]: (extra["names"], extra["kinds"]) for extra in extras} == {
-            "colours/red": (("red", "crimson"), ("warm colour", "colour")),
-            "colours/green": (("green",), ("colour",)),
-            "colours/blue": (("blue",), ()),  # it has no entry
-        }
-
-    def test_joined_with_others_every_picture_is_where_it_was(
-        self, colours: tuple[LabelledDataset, Lexicon], tmp_path: Path
-    ) -> None:
-        write_colours(tmp_path / "more", 2, "train")
-        write_colours(tmp_path / "more", 1, "val")
-        first = captioned(*colours, name="first")
-        second = captioned(read_labelled(tmp_path / "more"), Lexicon(), name="second")
-        both = join_datasets("both", first, second)
-        assert [p.resolve() for p in both.paths] == [p.resolve() for p in (*first.paths, *second.paths)]
-        assert both.captions == [*first.captions, *second.captions]
+def test_labels_that_are_not_utf_8(photos: Path) -> None:
+    (photos / "objects.json").write_bytes(b'{"caf\xe9": []}')
+    assert "objects.json:1: not UTF-8" in error_of("--labelled", photos / "objects.json")
 
 
-class KnowsColours:
-    """A bundle of three colours, and words along them; what it embeds can be told by hand."""
-
-    name, image_rules = "colours", ImageRules(side=8)
-    words: ClassVar = {"red": 0, "crimson": 0, "green": 1, "blue": 2, "warm": 0}
-
-    def embed_pixels(self, pixels: np.ndarray) -> np.ndarray:
-        means = pixels.mean(axis=(1, 2)).astype(np.float32)
-        return means / np.linalg.norm(means, axis=1, keepdims=True)
-
-    def parse_text(self, text: str) -> SimpleNamespace:
-        ids = tuple(self.words[word] for word in text.split() if word in self.words)
-        return SimpleNamespace(ids=ids, unknown_words=tuple(w for w in text.split() if w not in self.words))
-
-    def embed_texts(self, texts: list[str]) -> np.ndarray:
-        return np.stack(
-            [np.eye(3, dtype=np.float32)[list(self.parse_text(t).ids)].mean(axis=0) for t in texts]
-        )
+def test_folders_that_hold_no_classes(photos: Path, tmp_path: Path) -> None:
+    assert "no labelled pictures at" in error_of("--labelled", tmp_path / "none")
+    (tmp_path / "empty").mkdir()
+    assert "has no pictures" in error_of("--labelled", tmp_path / "empty")
+    line = error_of("--labelled", photos)
+    assert f"{photos}: it has no folders with pictures: give one that holds a folder for each class" in line
+    for split in ("train", "val"):
+        shutil.copytree(photos, tmp_path / "split" / split / "red")
+    line = error_of("--labelled", tmp_path / "split")
+    assert "split: its folders are called train, val: give one that holds a folder for each class" in line
+    assert evaluate(tmp_path / "split" / "val")["queries"] == 1
 
 
-class TestMeasure:
-    def test_classes_captions_and_kinds_by_hand(self, colours: tuple[LabelledDataset, Lexicon]) -> None:
-        found = measure_labelled(KnowsColours(), *colours, Reporter())  # type: ignore[arg-type]
-        perfect = {"queries": 3, "precision": 1.0, "precision_at_10": 0.3, "average_precision": 1.0}
-        assert found["pictures"] == 9
-        assert found["classes"]["all"] == found["classes"]["colours"] == {**perfect, "chance": 0.3333}
-        assert found["captions"]["all"] == {
-            "pictures": 9,
-            "top1": 1.0,
-            "top5": 1.0,
-            "chance1": 0.3333,
-            "chance5": 1.0,
-        }
-        assert set(found["kinds"]) == {"all", "warm colour"}  # "colour" is no word that the bundle knows
-        assert found["kinds"]["warm colour"]["precision"] == 1.0
-
-    def test_a_bundle_that_is_wrong_gets_the_figures_of_one(
-        self, colours: tuple[LabelledDataset, Lexicon]
-    ) -> None:
-        class Swaps(KnowsColours):
-            words: ClassVar = {"red": 1, "green": 0, "blue": 2, "warm": 1}
-
-        found = measure_labelled(Swaps(), *colours, Reporter())  # type: ignore[arg-type]
-        assert found["captions"]["all"]["top1"] == 0.3333  # the blue ones
-        assert found["classes"]["all"]["precision"] == 0.3333
-        assert found["kinds"]["warm colour"]["precision"] == 0.0
-
-    def test_objects_of_other_photographs(self, colours: tuple[LabelledDataset, Lexicon]) -> None:
-        folder = colours[0].folder / "colours" / "val" / "red"
-        objects = {"red": ["0.png", "1.png"], "blue": ["2.png"], "zebra": ["0.png"], "blue zebra": ["1.png"]}
-        found = measure_objects(KnowsColours(), folder, objects, Reporter())  # type: ignore[arg-type]
-        assert (found["pictures"], found["known"], found["unknown"]) == (
-            3,
-            ["red", "blue"],
-            ["blue zebra", "zebra"],
-        )
-        assert found["chance"] == 0.5
-        assert found["queries"] == 2
-
-    def test_tables_show_precisions_side_by_side(self, colours: tuple[LabelledDataset, Lexicon]) -> None:
-        found = measure_labelled(KnowsColours(), *colours, Reporter())  # type: ignore[arg-type]
-        table = format_measured({"float32": found, "int8": found})
-        assert "In per cent, float32 / int8; by chance in brackets." in table
-        assert "| all | 3 | 30.0 / 30.0 (33.3) | 100.0 / 100.0 | 100.0 / 100.0 |" in table
-        assert "| warm colour | 30.0 / 30.0 (33.3) | 100.0 / 100.0 |" in table
-
-    @pytest.mark.parametrize(
-        ("content", "message"),
-        [("", "cannot be read"), ("[]", 'expected {"name of an object"'), ('{"a": "b"}', "expected")],
-    )
-    def test_objects_that_are_none(self, tmp_path: Path, content: str, message: str) -> None:
-        (tmp_path / "objects.json").write_text(content)
-        with pytest.raises(ExportError, match=message):
-            read_objects(tmp_path / "objects.json")
+def test_an_empty_class_is_left_out(photos: Path) -> None:
+    labels = write_labels(photos, {"red": ["red.png"], "blue": []})
+    found = evaluate(labels)
+    assert found["faults"]["name without a picture"] == 1
+    assert first_ranks(found) == {"red": 1}
 
 
-def test_the_card_says_what_was_measured(colours: tuple[LabelledDataset, Lexicon]) -> None:
-    measured = measure_labelled(KnowsColours(), *colours, Reporter())  # type: ignore[arg-type]
-    recalls = {f"recall_at_{k}": k / 10 for k in (1, 5, 10)}
-    before = {
-        **{"hours": 1.5, "epochs": 3, "trunk_top1": 0.1, "classes": 0.2, "kinds": 0.3},
-        **{"top1": 0.4, "top5": 0.5, "drawn": 0.6},
-    }
-    training = {
-        "from": "the trunk of the bundle grey",
-        "before": [before],
-        "recipe": {"sides": [96, 128]},
-        "epochs": [{"hours": 0.25, "val_top1": 0.25}, {"hours": 0.5, "val_top1": 0.5}],
-    }
-    manifest = {
-        "name": "colours",
-        "domain": "colours",
-        "training": {"trunk_training": training},
-        "recall": {"pictures": 10, "t2i": recalls},
-        "measured": {"int8": measured},
-    }
-    card = write_card(manifest, *colours)
-    assert "27 small labelled photographs of 3 classes" in card
-    assert (
-        "5 epochs (2.0 hours on two CPU cores), the last 2 starting from the trunk of the bundle grey" in card
-    )
-    assert "**colours**: blue, green, red." in card
-    assert "**kinds**: colour, warm colour." in card
-    assert "10.0, 50.0 and 100.0 %" in card
-    assert format_measured({"int8": measured}) in card
-    assert "| 1.5 | 3 | 10.0 | 20.0 | 30.0 | 40.0 | 50.0 | 60.0 |\n| 2.0 | 5 | 50.0 |" in card
-    assert "after each of the last epochs: 25.0, 50.0 % (at 96, 128 pixels)" in card
+def test_either_captions_or_labels(photos: Path) -> None:
+    labels = write_labels(photos, {"red": ["red.png"]})
+    both = "Give either --captions FILE or --labelled PATH."
+    assert both in error_of(exit_code=2)
+    assert both in error_of("--labelled", labels, "--captions", labels, exit_code=2)
+    for option in (["--split", "all"], ["--splits", photos], ["--seed", "1"], ["--ranks", photos / "r.csv"]):
+        assert f"{option[0]} goes with --captions." in error_of("--labelled", labels, *option, exit_code=2)
 
 
-def test_a_bundle_says_what_its_training_went_on_from(tmp_path: Path) -> None:
-    assert where_from("none") == {"from": "none", "before": []}
-    assert where_from(str(tmp_path / "my.pth")) == {"from": "a file", "before": []}
-    bundle = Path(__file__).parents[1] / "artifacts" / "starter"
-    told = where_from(str(bundle))
-    assert told["from"] == "the trunk of the bundle starter"
-    measured = json.loads((bundle / "bundle.json").read_text())["measured"]["int8"]
-    assert told["before"][-1]["top5"] == measured["captions"]["all"]["top5"]
-    assert told["before"][-1]["hours"] > 1
+# --- for real -----------------------------------------------------------------------------------------------
 
 
-def test_a_longer_run_keeps_the_figures_of_shorter_ones_that_it_replaces(tmp_path: Path) -> None:
-    out = Path(__file__).parents[1] / "artifacts" / "starter"
-    manifest = json.loads((out / "bundle.json").read_text())
-    training = manifest["training"]["trunk_training"]
-    started = {"from": training["from"], "before": training["before"]}
-    ended = lengths(manifest)[-1]
-    longer = shorter_runs(out, started, epochs=len(training["epochs"]) + 1)
-    assert longer == [*training.get("shorter", []), ended]
-    assert ended not in shorter_runs(out, started, epochs=len(training["epochs"]))
-    assert shorter_runs(out, {**started, "from": "none"}, epochs=100) == []
-    assert shorter_runs(tmp_path / "none", started, epochs=100) == []
-
-    training["shorter"] = longer
-    training["epochs"].append({**training["epochs"][-1], "hours": training["epochs"][-1]["hours"] + 0.5})
-    rows = lengths(manifest)
-    assert rows[:-1] == [*training["before"], *longer]
-    assert rows[-1]["hours"] == pytest.approx(ended["hours"] + 0.5)
-    assert rows[-1]["epochs"] == ended["epochs"] + 1
+def test_in_a_process_of_its_own_progress_is_drawn_on_a_terminal_and_not_elsewhere(photos: Path) -> None:
+    labels = write_labels(photos, {"red": ["red.png"], "blue": ["blue.png"]})
+    (photos / "white.png").unlink()
+    (photos / "green.png").unlink()
+    (photos / "black.png").unlink()
+    command = [sys.executable, "-m", "itl_infer", "evaluate", "--labelled", str(labels)]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, check=True, timeout=60)
+    assert result.stderr == b""
+    stdout, drawn = run_with_terminal(command)
+    assert stdout == result.stdout
+    assert b"2/2 pictures" in drawn
 
 
-def test_what_training_brought_is_drawn(tmp_path: Path) -> None:
-    shares = ("trunk_top1", "classes", "kinds", "top1", "top5", "drawn")
-    rows = [{"hours": hours, **dict.fromkeys(shares, hours / 10)} for hours in (1.0, 2.0, 4.0)]
-    pictures = []
-    for name, shown in (("two", rows[:2]), ("three", rows)):
-        draw_lengths(shown, tmp_path / "new" / f"{name}.png")
-        with Image.open(tmp_path / "new" / f"{name}.png") as picture:
-            pictures.append(np.asarray(picture.convert("RGB")))
-    assert pictures[0].shape == pictures[1].shape == (462, 990, 3)
-    assert (pictures[0] != pictures[1]).any()
-
-
-def test_the_readme_gives_the_figures_on_photographs() -> None:
-    root = Path(__file__).parents[1]
-    readme = (root / "README.md").read_text(encoding="utf-8")
-    section = re.search(r"\n### Photographs\n(.*?)\n### ", readme, re.DOTALL)
-    assert section
-    rows = [line for line in section[1].splitlines() if re.match(r"\| .*\d", line)]
-    assert len(rows) >= 8
-    bundle = root / "artifacts" / "starter"
-    measured = json.loads((bundle / "bundle.json").read_text())["measured"]["int8"]
-    printed = [
-        *format_measured({"int8": measured}).splitlines(),
-        *(bundle / "CARD.md").read_text().splitlines(),
-    ]
-    assert [row for row in rows if row not in printed] == []
-    assert (
-        f" {100 * measured['kinds']['all']['precision_at_10']:.1f} % right among the first ten" in section[1]
-    )
-
-
-def test_average_precision_by_hand() -> None:
-    hits = np.array([[True, False, True], [False, False, True], [False, False, False]])
-    assert average_precision(hits) == pytest.approx([(1 + 2 / 3) / 2, 1 / 3, 0])
+@pytest.mark.skipif(not PHOTOS.is_file(), reason=f"no photographs at {PHOTOS}")
+def test_the_shipped_bundle_on_photographs_as_people_have_them() -> None:
+    bundle = itl_infer.load_bundle(ROOT / "artifacts" / "starter")
+    found = itl_infer.evaluate_labelled(PHOTOS, bundle)
+    assert (len(found.names), len(found.labels.pictures), len(found.unknown_names)) == (71, 126, 7)
+    assert found.figures["mean_average_precision"] == pytest.approx(
+        0.168, abs=0.01
+    )  # int8 differs by processor
+    head, _, figures, chance, unknown = found.to_table().splitlines()
+    for page in ("README.md", "docs/evaluating.md"):
+        text = (ROOT / page).read_text(encoding="utf-8")
+        assert chance in text
+        said = re.search(r"^name to pictures +([0-9.]+) ", text, re.MULTILINE)
+        assert said is not None
+        assert float(said[1]) == pytest.approx(float(figures.split()[3]), abs=1)
+    assert head in text
+    assert unknown in text

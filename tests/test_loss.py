@@ -8,7 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the training side needs the extra: pip install -e .[export]")
 
-from export.loss import collapsed_loss, finding_loss, naming_loss, softmax_loss, triplet_ranking_loss
+from export.loss import collapsed_loss, softmax_loss, triplet_ranking_loss
 from export.model import l2_normalize
 
 
@@ -51,39 +51,3 @@ def test_softmax_loss_by_hand() -> None:
     for holds in (torch.eye(64, dtype=torch.bool), torch.rand(64, 64) + torch.eye(64) > 0.5):
         loss = softmax_loss(same, same, 0.07, holds).item()
         assert loss == pytest.approx(collapsed_loss(64, 0.5, 0.07), rel=1e-4)
-
-
-def test_pairs_that_show_the_same_are_no_negatives() -> None:
-    x = torch.eye(3)
-    y = x[[1, 0, 2]]  # the first two are swapped: each is nearest to the other's text
-    same = torch.tensor([[True, True, False], [True, True, False], [False, False, True]])
-    # Scores are 1 for a swapped pair, else 0: such a negative costs 1.5, the third item 0.5, for each of the two.
-    assert triplet_ranking_loss(x, y, 0.5).item() == pytest.approx(2 * (2 * 1.5 + 2 * 0.5) / 3)
-    assert triplet_ranking_loss(x, y, 0.5, same).item() == pytest.approx(2 * (2 * 0.5) / 3)
-    third = math.log(1 + 2 * math.exp(-2))
-    to_pictures = (2 * (math.log(2 + math.exp(2)) - 1) + third) / 3
-    to_texts = (2 * math.log(2) + third) / 3  # own text against the third alone
-    assert softmax_loss(x, y, 0.5, same, same).item() == pytest.approx(to_pictures + to_texts)
-
-
-def test_naming_loss_by_hand() -> None:
-    images, texts = torch.eye(3)[:2], torch.eye(3)
-    own = torch.tensor([0, 2])  # the second picture is nearest to the text of another class
-    none = torch.zeros(2, 3, dtype=torch.bool)
-    right = math.log(1 + 2 * math.exp(-2))  # scores 1, 0 and 0, temperature a half
-    assert naming_loss(images, texts, 0.5, own, none).item() == pytest.approx((right + right + 2) / 2)
-    # That text holds for it as well, and its own in any case: one text is left to be told apart.
-    holds = torch.tensor([[True, False, False], [False, True, True]])
-    expected = (right + math.log(2)) / 2
-    assert naming_loss(images, texts, 0.5, own, holds).item() == pytest.approx(expected)
-
-
-def test_finding_loss_by_hand() -> None:
-    images, texts = torch.eye(3), torch.eye(3)[[0, 0, 1]]
-    # At a temperature of a half, pictures have the scores 2, 0, 0 with the first two texts, 0, 2, 0 with the third.
-    right = torch.tensor([[True, False, False], [True, True, False], [False, False, False]])
-    whole = math.log(2 + math.exp(2))
-    # The first finds one of its two right pictures, which is enough; the second the wrong one; the third has none.
-    expected = (whole - math.log(1 + math.exp(2)) + whole) / 2
-    assert finding_loss(images, texts, 0.5, right).item() == pytest.approx(expected)
-    assert finding_loss(images, texts, 0.5, right[2:].expand(3, 3)).item() == 0

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from itl_infer import metrics
-from itl_infer.metrics import (
+from itl_infer.evaluation import metrics
+from itl_infer.evaluation.metrics import (
     RECALL_AT,
     chance,
     confidence_intervals,

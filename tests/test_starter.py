@@ -55,12 +55,6 @@ def test_it_is_small_enough_to_ship() -> None:
 
 
 def test_it_reaches_the_bar_it_was_built_for(starter: Bundle) -> None:
-    photographs = starter.manifest["measured"]["int8"]
-    assert photographs["pictures"] == 7145
-    assert photographs["classes"]["all"]["precision_at_10"] >= 0.50
-    assert photographs["kinds"]["all"]["precision_at_10"] >= 0.80
-    assert photographs["captions"]["all"]["top1"] >= 0.40
-    assert photographs["captions"]["all"]["top5"] >= 0.65
     drawn = starter.manifest["recall"]
     assert (drawn["pictures"], drawn["captions"]) == (1000, 5000)
     assert drawn["t2i"]["recall_at_10"] >= 0.95
@@ -69,7 +63,7 @@ def test_it_reaches_the_bar_it_was_built_for(starter: Bundle) -> None:
 
 
 def test_int8_costs_next_to_nothing(starter: Bundle) -> None:
-    quantization, measured = starter.manifest["quantization"], starter.manifest["measured"]
+    quantization = starter.manifest["quantization"]
     assert starter.manifest["precision"]["image_encoder"] == "int8"
     assert quantization["mean_cosine"] >= 0.99
     for way in ("t2i", "i2t"):
@@ -78,14 +72,6 @@ def test_int8_costs_next_to_nothing(starter: Bundle) -> None:
                 quantization["recall"][precision][way][f"recall_at_{k}"] for precision in ("float32", "int8")
             ]
             assert abs(figures[0] - figures[1]) <= 0.01, (way, k, figures)
-    for asked, figure in (
-        ("classes", "precision_at_10"),
-        ("classes", "average_precision"),
-        ("captions", "top1"),
-        ("captions", "top5"),
-    ):
-        figures = [measured[precision][asked]["all"][figure] for precision in ("float32", "int8")]
-        assert abs(figures[0] - figures[1]) <= 0.01, (asked, figure, figures)
 
 
 @pytest.mark.skipif(
@@ -187,7 +173,7 @@ def test_the_readme_shows_what_the_query_prints(starter: Bundle) -> None:
 
 def test_the_readme_gives_the_bundles_own_figures(starter: Bundle) -> None:
     recall = starter.manifest["recall"]
-    block = readme_block("draws them and prints this):")
+    block = readme_block("captions.jsonl` prints this):")
     rows = {line[:13].strip(): re.sub(r"\[.*?\]", "", line[13:]).split() for line in block.splitlines()}
     for label, way in (("text to image", "t2i"), ("image to text", "i2t")):
         figures = [f"{100 * recall[way][f'recall_at_{k}']:.1f}" for k in (1, 5, 10)]

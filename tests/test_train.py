@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from export.tasks import NameWords, augment, stem_targets
 from export.train import TrainingData, embed, epoch_batches, shorten, train
 from export.trunk import AUXILIARY_SIDE, train_trunk
 from itl_infer.captions import CaptionDataset, CaptionedImage
-from itl_infer.metrics import evaluate_retrieval
+from itl_infer.evaluation.metrics import evaluate_retrieval
 from itl_infer.text import NLTK_TEXT_RULES, TextProcessor
 
 RECIPE = Recipe(batch_size=16, epochs=12, patience=12)
@@ -157,158 +156,14 @@ def test_fewer_pictures_than_a_batch_are_one_batch(
         train(toy_data(1, 1), toy[1], 24, RECIPE, tmp_path / "one")
 
 
-def grouped(groups: list[int], sources: list[int]) -> TrainingData:
-    """Pictures with one caption of one id each: 1, 2, 3, ..."""
-    count = len(groups)
-    ids = np.arange(1, count + 1)[:, None]
-    return TrainingData(
-        np.zeros((count, 4), np.float32), ids, np.arange(count), "g", np.array(groups), np.array(sources)
-    )
-
-
-def test_what_is_said_of_one_holds_for_its_whole_group() -> None:
-    data = grouped([0, 1, 0], [0, 0, 0])
-    rows = np.arange(3)
-    assert data.holds(rows, data.input_ids).tolist() == [[1, 0, 1], [0, 1, 0], [1, 0, 1]]
-    assert data.holds(rows, np.array([[1, 3], [2, 3], [2, 0]])).tolist() == [[1, 0, 0], [0, 0, 1], [1, 0, 0]]
-    assert data.same(np.array([2, 1, 0])).tolist() == [[1, 0, 1], [0, 1, 0], [1, 0, 1]]
-
-
-CLASSES = {"gull": ("sea gull", "gull"), "tern": ("tern",), "xyz": ("qqq",)}
-KINDS = {"gull": ("zzz", "seabird"), "tern": ("diver", "seabird"), "xyz": ("seabird",)}
-CLASS_WORDS = TextProcessor(NLTK_TEXT_RULES, ["bird", "gull", "sea", "tern", "beach", "diver", "seabird"])
-
-
-def labelled_data(count: int, seed: int, *, said: bool = True) -> TrainingData:
-    """Noisy features of two classes, of which captions may say nothing; every fourth picture is of none."""
-    rng = np.random.default_rng(seed)
-    directions = np.random.default_rng(98).normal(size=(3, FEATURE_DIM)).astype(np.float32)
-    examples, features = [], np.empty((count, FEATURE_DIM), np.float32)
-    for i in range(count):
-        label = ("gull", "tern", "gull", None)[i % 4]
-        features[i] = np.abs(directions[("gull", "tern", None).index(label)] + rng.normal(size=FEATURE_DIM))
-        what = label if said and label else "bird"
-        captions = (f"A {what} on the beach .", "A bird .") if label else ("The beach .",)
-        extra = {"label": label, "names": CLASSES[label], "kinds": KINDS[label]} if label else {}
-        examples.append(CaptionedImage(f"{seed}/{i}.png", captions, "train", extra))
-    return TrainingData.of(CaptionDataset("birds", Path(), tuple(examples)), features, CLASS_WORDS)
-
-
-def test_a_text_of_every_class_is_one_of_its_names_or_of_its_captions() -> None:
-    data = labelled_data(40, 1)
-    words = ["", *CLASS_WORDS.stems]
-    rng = np.random.default_rng(0)
-    drawn = [data.one_text_each(0.0, rng) for _ in range(200)]
-    said = [Counter(" ".join(words[i] for i in text[row] if i) for text in drawn) for row in range(2)]
-    assert set(said[0]) == {"sea gull", "gull", "gull beach", "bird"}
-    assert set(said[1]) == {"tern", "tern beach", "bird"}
-    assert 70 < said[1]["tern"] < 130  # half of them, and never a part of a name
-    cut = {" ".join(words[i] for i in data.one_text_each(1.0, rng)[0] if i) for _ in range(200)}
-    assert cut == {"sea gull", "gull", "gull beach", "beach", "bird"}
-
-
-def test_pictures_of_classes_are_told_from_others() -> None:
-    data = labelled_data(8, 1)
-    places, own = data.of_classes(np.array([3, 1, 0, 7, 6]))
-    assert places.tolist() == [1, 2, 4]
-    assert own.tolist() == [1, 0, 0]
-    unlabelled = toy_data(5, 1)
-    assert [len(found) for found in unlabelled.of_classes(np.arange(5))] == [0, 0]
-
-
-def test_a_class_whose_names_have_no_known_word_is_not_asked_for() -> None:
-    examples = tuple(
-        CaptionedImage(
-            f"{label}.png", ("A bird .",), "train", {"label": label, "names": names, "kinds": KINDS[label]}
-        )
-        for label, names in CLASSES.items()
-    )
-    data = TrainingData.of(
-        CaptionDataset("birds", Path(), examples), np.zeros((3, FEATURE_DIM), np.float32), CLASS_WORDS
-    )
-    assert data.classes.tolist() == [0, 1]
-    assert data.of_classes(np.arange(3))[0].tolist() == [0, 1]
-    assert data.of_kinds.tolist() == [[False, True], [True, True]]  # diver, seabird; zzz is no known word
-
-
-@pytest.mark.parametrize(
-    "extra",
-    [
-        {"names": ["gull"], "kinds": ["seabird"]},
-        {"label": "gull", "names": "gull", "kinds": "seabird"},
-        {"label": "gull", "kinds": ["seabird"]},
-    ],
-)
-def test_captions_with_keys_of_other_meanings_make_no_classes(extra: dict[str, object]) -> None:
-    examples = (CaptionedImage("a.png", ("A gull .",), "train", extra),)
-    features = np.zeros((1, FEATURE_DIM), np.float32)
-    data = TrainingData.of(CaptionDataset("birds", Path(), examples), features, CLASS_WORDS)
-    assert data.classes.tolist() == []
-    assert data.of_kinds.size == 0
-
-
-def test_naming_teaches_names_that_no_caption_says(tmp_path: Path) -> None:
-    train_data, val_data = (labelled_data(count, seed, said=False) for count, seed in ((1600, 1), (80, 2)))
-
-    def share_named(naming: float) -> float:
-        recipe = replace(RECIPE, temperature=0.1, naming=naming, epochs=1, learning_rate=1e-4)
-        model, _ = train(train_data, val_data, 7, recipe, tmp_path / str(naming))
-        images, _ = embed(model, val_data)
-        with torch.inference_mode():
-            names = model.text_encoder(torch.from_numpy(CLASS_WORDS.input_ids(["gull", "tern"]))).numpy()
-        places, own = val_data.of_classes(np.arange(len(val_data)))
-        return float(((images[places] @ names.T).argmax(axis=1) == own).mean())
-
-    assert share_named(1.0) > 0.95
-    assert share_named(0.0) < 0.8  # two in three, at a guess
-
-
-def test_kinds_are_found_by_words_that_no_caption_says(tmp_path: Path) -> None:
-    train_data, val_data = (labelled_data(count, seed, said=False) for count, seed in ((1600, 1), (80, 2)))
-    assert len(train_data.kinds) == 2
-    _, own = val_data.of_classes(places := np.flatnonzero(val_data.of_class))
-
-    def share_of_terns(kinds: float) -> float:
-        recipe = replace(RECIPE, temperature=0.1, kinds=kinds, epochs=1, learning_rate=1e-4)
-        model, _ = train(train_data, val_data, 7, recipe, tmp_path / str(kinds))
-        images, _ = embed(model, val_data)
-        with torch.inference_mode():
-            diver = model.text_encoder(torch.from_numpy(CLASS_WORDS.input_ids(["a diver"]))).numpy()[0]
-        return float((own[(images[places] @ diver).argsort()[-10:]] == 1).mean())
-
-    assert share_of_terns(1.0) == 1.0
-    assert share_of_terns(0.0) < 0.7  # one in three, at a guess
-
-
-def test_small_sources_come_more_often() -> None:
-    data = grouped([*range(20)], [0] * 16 + [1] * 4)
-    assert np.bincount(data.epoch_rows()).tolist() == [1] * 16 + [2] * 4  # the root of 16 / 4
-    assert grouped([0, 1], [0, 0]).epoch_rows().tolist() == [0, 1]
-
-
-def test_beside_pictures_of_classes_others_come_more_often_and_apart() -> None:
-    data = labelled_data(64, 1)  # 16 of them of no class
-    recipe = replace(RECIPE, batch_size=8, captioned=2, apart=0.5)
-    batches = epoch_batches(data, recipe, 0)
-    assert batches.shape == (10, 8)
-    assert np.array_equal(np.bincount(batches.ravel()), np.where(data.of_class, 1, 2))
-    kinds = [len(set(data.of_class[rows])) for rows in batches]
-    assert 4 <= kinds.count(1) < 10  # five, but the one in which the others end and the labelled begin
-    assert kinds != sorted(kinds)
-    assert all(
-        len(set(data.of_class[rows])) == 2 for rows in epoch_batches(data, replace(recipe, apart=0.0), 0)
-    )
-    assert np.array_equal(batches, epoch_batches(data, recipe, 0))
-    assert not np.array_equal(batches, epoch_batches(data, recipe, 1))
-
-
-def test_where_no_picture_is_of_a_class_nothing_is_apart() -> None:
-    data = toy_data(30, 1)
-    plain = epoch_batches(data, replace(RECIPE, batch_size=8), 3)
-    assert plain.shape == (3, 8)
-    assert np.array_equal(
-        plain, epoch_batches(data, replace(RECIPE, batch_size=8, captioned=2, apart=1.0), 3)
-    )
+def test_the_batches_of_an_epoch_are_different_pictures_and_of_other_epochs_others() -> None:
+    data, recipe = toy_data(30, 1), replace(RECIPE, batch_size=8)
+    batches = epoch_batches(data, recipe, 3)
+    assert batches.shape == (3, 8)
+    assert len(set(batches.ravel())) == 24
+    assert (np.diff(batches, axis=1) > 0).all()
+    assert np.array_equal(batches, epoch_batches(data, recipe, 3))
+    assert not np.array_equal(batches, epoch_batches(data, recipe, 4))
 
 
 def test_a_text_holds_for_every_picture_whose_captions_have_its_words() -> None:

@@ -168,7 +168,7 @@ def parse_json(path: Path, text: str) -> object:
         line = f":{text.count(chr(10), 0, places[1]) + 1}" if len(places) == 2 else ""
         raise CaptionsError(f"{path}{line}: {one_line(error.name)} is there twice: name it once") from error
     except (RecursionError, ValueError) as error:
-        raise CaptionsError(f"{path}: JSON that cannot be captions ({error})") from error
+        raise CaptionsError(f"{path}: JSON that cannot be used ({error})") from error
 
 
 class _DuplicateName(Exception):

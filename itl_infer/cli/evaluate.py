@@ -1,30 +1,42 @@
-"""`evaluate`: how well captions find their pictures."""
+"""`evaluate`: how well captions find their pictures, or the names of labelled pictures all of theirs."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from itl_infer.cli.opened import open_bundle, require_index_path
-from itl_infer.cli.options import bundle_option, index_option
+from itl_infer.cli.options import bundle_option, index_option, refuse
 from itl_infer.cli.output import as_json, note, write
+from itl_infer.cli.progress import ProgressLine
+
+if TYPE_CHECKING:
+    from itl_infer.evaluation import Evaluation, LabelledEvaluation
+
+_OF_CAPTIONS = ("splits", "split", "seed", "ranks_path")
 
 
 @click.command()
 @click.option(
     "--captions",
     metavar="FILE",
-    required=True,
     type=click.Path(path_type=Path),
     help="File of captions, whose format is recognised, or a folder of .txt files.",
+)
+@click.option(
+    "--labelled",
+    metavar="PATH",
+    type=click.Path(path_type=Path),
+    help="Folder with a folder for each class, or a JSON file of names and their pictures.",
 )
 @click.option(
     "--images",
     metavar="DIR",
     type=click.Path(path_type=Path),
-    help="Folder of the pictures.  [default: that of the captions, or all that the index holds]",
+    help="Folder of the pictures.  [default: that of the file; of an index, else all]",
 )
 @click.option(
     "--splits",
@@ -37,7 +49,7 @@ from itl_infer.cli.output import as_json, note, write
     type=click.Choice(["train", "val", "test", "all"]),
     default="test",
     show_default=True,
-    help="Which pictures to measure.",
+    help="Which captioned pictures to measure.",
 )
 @click.option(
     "--seed",
@@ -54,7 +66,7 @@ from itl_infer.cli.output import as_json, note, write
     type=click.Choice(["table", "json"]),
     default="table",
     show_default=True,
-    help="How to print it; json has the rank of every caption.",
+    help="How to print it; json has a row for every caption or name.",
 )
 @click.option(
     "--ranks",
@@ -64,35 +76,58 @@ from itl_infer.cli.output import as_json, note, write
     help="Write the rank of every caption to a CSV file.",
 )
 def evaluate(
-    captions: Path,
+    captions: Path | None,
+    labelled: Path | None,
     images: Path | None,
-    splits: Path | None,
-    split: str,
-    seed: int,
     index_path: Path | None,
     bundle_path: Path | None,
     format_name: str,
     ranks_path: Path | None,
+    **of_split: Any,
 ) -> None:
-    """Measure how well captions find their pictures, and pictures their captions.
+    """Measure a bundle on captioned or on labelled pictures.
 
-    The index must hold the pictures; they are found by their paths, and only those with captions in the split
-    are ranked. Prints recall at 1, 5 and 10 in per cent, median and mean rank, their sum over both ways (rsum),
-    95 % confidence intervals, and what guessing would give. Equal scores count against the bundle.
+    They are embedded for it, or taken from an index that holds them. Equal scores count against the bundle. Figures
+    are in per cent, with 95 % confidence intervals and what guessing would give.
 
-    Read are Flickr30k's, Flickr8k's, COCO's, Karpathy's and Kaggle's files, lines of JSON, and .txt files.
+    --captions: how well captions find their picture, and pictures a caption of theirs: recall at 1, 5 and 10, median
+    and mean rank, and the recalls' sum (rsum). Only pictures with captions in the split are ranked. Read are
+    Flickr30k's, Flickr8k's, COCO's, Karpathy's and Kaggle's files, lines of JSON, and .txt files.
+
+    --labelled: how well each name finds all pictures that it is right for. Means over the names of average precision
+    (mAP), R-precision (the share of R right pictures that are among the first R) and precision at 10 (P@10), and the
+    share of names with a right picture among the first 1 and 10 (R@1, R@10). A name of which no word is known is a
+    miss. Only pictures with a name are ranked. JSON is {"red car": ["1.jpg", "2.jpg"], ...}; a class is called as its
+    folder, underscores are spaces.
 
     \b
+    itl-infer evaluate --labelled photos/objects.json
     itl-infer evaluate --captions results.csv -d photos.itl
     itl-infer evaluate --captions mine.jsonl --split all -d photos.itl --ranks ranks.csv
     """
-    from itl_infer.evaluation import evaluate_index
+    if (captions is None) == (labelled is None):
+        raise click.UsageError("Give either --captions FILE or --labelled PATH.")
+    if labelled is not None:
+        refuse(_OF_CAPTIONS, "goes with --captions")
+    from itl_infer.evaluation import evaluate_bundle, evaluate_index, evaluate_labelled
     from itl_infer.index import Index
 
-    index = Index.open(require_index_path(index_path), open_bundle(bundle_path), mode="r")
-    found = evaluate_index(captions, index, images=images, splits=splits, split=split, seed=seed)
-    if ranks_path:
-        found.write_ranks(ranks_path)
+    bundle = open_bundle(bundle_path)
+    index = None if index_path is None else Index.open(require_index_path(index_path), bundle, mode="r")
+    found: Evaluation | LabelledEvaluation
+    with ProgressLine() as progress_line:
+        progress = progress_line.show if progress_line.shown else None
+        if labelled is not None:
+            source = bundle if index is None else index
+            found = evaluate_labelled(labelled, source, images=images, progress=progress)
+        else:
+            assert captions is not None
+            if index is None:
+                found = evaluate_bundle(captions, bundle, images=images, progress=progress, **of_split)
+            else:
+                found = evaluate_index(captions, index, images=images, **of_split)
+            if ranks_path is not None:
+                found.write_ranks(ranks_path)
     for line in found.describe_faults():
         note(line)
     write(

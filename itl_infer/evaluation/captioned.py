@@ -5,20 +5,24 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from itl_infer.bundle import Bundle
-from itl_infer.captions import CaptionDataset, PictureNames, Skipped, describe_faults, match_captions
+from itl_infer.captions import CaptionDataset, match_captions, read_captions
 from itl_infer.errors import CaptionsError
+from itl_infer.evaluation.metrics import (
+    DIRECTIONS,
+    Figures,
+    Floats,
+    format_figures,
+    measure_ranks,
+    retrieval_ranks,
+)
+from itl_infer.evaluation.pictures import ShowProgress, embed_pictures, pictures_in_index
+from itl_infer.evaluation.report import Measured
 from itl_infer.index import Index
-from itl_infer.index.roots import real_path
-from itl_infer.metrics import DIRECTIONS, Figures, format_figures, measure_ranks, retrieval_ranks
 
 EVERY_SPLIT = "all"
 
@@ -32,38 +36,42 @@ class CaptionRank:
     caption: str
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """What a bundle makes of `dataset`, the pictures of one split; `figures` as `metrics.measure_ranks` gives them."""
+@dataclass(frozen=True, kw_only=True)
+class Evaluation(Measured):
+    """What a bundle makes of `dataset`, the pictures of one split; `figures` as `metrics.measure_ranks` gives them.
 
-    bundle_name: str
-    bundle_fingerprint: str
+    Its `faults` are what was left out, and the captions without a known word, which are not.
+    """
+
     dataset: CaptionDataset
     split: str
-    figures: Figures
     ranks: tuple[CaptionRank, ...]  # in the order of the captions
-    faults: tuple[Skipped, ...]  # left out, and captions without a known word, which are not
-    notes: tuple[str, ...] = ()
 
     @property
     def recalls(self) -> Figures:
         """Of the figures the plain ones, both ways."""
         return {way: self.figures[way] for way in DIRECTIONS}
 
+    def summary(self) -> dict[str, Any]:
+        """What a manifest keeps: of which pictures, and the figures both ways; no path."""
+        return {
+            "data": self.dataset.name,
+            "split": self.split,
+            "split_sha256": self.dataset.split_sha256,
+            "pictures": len(self.dataset),
+            "captions": len(self.ranks),
+            **self.figures,
+        }
+
     def to_json(self) -> dict[str, Any]:
         """Plain values: what was measured, the figures both ways, and the rank of every caption."""
         report = self.dataset.report
         return {
-            "bundle": {"name": self.bundle_name, "fingerprint": self.bundle_fingerprint},
+            **self.json_head(),
             "captions_file": report.captions and str(report.captions),
             "format": report.format,
-            "split": self.split,
             "split_name": report.split_name,
-            "split_sha256": self.dataset.split_sha256,
-            "pictures": len(self.dataset),
-            "captions": len(self.ranks),
-            "faults": dict(Counter(fault.reason for fault in self.faults)),
-            **self.figures,
+            **self.summary(),
             "ranks": [
                 {"rank": found.rank, "image": found.image, "caption": found.caption} for found in self.ranks
             ],
@@ -72,14 +80,10 @@ class Evaluation:
     def to_table(self) -> str:
         """The figures for people, with what they are figures of."""
         return (
-            f"bundle {self.bundle_name} ({self.bundle_fingerprint[:12]}) on {self.dataset.name}, {self.split}"
+            f"{self.bundle} on {self.dataset.name}, {self.split}"
             f" (split {self.dataset.split_sha256[:12]}): {len(self.dataset):,} pictures,"
             f" {len(self.ranks):,} captions\n{format_figures(self.figures)}"
         )
-
-    def describe_faults(self) -> list[str]:
-        """What was left out or is not as it should be, as lines for people; each fault with its first places."""
-        return [*(f"  note: {note}" for note in self.notes), *describe_faults(self.faults)]
 
     def write_ranks(self, path: str | os.PathLike[str]) -> None:
         """The rank of every caption as CSV in UTF-8 (but for names that are not): columns rank, image, caption."""
@@ -111,11 +115,38 @@ def evaluate_index(
     """
     captions = Path(captions)
     bundle = index.require_bundle()
-    pictures, rows = _pictures_of(index, captions, None if images is None else Path(images))
-    dataset = match_captions(captions, pictures, None if splits is None else Path(splits), seed)
+    pictures, rows = pictures_in_index(index, captions, _path(images))
+    dataset = match_captions(captions, pictures, _path(splits), seed)
     dataset = choose_split(dataset, split)
     embeddings = index.embeddings[[rows[example.image] for example in dataset]]
     return evaluate_embeddings(bundle, dataset, split, embeddings)
+
+
+def evaluate_bundle(
+    captions: str | os.PathLike[str],
+    bundle: Bundle,
+    *,
+    images: str | os.PathLike[str] | None = None,
+    splits: str | os.PathLike[str] | None = None,
+    split: str = "test",
+    seed: int = 0,
+    progress: ShowProgress | None = None,
+) -> Evaluation:
+    """Measure `bundle` on the captioned pictures of one split, without an index: they are embedded for it.
+
+    As `evaluate_index`, but pictures are those in the folder `images`, by default where the captions are. Those that
+    cannot be read are among the `faults`. `progress` is called after every few pictures.
+    """
+    dataset = choose_split(read_captions(Path(captions), _path(images), _path(splits), seed), split)
+    return evaluate_dataset(bundle, dataset, split, progress)
+
+
+def evaluate_dataset(
+    bundle: Bundle, dataset: CaptionDataset, split: str, progress: ShowProgress | None = None
+) -> Evaluation:
+    """Measure `bundle` on all readable pictures of `dataset`, those of `split`, which are embedded for it."""
+    embeddings, failed = embed_pictures(bundle, dataset.paths, progress)
+    return evaluate_embeddings(bundle, dataset.without(failed), split, embeddings)
 
 
 def choose_split(dataset: CaptionDataset, split: str) -> CaptionDataset:
@@ -132,7 +163,7 @@ def choose_split(dataset: CaptionDataset, split: str) -> CaptionDataset:
 
 
 def evaluate_embeddings(
-    bundle: Bundle, dataset: CaptionDataset, split: str, image_embeddings: npt.NDArray[np.float32]
+    bundle: Bundle, dataset: CaptionDataset, split: str, image_embeddings: Floats
 ) -> Evaluation:
     """Measure `bundle` on all of `dataset`, whose pictures have the unit rows `image_embeddings` (N, D).
 
@@ -148,50 +179,19 @@ def evaluate_embeddings(
     if trained_on.get("train", {}).get("ids_sha256") == dataset.split_sha256:
         notes.append("these are the pictures that the bundle was trained on")
     return Evaluation(
-        bundle.name,
-        bundle.fingerprint,
-        dataset,
-        split,
-        measure_ranks(t2i, i2t, owners),
-        tuple(map(CaptionRank, (t2i + 1).tolist(), images, dataset.captions)),
-        (*dataset.report.skipped, *dataset.captions_without_words(lambda caption: bool(ids[caption]))),
-        tuple(notes),
+        bundle_name=bundle.name,
+        bundle_fingerprint=bundle.fingerprint,
+        figures=measure_ranks(t2i, i2t, owners),
+        faults=(
+            *dataset.report.skipped,
+            *dataset.captions_without_words(lambda caption: bool(ids[caption])),
+        ),
+        notes=tuple(notes),
+        dataset=dataset,
+        split=split,
+        ranks=tuple(map(CaptionRank, (t2i + 1).tolist(), images, dataset.captions)),
     )
 
 
-def _pictures_of(index: Index, captions: Path, images: Path | None) -> tuple[PictureNames, dict[str, int]]:
-    """The pictures that captions can mean, and the row of each in the index by its name."""
-    paths = index.paths[:]
-    folder = real_path(images or (captions if captions.is_dir() else captions.parent))
-    rows = _rows_under(folder, paths)
-    if not rows and images is None and paths:
-        folder = _common_folder(paths, index)
-        rows = _rows_under(folder, paths)
-    pictures = PictureNames(
-        folder,
-        sorted(rows),
-        place=str(index.path) if images is None else f"{images} in {index.path}",
-        absent="not in the index",
-        mend=f"embed them: itl-infer embed-images {images or 'PICTURES'} -d {index.path}",
-    )
-    if not rows:
-        raise CaptionsError(f"{pictures.place}: no pictures there; {pictures.mend}")
-    return pictures, rows
-
-
-def _rows_under(folder: Path, paths: list[str]) -> dict[str, int]:
-    start = os.path.join(folder, "")  # noqa: PTH118 (for the separator at its end)
-    return {
-        path[len(start) :].replace(os.sep, "/"): row
-        for row, path in enumerate(paths)
-        if path.startswith(start)
-    }
-
-
-def _common_folder(paths: list[str], index: Index) -> Path:
-    try:
-        return Path(os.path.commonpath([os.path.dirname(path) for path in paths]))  # noqa: PTH120 (for speed)
-    except ValueError as error:
-        raise CaptionsError(
-            f"{index.path}: pictures on several drives: name the folder of those with captions, --images"
-        ) from error
+def _path(given: str | os.PathLike[str] | None) -> Path | None:
+    return None if given is None else Path(given)

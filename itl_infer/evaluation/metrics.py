@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from itl_infer.evaluation.tables import align, cell, percent
+
 RECALL_AT = (1, 5, 10)
 DIRECTIONS = {"t2i": "text to image", "i2t": "image to text"}
 RESAMPLES = 1000
 _BLOCK = 2**22  # scores held at a time: 32 MiB
-_TIE = 1e-12  # products of unit rows in float64 are off by less than 1e-13: nearer scores are equal
+TIE = 1e-12  # products of unit rows in float64 are off by less than 1e-13: nearer scores are equal
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
@@ -43,26 +45,27 @@ def retrieval_ranks(
             f" {len(image_embeddings)} pictures one"
         )
     images = image_embeddings.astype(np.float64)
-    step = max(1, _BLOCK // max(1, len(images)))
     positives = np.empty(len(own))
-    for block in _blocks(len(own), step):
+    for block in score_blocks(len(own), len(images)):
         positives[block] = np.einsum("nd,nd->n", text_embeddings[block], images[own[block]], dtype=np.float64)
     best = np.full(len(images), -np.inf)
     with np.errstate(invalid="ignore"):
         np.maximum.at(best, own, positives)  # NaN stays NaN
 
     t2i, i2t = np.empty(len(own), np.int64), np.zeros(len(images), np.int64)
-    for block in _blocks(len(own), step):
+    for block in score_blocks(len(own), len(images)):
         scores = text_embeddings[block].astype(np.float64) @ images.T
         # "Not worse" rather than "at least as good": no comparison with NaN holds.
-        t2i[block] = (~(scores < positives[block, None] - _TIE)).sum(axis=1) - 1  # less the picture itself
-        beside = ~(scores < best - _TIE)
+        t2i[block] = (~(scores < positives[block, None] - TIE)).sum(axis=1) - 1  # less the picture itself
+        beside = ~(scores < best - TIE)
         beside[np.arange(len(scores)), own[block]] = False
         i2t += beside.sum(axis=0)
     return t2i, i2t
 
 
-def _blocks(count: int, step: int) -> list[slice]:
+def score_blocks(count: int, width: int) -> list[slice]:
+    """The rows of a (count, width) matrix of scores, so many at a time that memory stays small."""
+    step = max(1, _BLOCK // max(1, width))
     return [slice(start, min(start + step, count)) for start in range(0, count, step)]
 
 
@@ -80,14 +83,6 @@ def summarize_ranks(ranks: Ranks) -> dict[str, float]:
     """R@1, R@5, R@10 as shares of 1, median and mean rank counted from 1."""
     recalls = {f"recall_at_{k}": round(recall_at_k(ranks, k), 4) for k in RECALL_AT}
     return {**recalls, "median_rank": median_rank(ranks), "mean_rank": round(float(ranks.mean()) + 1, 2)}
-
-
-def average_precision(hits: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
-    """(Q,) for (Q, N) ranked lists, True where a result is right; 0 where none is."""
-    found = np.cumsum(hits, axis=1)
-    precisions = np.where(hits, found / np.arange(1, hits.shape[1] + 1), 0).sum(axis=1)
-    means: npt.NDArray[np.float64] = precisions / np.maximum(found[:, -1], 1)
-    return means
 
 
 def evaluate_retrieval(
@@ -189,12 +184,12 @@ def confidence_intervals(
     return {
         **{
             way: {
-                name: _middle_95(rows[:, i], digit)
+                name: middle_95(rows[:, i], digit)
                 for i, (name, digit) in enumerate(zip(names, digits, strict=True))
             }
             for way, rows in (("t2i", t2i_rows), ("i2t", i2t_rows))
         },
-        "rsum": _middle_95(sums_of_recalls, 2),
+        "rsum": middle_95(sums_of_recalls, 2),
     }
 
 
@@ -206,7 +201,8 @@ def _weighted_median_rank(ranks: Ranks, times: npt.NDArray[np.int64]) -> int:
     return int(ranks[middle].sum() // 2) + 1
 
 
-def _middle_95(values: Doubles, digits: int) -> list[float]:
+def middle_95(values: Doubles, digits: int) -> list[float]:
+    """The 2.5th and the 97.5th percentile of a figure of resampled test sets, rounded."""
     low, high = np.percentile(values, [2.5, 97.5]).round(digits).tolist()
     return [low, high] if digits else [int(low), int(high)]
 
@@ -222,11 +218,7 @@ def format_figures(figures: Figures) -> str:
     sure = figures["confidence_95"]["rsum"]
     lines.append(["rsum", _cell("rsum", figures["rsum"], sure)])
     lines.append(["  by chance", _cell("rsum", figures["chance"]["rsum"])])
-    widths = [max(len(line[i]) for line in lines if len(line) > i) for i in range(len(lines[0]))]
-    return "\n".join(
-        "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=False)).rstrip()
-        for line in lines
-    )
+    return align(lines)
 
 
 def _cell(name: str, value: float, interval: Sequence[float] = ()) -> str:
@@ -234,7 +226,7 @@ def _cell(name: str, value: float, interval: Sequence[float] = ()) -> str:
 
     def text(number: float) -> str:
         if name.startswith("recall"):
-            return f"{100 * number:.1f}" if number >= 0.001 or not number else f"{100 * number:.2g}"
+            return percent(number)
         return f"{number:d}" if isinstance(number, int) else f"{number:.1f}"
 
-    return f"{text(value):>5}" + (f" [{text(interval[0])}, {text(interval[1])}]" if interval else "")
+    return cell(text, value, interval)

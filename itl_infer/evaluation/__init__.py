@@ -1,0 +1,27 @@
+"""How well a bundle finds pictures: captioned ones, both ways, and labelled ones by their names."""
+
+from itl_infer.evaluation.captioned import (
+    EVERY_SPLIT,
+    CaptionRank,
+    Evaluation,
+    choose_split,
+    evaluate_bundle,
+    evaluate_dataset,
+    evaluate_embeddings,
+    evaluate_index,
+)
+from itl_infer.evaluation.labelled import LabelledEvaluation, NameResult, evaluate_labelled
+
+__all__ = [
+    "EVERY_SPLIT",
+    "CaptionRank",
+    "Evaluation",
+    "LabelledEvaluation",
+    "NameResult",
+    "choose_split",
+    "evaluate_bundle",
+    "evaluate_dataset",
+    "evaluate_embeddings",
+    "evaluate_index",
+    "evaluate_labelled",
+]
