@@ -14,23 +14,18 @@ from torch import nn
 from export.allocator import keep_freed_memory
 from export.errors import ExportError
 from export.features import features_of, pixels_of, unreadable
+from export.layers import default_device, weights_sha256
 from export.loop import LoopProgress
 from export.make_bundle import Gallery, Trained, make_bundle
-from export.model import (
-    MIN_SIDE,
-    ImageEncoder,
-    default_device,
-    inception_trunk,
-    load_trunk,
-    save_trunk,
-    weights_sha256,
-)
-from export.recipes import Recipe, TrunkRecipe
+from export.model import ImageEncoder
+from export.recipes import Recipe
 from export.report import Reporter
-from export.tasks import NameWords
 from export.train import TrainingData, train
-from export.trunk import train_trunk
-from export.weights import trunk_with
+from export.trunk.inception import MIN_SIDE, inception_trunk, load_trunk, save_trunk
+from export.trunk.recipe import TrunkRecipe
+from export.trunk.sources import trunk_with
+from export.trunk.tasks import NameWords
+from export.trunk.train import train_trunk
 from itl_infer.bundle import Bundle
 from itl_infer.captions import SPLITS, CaptionDataset, describe_faults
 from itl_infer.image import ImageRules

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
-from export.recipes import RECIPES, TrunkRecipe, labelled_recipe
+from export.recipes import RECIPES
 from export.report import Reporter
+from export.trunk.recipe import TrunkRecipe, labelled_recipe
 from itl_infer.errors import ItlError
 
 if TYPE_CHECKING:
@@ -215,7 +216,7 @@ def pretrain(folder: Path, recipe: TrunkRecipe, weights: str, work: Path) -> Non
     python -m export build --captions captions.csv --inception work/pretrain/trunk.pth --out artifacts/mine
     """
     from export.labelled.folders import read_labelled
-    from export.pretrain import pretrain
+    from export.trunk.pretrain import pretrain
 
     console = _Console()
     pretrain(read_labelled(folder), recipe, work, console, weights=weights)

@@ -22,7 +22,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from export.model import FEATURE_DIM, ScalePixels, weights_sha256
+from export.layers import ScalePixels, weights_sha256
+from export.trunk.inception import FEATURE_DIM
 from itl_infer.captions import CaptionDataset
 from itl_infer.errors import ImageError
 from itl_infer.image import ImageRules, load_pixels

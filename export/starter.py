@@ -14,14 +14,15 @@ from export.labelled.captioned import captioned
 from export.labelled.folders import read_labelled
 from export.labelled.lexicon import read_lexicon
 from export.labelled.measure import measure_labelled
+from export.layers import weights_sha256
 from export.lengths import done_before, draw_lengths, lengths
 from export.make_bundle import Gallery
-from export.model import weights_sha256
 from export.postcards import draw_postcards
-from export.pretrain import pretrain
-from export.recipes import RECIPES, TrunkRecipe
+from export.recipes import RECIPES
 from export.report import Reporter
-from export.tasks import NameWords
+from export.trunk.pretrain import pretrain
+from export.trunk.recipe import TrunkRecipe
+from export.trunk.tasks import NameWords
 from itl_infer.bundle import Bundle
 from itl_infer.captions import CaptionDataset, join_datasets, read_json_lines
 from itl_infer.image import ImageRules

@@ -12,9 +12,10 @@ import torch
 
 from export.build import BuildSettings, branch_note, prepare
 from export.features import features_of
-from export.recipes import RECIPES, Recipe, TrunkRecipe
+from export.recipes import RECIPES, Recipe
 from export.report import Reporter
 from export.train import TrainingData, TwoBranch, embed, train
+from export.trunk.recipe import TrunkRecipe
 from itl_infer.captions import CaptionDataset
 from itl_infer.image import ImageRules
 from itl_infer.metrics import RECALL_AT, average_precision, evaluate_retrieval, rsum

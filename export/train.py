@@ -15,11 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from export.errors import ExportError
+from export.layers import ScalePixels, default_device, l2_normalize
 from export.loop import History, Loop, LoopProgress, sample_sha256
 from export.loss import collapsed_loss, finding_loss, naming_loss, softmax_loss, triplet_ranking_loss
-from export.model import ScalePixels, TextEncoder, default_device, image_branch, l2_normalize
+from export.model import TextEncoder, image_branch
 from export.recipes import Recipe
-from export.tasks import augment
+from export.trunk.tasks import augment
 from itl_infer.captions import CaptionDataset
 from itl_infer.metrics import evaluate_retrieval, rsum
 from itl_infer.text import TextProcessor

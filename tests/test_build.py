@@ -26,15 +26,7 @@ from export.cli import main
 from export.errors import ExportError
 from export.features import decode_ahead, features_of, unreadable
 from export.make_bundle import Gallery
-from export.model import (
-    FEATURE_DIM,
-    ImageEncoder,
-    TextEncoder,
-    image_branch,
-    inception_trunk,
-    load_trunk,
-    save_trunk,
-)
+from export.model import ImageEncoder, TextEncoder, image_branch
 from export.postcards import draw_postcards, find_font
 from export.quantize import embed_with, measure_drift, quantize_image_encoder
 from export.recipes import Recipe
@@ -43,6 +35,7 @@ from export.report import Reporter
 from export.study import TRIED, format_study, short_query_map, study
 from export.to_onnx import check_parity, export_image_encoder, export_text_encoder, fold_batch_norms
 from export.train import TrainingData
+from export.trunk.inception import FEATURE_DIM, inception_trunk, load_trunk, save_trunk
 from itl_infer.bundle import load_bundle, verify_bundle
 from itl_infer.captions import CaptionDataset, CaptionedImage, read_captions, read_json_lines
 from itl_infer.cli import main as itl_infer_main

@@ -32,16 +32,18 @@ from export.build import BuildSettings, build
 from export.cli import main
 from export.errors import ExportError
 from export.from_keras import find_keras_files, read_keras
-from export.from_keras import inception as inception_module
-from export.from_keras.fetch import fetch
-from export.from_keras.hdf5 import read_stack
-from export.from_keras.inception import keras_trunk, weights_file
 from export.from_keras.stack import KerasTextEncoder, read_branch, text_encoder
 from export.from_keras.tokenizer import read_stems
-from export.model import FEATURE_DIM, ImageEncoder, inception_trunk, l2_normalize
+from export.layers import l2_normalize
+from export.model import ImageEncoder
 from export.report import Reporter
 from export.to_onnx import export_image_encoder, export_text_encoder
-from export.torchvision_models import torchvision_models
+from export.trunk import keras as inception_module
+from export.trunk.fetch import fetch
+from export.trunk.hdf5 import read_stack
+from export.trunk.inception import FEATURE_DIM, inception_trunk
+from export.trunk.keras import keras_trunk, weights_file
+from export.trunk.torchvision_models import torchvision_models
 from itl_infer.bundle import load_bundle, verify_bundle
 from itl_infer.captions import CaptionDataset, CaptionedImage
 from itl_infer.image import ImageRules, load_pixels

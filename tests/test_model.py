@@ -12,17 +12,10 @@ import pytest
 torch = pytest.importorskip("torch", reason="the training side needs the extra: pip install -e .[export]")
 
 from export.errors import ExportError
-from export.model import (
-    ImageEncoder,
-    ScalePixels,
-    TextEncoder,
-    image_branch,
-    inception_trunk,
-    load_trunk,
-    save_trunk,
-    weights_sha256,
-)
-from export.torchvision_models import torchvision_models
+from export.layers import ScalePixels, weights_sha256
+from export.model import ImageEncoder, TextEncoder, image_branch
+from export.trunk.inception import inception_trunk, load_trunk, save_trunk
+from export.trunk.torchvision_models import torchvision_models
 
 
 @pytest.fixture(scope="module")
@@ -173,7 +166,7 @@ def test_weights_that_would_run_code_are_refused(tmp_path: Path) -> None:
 
 def test_torchvision_imports_beside_a_torch_without_its_operators() -> None:
     code = (
-        "from export.torchvision_models import torchvision_models as models;"
+        "from export.trunk.torchvision_models import torchvision_models as models;"
         " print(models().inception_v3.__name__, models().__name__)"
     )
     root = Path(__file__).parents[1]

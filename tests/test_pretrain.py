@@ -18,13 +18,13 @@ from click.testing import CliRunner
 
 from export.cli import main
 from export.errors import ExportError
-from export.from_bundle import trunk_of_bundle
 from export.labelled.folders import read_labelled
 from export.labelled.packed import LONGEST_SIDE, pack_pictures
-from export.model import ScalePixels, weights_sha256
-from export.recipes import TrunkRecipe
-from export.tasks import NameClasses, change_colours, crop_at_random
-from export.weights import trunk_with
+from export.layers import ScalePixels, weights_sha256
+from export.trunk.of_bundle import trunk_of_bundle
+from export.trunk.recipe import TrunkRecipe
+from export.trunk.sources import trunk_with
+from export.trunk.tasks import NameClasses, change_colours, crop_at_random
 from itl_infer.bundle import load_bundle
 
 COLOURS = {"red": (200, 40, 40), "green": (40, 200, 40), "blue": (40, 40, 200)}
@@ -274,6 +274,6 @@ def test_the_trunk_of_a_bundle_computes_what_its_graph_does_and_can_be_trained()
 def graph_constants(path: Path) -> dict[str, torch.Tensor]:
     import onnx
 
-    from export.from_bundle import constants
+    from export.trunk.of_bundle import constants
 
     return constants(onnx.load(str(path)).graph)

@@ -14,12 +14,14 @@ from PIL import Image
 torch = pytest.importorskip("torch", reason="the training side needs the extra: pip install -e .[export]")
 
 from export.errors import ExportError
+from export.layers import weights_sha256
 from export.loop import LoopProgress
-from export.model import FEATURE_DIM, inception_trunk, weights_sha256
-from export.recipes import Recipe, TrunkRecipe, labelled_recipe
-from export.tasks import NameWords, augment, stem_targets
+from export.recipes import Recipe
 from export.train import TrainingData, embed, epoch_batches, shorten, train
-from export.trunk import AUXILIARY_SIDE, train_trunk
+from export.trunk.inception import FEATURE_DIM, inception_trunk
+from export.trunk.recipe import TrunkRecipe, labelled_recipe
+from export.trunk.tasks import NameWords, augment, stem_targets
+from export.trunk.train import AUXILIARY_SIDE, train_trunk
 from itl_infer.captions import CaptionDataset, CaptionedImage
 from itl_infer.metrics import evaluate_retrieval
 from itl_infer.text import DEFAULT_TEXT_RULES, TextProcessor

@@ -10,10 +10,11 @@ from pathlib import Path
 from torch import nn
 
 from export.errors import ExportError
-from export.from_keras.inception import keras_trunk, weights_file
 from export.from_keras.stack import input_width, output_width, read_branch, text_encoder
 from export.from_keras.tokenizer import read_stems
-from export.model import FEATURE_DIM, ImageEncoder, TextEncoder
+from export.model import ImageEncoder, TextEncoder
+from export.trunk.inception import FEATURE_DIM
+from export.trunk.keras import keras_trunk, weights_file
 from itl_infer.image import ImageRules
 from itl_infer.text import DEFAULT_TEXT_RULES, TextRules
 

@@ -20,9 +20,9 @@ import torch
 
 from export.allocator import keep_freed_memory
 from export.loop import LoopProgress
-from export.model import FEATURE_DIM
 from export.recipes import Recipe
 from export.train import TrainingData, train
+from export.trunk.inception import FEATURE_DIM
 
 PICTURES, HELD_OUT, CAPTIONS, STEMS = 30_000, 1_000, 5, 13_000
 

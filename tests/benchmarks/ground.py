@@ -17,10 +17,10 @@ import torch
 from onnx import TensorProto, helper, shape_inference
 from PIL import Image
 
-from export.from_bundle import trunk_of_bundle
 from export.model import ImageEncoder, image_branch
 from export.quantize import quantize_image_encoder
 from export.to_onnx import export_image_encoder
+from export.trunk.of_bundle import trunk_of_bundle
 from itl_infer.bundle import Bundle, load_bundle
 from itl_infer.image import IMAGE_SUFFIXES, ImageRules, load_pixels
 from itl_infer.manifest import IMAGE_GRAPH, MANIFEST, write_manifest

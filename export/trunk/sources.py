@@ -7,9 +7,9 @@ from pathlib import Path
 
 from torch import nn
 
-from export.from_bundle import trunk_of_bundle
-from export.from_keras.inception import keras_trunk, weights_file
-from export.model import load_trunk
+from export.trunk.inception import load_trunk
+from export.trunk.keras import keras_trunk, weights_file
+from export.trunk.of_bundle import trunk_of_bundle
 from itl_infer.manifest import MANIFEST
 
 

@@ -15,7 +15,8 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 
 from export.errors import ExportError
-from export.model import ImageEncoder, ScalePixels, image_branch, inception_trunk
+from export.layers import ScalePixels
+from export.trunk.inception import inception_trunk
 from itl_infer.manifest import GOLDEN, IMAGE_GRAPH, read_manifest
 
 _PREFIX = "trunk."
@@ -49,23 +50,6 @@ def trunk_of_bundle(folder: Path) -> nn.Module:
         images = ScalePixels(rules.pixel_scaling)(torch.from_numpy(golden["pixel_values"]))
     _insert_norms(trunk, biases, images)
     return trunk
-
-
-def image_encoder_of_bundle(folder: Path) -> ImageEncoder:
-    """Trunk and image branch of the bundle `folder`, as `trunk_of_bundle` takes them; the same errors."""
-    trunk = trunk_of_bundle(folder)
-    path = folder / IMAGE_GRAPH
-    stored = constants(onnx.load(str(path)).graph)
-    branch = image_branch()
-    for name, parameter in branch.named_parameters():
-        found = stored.get(f"branch.{name}")
-        if found is None or found.shape != parameter.shape:
-            raise ExportError(
-                f"{path} has no branch.{name} of {tuple(parameter.shape)}: it was not exported here"
-            )
-        with torch.no_grad():
-            parameter.copy_(found)
-    return ImageEncoder(trunk, branch, read_manifest(folder).image_rules.pixel_scaling).eval()
 
 
 def constants(graph: onnx.GraphProto) -> dict[str, Tensor]:

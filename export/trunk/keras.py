@@ -12,10 +12,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from export.errors import ExportError
-from export.from_keras.fetch import fetch
-from export.from_keras.hdf5 import Weights, read_weights
-from export.model import inception_trunk
-from export.torchvision_models import torchvision_models
+from export.trunk.fetch import fetch
+from export.trunk.hdf5 import Weights, read_weights
+from export.trunk.inception import inception_trunk
+from export.trunk.torchvision_models import torchvision_models
 
 OFFICIAL_URL = (
     "https://storage.googleapis.com/tensorflow/keras-applications/inception_v3/"

@@ -16,11 +16,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from export.layers import default_device, weights_sha256
 from export.loop import History, Loop, LoopProgress, batch_rows
-from export.model import FEATURE_DIM, default_device, weights_sha256
-from export.recipes import TrunkRecipe
-from export.tasks import Task
-from export.torchvision_models import torchvision_models
+from export.trunk.inception import FEATURE_DIM
+from export.trunk.recipe import TrunkRecipe
+from export.trunk.tasks import Task
+from export.trunk.torchvision_models import torchvision_models
 
 AUXILIARY_SIDE = 299
 """torchvision's auxiliary head ends in a 5 x 5 convolution; with fewer pixels its map is smaller."""

@@ -15,9 +15,9 @@ from torch.nn import functional as F
 
 from export.labelled.folders import LabelledDataset
 from export.labelled.packed import PackedPictures
+from export.layers import ScalePixels
 from export.loop import sample_sha256
-from export.model import ScalePixels
-from export.recipes import TrunkRecipe
+from export.trunk.recipe import TrunkRecipe
 from itl_infer.captions import CaptionDataset
 from itl_infer.text import TextProcessor
 

@@ -15,12 +15,12 @@ from export.errors import ExportError
 from export.labelled.folders import LabelledDataset
 from export.labelled.packed import pack_pictures
 from export.loop import History, LoopProgress
-from export.model import MIN_SIDE, save_trunk
-from export.recipes import TrunkRecipe
 from export.report import Reporter
-from export.tasks import NameClasses, Task
-from export.trunk import train_trunk
-from export.weights import trunk_with
+from export.trunk.inception import MIN_SIDE, save_trunk
+from export.trunk.recipe import TrunkRecipe
+from export.trunk.sources import trunk_with
+from export.trunk.tasks import NameClasses, Task
+from export.trunk.train import train_trunk
 
 
 def pretrain(
