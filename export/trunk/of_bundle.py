@@ -1,4 +1,4 @@
-"""Takes the networks of pictures out of a bundle, so that its maker's work can go on.
+"""Takes the trunk out of a bundle, so that its maker's work can go on.
 
 The graph's batch norms were folded into its convolutions. Each convolution gets one back, with the statistics of the
 bundle's golden pictures, and scale and shift such that the trunk computes what the graph does.
@@ -6,50 +6,76 @@ bundle's golden pictures, and scale and shift such that the trunk computes what 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnx
 import torch
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 from torch import Tensor, nn
 
 from export.errors import ExportError
-from export.layers import ScalePixels
-from export.trunk.inception import inception_trunk
+from export.layers import ScalePixels, norms_of_convolutions
+from export.trunk.inception import NAME as INCEPTION
+from export.trunk.keras import without_padding_in_means
+from export.trunk.networks import find_network
+from export.trunk.trunk import Trunk
 from itl_infer.manifest import GOLDEN, IMAGE_GRAPH, read_manifest
 
 _PREFIX = "trunk."
 
 
-def trunk_of_bundle(folder: Path) -> nn.Module:
-    """The trunk of the bundle `folder`, float32 or int8, ready to be trained: to (N, 2048) from pixels it has scaled.
+def trunk_of_bundle(folder: Path) -> Trunk:
+    """The trunk of the bundle `folder`, float32 or int8, ready to be trained, for pictures as the bundle has them.
 
-    Raises BundleError for what is no bundle, ExportError if its graph is not of an InceptionV3 that was exported here.
+    Raises BundleError for what is no bundle, ExportError where its network cannot be rebuilt from its graph.
     """
-    rules = read_manifest(folder).image_rules
+    manifest = read_manifest(folder)
+    rules = manifest.image_rules
+    # Bundles from before manifests named the network are all of InceptionV3.
+    name = str(manifest.content.get("trunk", {}).get("network", INCEPTION))
+    try:
+        trunk = find_network(name).untrained()
+    except ExportError as error:
+        raise ExportError(f"the trunk of {folder} cannot be rebuilt: {error}") from error
     path = folder / IMAGE_GRAPH
-    stored = constants(onnx.load(str(path)).graph)
-    trunk = inception_trunk()
-    biases: dict[str, Tensor] = {}
-    for name, module in trunk.named_modules():
-        if not isinstance(module, nn.Conv2d):
-            continue
-        keys = [f"{_PREFIX}{name}.{kind}" for kind in ("weight", "bias")]
-        if missing := [key for key in keys if key not in stored]:
-            raise ExportError(f"{path} has no {missing[0]}: it is not of an InceptionV3 exported here")
-        weight, bias = (stored[key] for key in keys)
-        if weight.shape != module.weight.shape:
-            raise ExportError(
-                f"{path}: {name} is {tuple(weight.shape)}, expected {tuple(module.weight.shape)}"
-            )
-        with torch.no_grad():
-            module.weight.copy_(weight)
-        biases[name.removesuffix(".conv")] = bias
+    graph = onnx.load(str(path)).graph
+    network = trunk.network
+    if name == INCEPTION and _leaves_padding_out(graph):
+        network = without_padding_in_means(network)
     with np.load(folder / GOLDEN) as golden:
-        images = ScalePixels(rules.pixel_scaling)(torch.from_numpy(golden["pixel_values"]))
-    _insert_norms(trunk, biases, images)
-    return trunk
+        images = ScalePixels(rules.mean, rules.std)(torch.from_numpy(golden["pixel_values"]))
+    norms = norms_of_convolutions(network, images[:1])
+    parameters = dict(network.named_parameters())
+    own = [key for key in parameters if key.rpartition(".")[0] not in norms.values()]
+    biases = {conv: f"{conv}.bias" for conv in norms if f"{conv}.bias" not in parameters}
+    stored = constants(graph)
+    for key in [*own, *biases.values()]:
+        if (found := stored.get(_PREFIX + key)) is None:
+            raise ExportError(
+                f"{path} has no {_PREFIX}{key}: its {name} was not exported here, or cannot be rebuilt"
+            )
+        if key in parameters and found.shape != parameters[key].shape:
+            raise ExportError(
+                f"{path}: {key} is {tuple(found.shape)}, expected {tuple(parameters[key].shape)}"
+            )
+    with torch.no_grad():
+        for key in own:
+            parameters[key].copy_(stored[_PREFIX + key])
+    shifts = {
+        norm: stored[_PREFIX + biases[conv]] if conv in biases else None for conv, norm in norms.items()
+    }
+    _set_norms(network, norms, shifts, images)
+    return replace(
+        trunk,
+        network=network.eval(),
+        resize=rules.resize,
+        mean=rules.mean,
+        std=rules.std,
+        source=f"the trunk of the bundle {manifest.name}",
+    ).at(rules.side)
 
 
 def constants(graph: onnx.GraphProto) -> dict[str, Tensor]:
@@ -64,25 +90,38 @@ def constants(graph: onnx.GraphProto) -> dict[str, Tensor]:
     return {name: torch.from_numpy(values) for name, values in stored.items()}
 
 
+def _leaves_padding_out(graph: onnx.GraphProto) -> bool:
+    """Whether means at the border are of what is there alone: the weights are Keras'."""
+    pools = [
+        {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+        for node in graph.node
+        if node.op_type == "AveragePool"
+    ]
+    return any(any(pool.get("pads", ())) and not pool.get("count_include_pad", 0) for pool in pools)
+
+
 @torch.no_grad()
-def _insert_norms(trunk: nn.Module, biases: dict[str, Tensor], images: Tensor) -> None:
-    """Set every batch norm so that, with the statistics of `images`, it does no more than add the bias folded away."""
-    layers = {name: module for name, module in trunk.named_modules() if name in biases}
+def _set_norms(
+    network: nn.Module, norms: Mapping[str, str], shifts: Mapping[str, Tensor | None], images: Tensor
+) -> None:
+    """Set every norm so that, with the statistics of `images`, it does no more than add what was folded away."""
 
     def set_norm(name: str, output: Tensor) -> None:
-        norm = layers[name].bn
+        norm = network.get_submodule(name)
         assert isinstance(norm, nn.BatchNorm2d)
         variance, mean = torch.var_mean(output, dim=(0, 2, 3), correction=0)
         norm.running_mean.copy_(mean)  # type: ignore[union-attr]
         norm.running_var.copy_(variance)  # type: ignore[union-attr]
         norm.weight.copy_((variance + norm.eps).sqrt())
-        norm.bias.copy_(mean + biases[name])
+        shift = shifts[name]
+        norm.bias.copy_(mean if shift is None else mean + shift)
 
     handles = [
-        layer.conv.register_forward_hook(lambda _module, _inputs, output, name=name: set_norm(name, output))  # type: ignore[union-attr,misc]
-        for name, layer in layers.items()
+        network.get_submodule(conv).register_forward_hook(
+            lambda _module, _inputs, output, norm=norm: set_norm(norm, output)  # type: ignore[misc]
+        )
+        for conv, norm in norms.items()
     ]
-    trunk.eval()
-    trunk(images)
+    network.eval()(images)
     for handle in handles:
         handle.remove()
