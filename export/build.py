@@ -2,54 +2,49 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from torch import nn
 
 from export.allocator import keep_freed_memory
 from export.data.forms import text_rules
 from export.errors import ExportError
-from export.features import features_of, pixels_of, unreadable
+from export.features import Rows, features_of, pixels_of
+from export.layers import default_device
 from export.loop import LoopProgress
 from export.make_bundle import Gallery, Trained, make_bundle
-from export.model import (
-    MIN_SIDE,
-    ImageEncoder,
-    default_device,
-    inception_trunk,
-    load_trunk,
-    save_trunk,
-    weights_sha256,
-)
-from export.recipes import Recipe, TrunkRecipe
+from export.model import ImageEncoder
+from export.recipes import Recipe
 from export.report import Reporter
-from export.tasks import NameWords
 from export.train import TrainingData, train
-from export.trunk import train_trunk
-from export.weights import trunk_with
+from export.trunk.inception import NAME as INCEPTION
+from export.trunk.pretrain import train_and_keep
+from export.trunk.recipe import TrunkRecipe
+from export.trunk.sources import open_trunk
+from export.trunk.tasks import NameWords
+from export.trunk.trunk import Trunk
 from itl_infer.bundle import Bundle
 from itl_infer.captions import SPLITS, CaptionDataset, describe_faults
 from itl_infer.evaluation.metrics import Figures
-from itl_infer.image import ImageRules
 from itl_infer.text import TextProcessor, TextRules, build_vocabulary, collect_spellings
 
 
 @dataclass(frozen=True)
 class BuildSettings:
-    """What to build. `inception` is where the trunk's weights come from: imagenet, keras, none or a file."""
+    """What to build. `trunk`, `trunk_weights` and `side` are what `open_trunk` takes."""
 
     name: str
     domain: str
-    inception: str = "imagenet"
-    image_rules: ImageRules = field(default_factory=lambda: ImageRules(side=256))
+    trunk: str = INCEPTION
+    trunk_weights: str = "imagenet"
+    side: int | None = None
     text_rules: TextRules = field(default_factory=text_rules)
     recipe: Recipe = field(default_factory=Recipe)
-    trunk_recipe: TrunkRecipe = field(default_factory=TrunkRecipe)  # with inception "none"
+    trunk_recipe: TrunkRecipe = field(default_factory=TrunkRecipe)  # with weights "none"
     trunk_training: dict[str, Any] | None = None  # what the bundle says of a trunk that was trained before
     train_trunk: bool = False  # also train the trunk with the retrieval loss
     min_count: int = 1  # stems that occur less often in the training captions are left out
@@ -72,19 +67,10 @@ def build(
     Interrupted at any time, the same call goes on where it stopped. Returns the figures on the test split, as
     `metrics.measure_ranks` gives them; `also_measure` and `card` are as for `make_bundle`.
     """
-    rules, recipe = settings.image_rules, settings.recipe
+    recipe = settings.recipe
     ready = prepare(dataset, settings, work, reporter)
     dataset, splits, processor, trunk = ready.dataset, ready.splits, ready.processor, ready.trunk
-
-    data = {}
-    for name in ("train", "val"):
-        if settings.train_trunk:
-            reporter.say(f"Decoding the {name} pictures")
-            images = pixels_of(splits[name], rules, work / "cache", reporter.progress)
-        else:
-            reporter.say(f"Computing the trunk's features of the {name} pictures")
-            images = features_of(splits[name], rules, trunk, work / "cache", reporter.progress)
-        data[name] = TrainingData.of(splits[name], images, processor)
+    data = {name: TrainingData.of(splits[name], ready.images[name], processor) for name in ("train", "val")}
 
     reporter.say("Training the branches" + (" and the trunk" if settings.train_trunk else ""))
     folder = work / "branches"
@@ -95,18 +81,18 @@ def build(
         recipe,
         folder,
         trunk=trunk if settings.train_trunk else None,
-        pixel_scaling=rules.pixel_scaling,
         progress=lambda state: reporter.progress(state.step, state.steps, branch_note(state)),
     )
     best = max(history, key=lambda row: row["val_rsum"])
     reporter.say(
         f"Best on val at epoch {best['epoch']}: rsum {best['val_rsum']:.1f}; curve: {folder}/loss_curve.png"
     )
+    if model.trunk is not None:
+        trunk = replace(trunk.retrained(), network=model.trunk)
+    elif settings.trunk_training is not None:
+        trunk = trunk.retrained()
     trained = Trained(
-        ImageEncoder(model.trunk or trunk, model.image_branch, rules.pixel_scaling).cpu(),
-        model.text_encoder.cpu(),
-        rules,
-        processor,
+        ImageEncoder(trunk, model.image_branch).cpu(), model.text_encoder.cpu(), trunk, processor
     )
     training = {
         "data": dataset.summary(),
@@ -114,14 +100,12 @@ def build(
         "epochs_run": len(history),
         "best_epoch": best["epoch"],
         "trains_trunk": settings.train_trunk,
-        "trunk_weights": settings.inception,
-        "trunk_sha256": weights_sha256(trained.image_encoder.trunk),
         "seed": recipe.seed,
     }
-    if settings.inception == "none":
+    if settings.trunk_weights == "none":
         training["trunk_training"] = {"recipe": asdict(settings.trunk_recipe)}
     elif settings.trunk_training is not None:
-        training |= {"trunk_weights": "trained here", "trunk_training": settings.trunk_training}
+        training["trunk_training"] = settings.trunk_training
     return make_bundle(
         out,
         trained,
@@ -139,25 +123,44 @@ def build(
 
 @dataclass(frozen=True)
 class Prepared:
-    """A data set without what cannot be read, its splits, the words of its training captions, and a trunk."""
+    """A data set without what cannot be read, its splits, the words of its training captions, a trunk, its features."""
 
     dataset: CaptionDataset
     splits: dict[str, CaptionDataset]
     processor: TextProcessor
-    trunk: nn.Module
+    trunk: Trunk
+    # Of each split, row by row: features (N, feature_dim), or pixels where the trunk is trained with the branches.
+    images: dict[str, np.ndarray[Any, Any]]
 
 
 def prepare(dataset: CaptionDataset, settings: BuildSettings, work: Path, reporter: Reporter) -> Prepared:
-    """What features and branches are made from; trains the trunk where the settings ask for it."""
+    """What the branches are trained on; trains the trunk where the settings ask for it."""
     keep_freed_memory()
-    rules = settings.image_rules
-    if rules.side < MIN_SIDE:
-        raise ExportError(f"side {rules.side} is too small for InceptionV3: {MIN_SIDE} pixels at least")
-    _splits(dataset)
+    given = _splits(dataset)
     # Before the pictures: a wrong path of weights is said at once.
-    given = None if settings.inception == "none" else trunk_with(settings.inception, reporter.progress)
-    reporter.say("Looking for pictures that cannot be read")
-    dataset = dataset.without(unreadable(dataset, rules, work / "cache", reporter.progress))
+    torch.manual_seed(settings.trunk_recipe.seed)  # a run that goes on must start from the same place
+    trunk = open_trunk(settings.trunk, settings.trunk_weights, reporter.progress, side=settings.side)
+    trunk.network.to(default_device())
+
+    def pixels() -> dict[str, Rows]:
+        return _of_each(
+            given,
+            "Decoding the {} pictures",
+            lambda part: pixels_of(part, trunk.image_rules, work / "cache", reporter.progress),
+            reporter,
+        )
+
+    def features() -> dict[str, Rows]:
+        return _of_each(
+            given,
+            "Computing the trunk's features of the {} pictures",
+            lambda part: features_of(part, trunk, work / "cache", reporter.progress),
+            reporter,
+        )
+
+    from_nothing = settings.trunk_weights == "none"
+    images = pixels() if from_nothing or settings.train_trunk else features()
+    dataset = dataset.without({path: why for rows in images.values() for path, why in rows.failed.items()})
     splits = _splits(dataset)
     captions, words = splits["train"].captions, settings.text_rules
     stems = build_vocabulary(captions, words, min_count=settings.min_count)
@@ -165,8 +168,23 @@ def prepare(dataset: CaptionDataset, settings: BuildSettings, work: Path, report
     without_words = dataset.captions_without_words(lambda caption: bool(processor.parse(caption).ids))
     lines = [dataset.describe(), f"  {len(stems):,} stems in the training captions"]
     reporter.say("\n".join([*lines, *describe_faults(without_words)]))
-    trunk = given if given is not None else _trained_trunk(splits, processor, settings, work, reporter)
-    return Prepared(dataset, splits, processor, trunk.to(default_device()).eval())
+    if from_nothing:
+        words = NameWords(
+            splits["train"], images["train"].array, splits["val"], images["val"].array, processor
+        )
+        trunk, _ = train_and_keep(trunk, [words], trunk.side, settings.trunk_recipe, work / "trunk", reporter)
+        images = images if settings.train_trunk else features()
+    return Prepared(dataset, splits, processor, trunk, {name: rows.array for name, rows in images.items()})
+
+
+def _of_each(
+    parts: dict[str, CaptionDataset], said: str, make: Callable[[CaptionDataset], Rows], reporter: Reporter
+) -> dict[str, Rows]:
+    found = {}
+    for name, part in parts.items():
+        reporter.say(said.format(name))
+        found[name] = make(part)
+    return found
 
 
 def _splits(dataset: CaptionDataset) -> dict[str, CaptionDataset]:
@@ -175,40 +193,6 @@ def _splits(dataset: CaptionDataset) -> dict[str, CaptionDataset]:
         if not len(part):
             raise ExportError(f"{dataset.name} has no {name} pictures: give it train, val and test splits")
     return splits
-
-
-def _trained_trunk(
-    splits: dict[str, CaptionDataset],
-    processor: TextProcessor,
-    settings: BuildSettings,
-    work: Path,
-    reporter: Reporter,
-) -> nn.Module:
-    trained = work / "trunk" / "trunk.pth"
-    if not trained.exists():
-        pixels: dict[str, Any] = {}
-        for name in ("train", "val"):
-            reporter.say(f"Decoding the {name} pictures")
-            pixels[name] = pixels_of(splits[name], settings.image_rules, work / "cache", reporter.progress)
-        words = NameWords(splits["train"], pixels["train"], splits["val"], pixels["val"], processor)
-        reporter.say("Training InceptionV3 to name the words of the captions")
-        torch.manual_seed(settings.trunk_recipe.seed)  # a run that goes on must start from the same place
-        trunk, history = train_trunk(
-            inception_trunk(),
-            [words],
-            settings.image_rules.side,
-            settings.trunk_recipe,
-            work / "trunk" / "checkpoint.pt",
-            progress=lambda state: reporter.progress(state.step, state.steps, trunk_note(state)),
-        )
-        (work / "trunk" / "history.json").write_text(json.dumps(history, indent=1) + "\n", encoding="utf-8")
-        save_trunk(trunk, trained)
-    return load_trunk(str(trained))
-
-
-def trunk_note(state: LoopProgress) -> str:
-    note = f"epoch {state.epoch}/{state.epochs} loss {state.loss:.3f}"
-    return note + (f" named {100 * state.history[-1]['val_named']:.1f}%" if state.history else "")
 
 
 def branch_note(state: LoopProgress) -> str:

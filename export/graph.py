@@ -69,6 +69,24 @@ def pool_after_convolution(model: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
+def float_nodes(model: onnx.ModelProto) -> list[str]:
+    """The names of the additions and clippings that are no layers of a network: they need more than 8 bits.
+
+    Those are all but the sums of two layers and the ReLU6 behind one; pixels are scaled by constants, and lengths kept
+    from nothing by a bound.
+    """
+    graph = model.graph
+    constants = {tensor.name for tensor in graph.initializer}
+    layers = {name for node in graph.node if node.op_type in ("Conv", "Add") for name in node.output}
+    return [
+        node.name
+        for node in graph.node
+        if (node.op_type == "Add" and not constants.isdisjoint(node.input))
+        or (node.op_type == "Add" and layers.isdisjoint(node.input))
+        or (node.op_type == "Clip" and node.input[0] not in layers)
+    ]
+
+
 def join_in_one_scale(model: onnx.ModelProto) -> onnx.ModelProto:
     """Each int8 concatenation with inputs rounded to its own scale at once, not first to one of their own.
 

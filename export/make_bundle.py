@@ -21,6 +21,7 @@ from export.model import ImageEncoder, TextEncoder
 from export.quantize import embed_with, measure_drift, quantize_image_encoder
 from export.report import Reporter
 from export.to_onnx import export_image_encoder, export_text_encoder
+from export.trunk.trunk import Trunk
 from itl_infer.bundle import Bundle, load_bundle, verify_bundle
 from itl_infer.captions import CaptionDataset
 from itl_infer.evaluation import Evaluation, evaluate_dataset
@@ -64,8 +65,12 @@ class Trained:
 
     image_encoder: ImageEncoder
     text_encoder: TextEncoder
-    image_rules: ImageRules
+    trunk: Trunk  # that of the image encoder, at the side of the bundle
     processor: TextProcessor
+
+    @property
+    def image_rules(self) -> ImageRules:
+        return self.trunk.image_rules
 
 
 def make_bundle(
@@ -200,6 +205,7 @@ def _write_float32(
         "embed_dim": golden_images.shape[1],
         "image": asdict(trained.image_rules),
         "text": describe_text(rules),
+        "trunk": trained.trunk.describe(),
         "precision": {"image_encoder": "float32", "text_encoder": "float32"},
         "golden": {"image_min_cosine": FLOAT_MIN_COSINE, "text_min_cosine": FLOAT_MIN_COSINE},
         "parity": parity,

@@ -20,10 +20,11 @@ from onnxruntime.quantization import (
     quantize_static,
 )
 
-from export.graph import join_in_one_scale
+from export.graph import float_nodes, join_in_one_scale
 from itl_infer.encoder import ImageEncoder
 
 _BATCH = 16
+_OP_TYPES = ["Conv", "MatMul", "Gemm", "MaxPool", "AveragePool", "Concat", "Relu", "Clip", "Add"]
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,8 @@ class _Pixels(CalibrationDataReader):  # type: ignore[misc]
 def quantize_image_encoder(float_graph: Path, int8_graph: Path, pixel_values: np.ndarray[Any, Any]) -> None:
     """Write the int8 form of a float graph, calibrated on `pixel_values`, uint8 (N, S, S, 3) of training pictures.
 
-    Weights int8 per channel, activations uint8. Pooling and concatenation are quantised along with the
-    convolutions, so that a picture stays in 8 bits from the first to the last; the L2 normalisation stays in float.
+    Weights int8 per channel, activations uint8. Pooling, sums and concatenation are quantised along with
+    the convolutions, so that a picture stays in 8 bits from the first to the last; the L2 normalisation stays in float.
     """
     graph = onnx.load(str(float_graph))
     with warnings.catch_warnings():
@@ -63,7 +64,8 @@ def quantize_image_encoder(float_graph: Path, int8_graph: Path, pixel_values: np
             str(int8_graph),
             _Pixels(graph.graph.input[0].name, pixel_values),
             quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=["Conv", "MatMul", "Gemm", "MaxPool", "AveragePool", "Concat", "Relu"],
+            op_types_to_quantize=_OP_TYPES,
+            nodes_to_exclude=float_nodes(graph),
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,

@@ -8,9 +8,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+import onnx
+import torch
 
 from export.errors import ExportError
-from export.from_bundle import image_encoder_of_bundle
 from export.make_bundle import (
     CALIBRATION_PICTURES,
     index_gallery,
@@ -19,9 +20,11 @@ from export.make_bundle import (
     pixels_across,
     take_place,
 )
+from export.model import ImageEncoder, image_branch
 from export.quantize import Drift, embed_with, measure_drift, quantize_image_encoder
 from export.report import Reporter
 from export.to_onnx import export_image_encoder
+from export.trunk.of_bundle import constants, trunk_of_bundle
 from itl_infer.bundle import load_bundle
 from itl_infer.captions import CaptionDataset
 from itl_infer.manifest import GALLERY_INDEX, GOLDEN, IMAGE_GRAPH, write_manifest
@@ -71,3 +74,20 @@ def refresh_bundle(folder: Path, dataset: CaptionDataset, reporter: Reporter) ->
         index_gallery(load_bundle(building))
     take_place(building, folder)
     return moved
+
+
+def image_encoder_of_bundle(folder: Path) -> ImageEncoder:
+    """Trunk and image branch of the bundle `folder`, with the errors of `trunk_of_bundle`."""
+    trunk = trunk_of_bundle(folder)
+    path = folder / IMAGE_GRAPH
+    stored = constants(onnx.load(str(path)).graph)
+    branch = image_branch(trunk.feature_dim)
+    for name, parameter in branch.named_parameters():
+        found = stored.get(f"branch.{name}")
+        if found is None or found.shape != parameter.shape:
+            raise ExportError(
+                f"{path} has no branch.{name} of {tuple(parameter.shape)}: it was not exported here"
+            )
+        with torch.no_grad():
+            parameter.copy_(found)
+    return ImageEncoder(trunk, branch).eval()

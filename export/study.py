@@ -11,20 +11,19 @@ import numpy as np
 import torch
 
 from export.build import BuildSettings, branch_note, prepare
-from export.features import features_of
-from export.recipes import RECIPES, Recipe, TrunkRecipe
+from export.recipes import RECIPES, Recipe
 from export.report import Reporter
 from export.train import TrainingData, TwoBranch, embed, train
+from export.trunk.recipe import TrunkRecipe
 from itl_infer.captions import CaptionDataset
 from itl_infer.evaluation.metrics import RECALL_AT, evaluate_retrieval, rsum
 from itl_infer.evaluation.places import average_precision, places_of_right
-from itl_infer.image import ImageRules
 
 SETTINGS = BuildSettings(
     name="postcards",
     domain="drawn scenes made of emoji (postcards)",
-    inception="none",
-    image_rules=ImageRules(side=160),
+    trunk_weights="none",
+    side=160,
     trunk_recipe=TrunkRecipe(epochs=11, batch_size=64, sides=(128,) * 7 + (160,), learning_rate=6e-4),
 )
 _BEST, _ORIGINAL = RECIPES["best"], RECIPES["original"]
@@ -56,11 +55,10 @@ def study(
     Trunk, cached features and the checkpoints of all runs stay in `work`: an interrupted study goes on.
     """
     ready = prepare(dataset, settings, work, reporter)
-    data = {}
-    for name, split in ready.splits.items():
-        reporter.say(f"Computing the trunk's features of the {name} pictures")
-        features = features_of(split, settings.image_rules, ready.trunk, work / "cache", reporter.progress)
-        data[name] = TrainingData.of(split, features, ready.processor)
+    data = {
+        name: TrainingData.of(split, ready.images[name], ready.processor)
+        for name, split in ready.splits.items()
+    }
     found: dict[str, list[dict[str, float]]] = {}
     for name in names:
         for seed in range(seeds):

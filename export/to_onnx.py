@@ -17,6 +17,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from export.errors import ExportError
 from export.graph import pool_after_convolution, without_traces
+from export.layers import norms_of_convolutions
 
 OPSET = 18
 MAX_ABS_DIFF = 1e-4  # on unit vectors
@@ -37,37 +38,47 @@ class Parity:
 def export_image_encoder(encoder: nn.Module, pixel_values: np.ndarray[Any, Any], path: Path) -> Parity:
     """Write the graph of an `ImageEncoder`; `pixel_values` are uint8 (N, S, S, 3) of real pictures, N >= 5."""
     dynamic = {0: torch.export.Dim("images")}
-    return _export(fold_batch_norms(encoder), "pixel_values", torch.from_numpy(pixel_values), dynamic, path)
+    pixels = torch.from_numpy(pixel_values)
+    return _export(encoder, fold_batch_norms(encoder, pixels[:1]), "pixel_values", pixels, dynamic, path)
 
 
 def export_text_encoder(encoder: nn.Module, input_ids: np.ndarray[Any, Any], path: Path) -> Parity:
     """Write the graph of a `TextEncoder`; `input_ids` are int64 (N, T) of real captions, N >= 5."""
     dynamic = {0: torch.export.Dim("texts"), 1: torch.export.Dim("stems")}
-    return _export(encoder, "input_ids", torch.from_numpy(input_ids), dynamic, path)
+    return _export(encoder, encoder, "input_ids", torch.from_numpy(input_ids), dynamic, path)
 
 
-def fold_batch_norms(encoder: nn.Module) -> nn.Module:
-    """A copy for inference, with each batch norm folded into the convolution before it."""
+def fold_batch_norms(encoder: nn.Module, inputs: Tensor) -> nn.Module:
+    """A copy for inference, with each batch norm folded into the convolution that, for `inputs`, comes before it."""
     folded = copy.deepcopy(encoder).cpu().eval()
-    for module in folded.modules():
-        conv, norm = getattr(module, "conv", None), getattr(module, "bn", None)
-        if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-            module.conv, module.bn = fuse_conv_bn_eval(conv, norm), nn.Identity()
+    for conv_name, norm_name in norms_of_convolutions(folded, inputs).items():
+        conv, norm = folded.get_submodule(conv_name), folded.get_submodule(norm_name)
+        assert isinstance(conv, nn.Conv2d)
+        assert isinstance(norm, nn.BatchNorm2d)
+        folded.set_submodule(conv_name, fuse_conv_bn_eval(conv, norm))
+        # timm's norms have the activation in them.
+        folded.set_submodule(norm_name, getattr(norm, "act", None) or nn.Identity())
     return folded
 
 
 def _export(
-    encoder: nn.Module, input_name: str, inputs: Tensor, dynamic: dict[int, Any], path: Path
+    encoder: nn.Module,
+    traced: nn.Module,
+    input_name: str,
+    inputs: Tensor,
+    dynamic: dict[int, Any],
+    path: Path,
 ) -> Parity:
+    """Write the graph of `traced`, which is to compute what `encoder` does."""
     if len(inputs) < max(_COMPARED_AT):
         raise ExportError(
             f"{path}: {len(inputs)} inputs to compare with, expected {max(_COMPARED_AT)} or more"
         )
-    encoder = encoder.cpu().eval()
+    encoder, traced = encoder.cpu().eval(), traced.cpu().eval()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # torch's exporter warns of torch's own code
         program = torch.onnx.export(
-            encoder,
+            traced,
             (inputs[:_TRACED_AT],),
             input_names=[input_name],
             output_names=["embeddings"],
@@ -79,7 +90,8 @@ def _export(
     assert program is not None
     path.parent.mkdir(parents=True, exist_ok=True)
     program.save(str(path), external_data=False)
-    onnx.save(pool_after_convolution(without_traces(onnx.load(str(path)))), str(path))
+    graph = without_traces(onnx.load(str(path)))
+    onnx.save(pool_after_convolution(graph), str(path))
     onnx.checker.check_model(str(path), full_check=True)
     return check_parity(encoder, inputs, path)
 

@@ -15,11 +15,13 @@ import torch
 from torch import Tensor, nn
 
 from export.errors import ExportError
+from export.layers import ScalePixels, default_device, l2_normalize
 from export.loop import History, Loop, LoopProgress, sample_sha256
 from export.loss import collapsed_loss, softmax_loss, triplet_ranking_loss
-from export.model import ScalePixels, TextEncoder, default_device, image_branch, l2_normalize
+from export.model import TextEncoder, image_branch
 from export.recipes import Recipe
-from export.tasks import augment
+from export.trunk.tasks import augment
+from export.trunk.trunk import Trunk
 from itl_infer.captions import CaptionDataset
 from itl_infer.evaluation.metrics import evaluate_retrieval, rsum
 from itl_infer.text import TextProcessor
@@ -31,7 +33,7 @@ _EVAL_BATCH = 256
 class TrainingData:
     """Pictures as the model takes them, and their captions as ids.
 
-    `images` is float32 (N, 2048) features, or uint8 (N, S, S, 3) pixels where the trunk is trained too.
+    `images` is float32 (N, feature_dim) features, or uint8 (N, S, S, 3) pixels where the trunk is trained too.
     """
 
     images: np.ndarray[Any, Any]
@@ -101,15 +103,15 @@ def _spans(
 class TwoBranch(nn.Module):
     """Both branches, and the trunk where it is trained too; what a checkpoint holds."""
 
-    def __init__(self, vocabulary_size: int, trunk: nn.Module | None = None, pixel_scaling: str = "") -> None:
+    def __init__(self, vocabulary_size: int, feature_dim: int, trunk: Trunk | None = None) -> None:
         super().__init__()
-        self.trunk = trunk
-        self.scale_pixels = None if trunk is None else ScalePixels(pixel_scaling)
-        self.image_branch = image_branch()
+        self.trunk = None if trunk is None else copy.deepcopy(trunk.network)
+        self.scale_pixels = None if trunk is None else ScalePixels(trunk.mean, trunk.std)
+        self.image_branch = image_branch(feature_dim)
         self.text_encoder = TextEncoder(vocabulary_size)
 
     def embed_images(self, images: Tensor, prepare: Callable[[Tensor], Tensor] = lambda x: x) -> Tensor:
-        """Features (N, 2048), or pixels uint8 (N, S, S, 3) where there is a trunk -> (N, 128).
+        """Features (N, feature_dim), or pixels uint8 (N, S, S, 3) where there is a trunk -> (N, 128).
 
         `prepare` changes scaled pixels before the trunk sees them.
         """
@@ -125,8 +127,7 @@ def train(
     recipe: Recipe,
     folder: Path,
     *,
-    trunk: nn.Module | None = None,
-    pixel_scaling: str = "inception",
+    trunk: Trunk | None = None,
     progress: Callable[[LoopProgress], None] = lambda _state: None,
 ) -> tuple[TwoBranch, History]:
     """The model of the best epoch on val (by rsum), and one row of figures per epoch.
@@ -134,7 +135,7 @@ def train(
     A batch is `batch_size` different pictures (or all, if there are fewer) with one caption each, drawn by chance.
     Writes into `folder` a checkpoint, from which an interrupted run goes on to the same result, and the loss curve
     (loss_curve.json and loss_curve.png).
-    With `trunk`, a copy of it is trained too. Raises ExportError where the model collapses.
+    With `trunk`, a copy of its network is trained too. Raises ExportError where the model collapses.
     """
     if len(train_data) < 2:
         raise ExportError(
@@ -143,7 +144,8 @@ def train(
     recipe = replace(recipe, batch_size=min(recipe.batch_size, len(train_data)))
     device = default_device()
     torch.manual_seed(recipe.seed)
-    model = TwoBranch(vocabulary_size, copy.deepcopy(trunk), pixel_scaling).to(device)
+    feature_dim = train_data.images.shape[1] if trunk is None else trunk.feature_dim
+    model = TwoBranch(vocabulary_size, feature_dim, trunk).to(device)
     heads = [*model.image_branch.parameters(), *model.text_encoder.parameters()]
     groups: list[dict[str, Any]] = [{"params": heads}]
     if model.trunk is not None:

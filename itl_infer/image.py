@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import stat
 import threading
@@ -27,8 +28,7 @@ IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpe", ".jpeg", ".jpg", ".png", ".t
 DEFAULT_MAX_MEGAPIXELS = 100.0
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP")
-_RESIZES = ("bilinear-antialias", "bilinear")
-_PIXEL_SCALINGS = ("inception", "unit")
+_RESIZES = ("bilinear-antialias", "bicubic-antialias", "bilinear")
 _EXIF_ORIENTATION = 0x0112
 _LARGE_MEGAPIXELS = 25.0
 _STRIP_PIXELS = 2**20
@@ -43,23 +43,30 @@ _large_pictures = threading.Lock()
 class ImageRules:
     """How a picture becomes pixels; written into the bundle. ValueError for values that mean nothing.
 
-    `resize` is "bilinear-antialias" (Pillow's BILINEAR) or "bilinear" (tf.image.resize: half-pixel centres,
-    no antialiasing). `pixel_scaling` is on record only: the image graph does it.
+    `resize` is "bilinear-antialias", "bicubic-antialias" (Pillow's BILINEAR and BICUBIC) or "bilinear"
+    (tf.image.resize: half-pixel centres, no antialiasing). `mean` and `std`, of red, green and blue from 0 to 255, are
+    on record only: the image graph scales pixels to (pixel - mean) / std.
     """
 
     side: int
     resize: str = "bilinear-antialias"
-    pixel_scaling: str = "inception"
+    mean: tuple[float, float, float] = (127.5, 127.5, 127.5)
+    std: tuple[float, float, float] = (127.5, 127.5, 127.5)
 
     def __post_init__(self) -> None:
         if type(self.side) is not int or self.side < 1:
             raise ValueError(f"image side is {self.side!r}, expected a whole number above 0")
         if self.resize not in _RESIZES:
             raise ValueError(f"unknown resize method {self.resize!r}, expected one of {list(_RESIZES)}")
-        if self.pixel_scaling not in _PIXEL_SCALINGS:
+        if not (_are_three(self.mean) and _are_three(self.std) and min(self.std) > 0):
             raise ValueError(
-                f"unknown pixel scaling {self.pixel_scaling!r}, expected one of {list(_PIXEL_SCALINGS)}"
+                f"pixels are scaled by mean {self.mean!r} and std {self.std!r}, expected three numbers each,"
+                " those of std above 0"
             )
+
+
+def _are_three(values: tuple[float, ...]) -> bool:
+    return len(values) == 3 and all(type(value) in (int, float) and math.isfinite(value) for value in values)
 
 
 def load_pixels(
@@ -101,7 +108,8 @@ def load_thumbnail(
 
 
 def _file_pixels(file: BinaryIO, rules: ImageRules, max_megapixels: float) -> npt.NDArray[np.uint8]:
-    draft_side = rules.side if rules.resize == "bilinear-antialias" else None
+    # What is not antialiased would look different after a smaller decode.
+    draft_side = None if rules.resize == "bilinear" else rules.side
     return _decode_file(file, draft_side, max_megapixels, lambda image: _prepare(image, rules))
 
 
@@ -243,9 +251,11 @@ def _turn_upright(rgb: Image.Image, source: Image.Image) -> Image.Image:
 def _resize(rgb: Image.Image, rules: ImageRules) -> npt.NDArray[np.uint8]:
     from PIL import Image
 
-    if rules.resize == "bilinear-antialias":
-        return np.array(rgb.resize((rules.side, rules.side), Image.Resampling.BILINEAR))
-    return resize_bilinear(np.asarray(rgb), rules.side)
+    if rules.resize == "bilinear":
+        return resize_bilinear(np.asarray(rgb), rules.side)
+    bicubic = rules.resize == "bicubic-antialias"
+    method = Image.Resampling.BICUBIC if bicubic else Image.Resampling.BILINEAR
+    return np.array(rgb.resize((rules.side, rules.side), method))
 
 
 def resize_bilinear(pixels: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.uint8]:

@@ -32,6 +32,8 @@ RESTORE = "fetch or export the bundle again"
 _FILES = (IMAGE_GRAPH, TEXT_GRAPH, VOCABULARY, GOLDEN)
 _FOR_PEOPLE = (WORDS, CARD)  # optional; they decide no embedding
 _OPTIONAL = (FORMS, *_FOR_PEOPLE)
+# Mean and std of pixels, from 0 to 255, by the names that manifests had for them.
+_PIXEL_SCALINGS = {"inception": (127.5, 127.5), "unit": (0.0, 255.0)}
 _IN_WORDS = {str: "a text", int: "a whole number", float: "a number", dict: "an object", list: "a list"}
 
 T = TypeVar("T", str, int, float, dict[str, Any], list[Any])
@@ -156,7 +158,7 @@ def _check(content: Any, where: str) -> Manifest:
         image_rules = ImageRules(
             side=_field(image, "side", int, where),
             resize=_field(image, "resize", str, where),
-            pixel_scaling=_field(image, "pixel_scaling", str, where),
+            **_pixel_scaling(image, where),
         )
         text_rules = TextRules(
             tokenizer=_field(text, "tokenizer", str, where),
@@ -189,6 +191,17 @@ def _check(content: Any, where: str) -> Manifest:
         gallery_files=_file_records(_field(content, "gallery", dict, where), where) if has_gallery else None,
         fingerprint=compute_fingerprint(content),
     )
+
+
+def _pixel_scaling(image: Mapping[str, Any], where: str) -> dict[str, tuple[float, float, float]]:
+    """Mean and std of the pixels; in manifests from before they were written down, by what they were called."""
+    if "pixel_scaling" not in image:
+        return {name: tuple(_field(image, name, list, where)) for name in ("mean", "std")}
+    name = _field(image, "pixel_scaling", str, where)
+    if name not in _PIXEL_SCALINGS:
+        raise ValueError(f"unknown pixel scaling {name!r}, expected one of {list(_PIXEL_SCALINGS)}")
+    mean, std = _PIXEL_SCALINGS[name]
+    return {"mean": (mean, mean, mean), "std": (std, std, std)}
 
 
 def _field(table: Mapping[str, Any], name: str, kind: type[T], where: str) -> T:

@@ -25,17 +25,9 @@ from export.build import BuildSettings, build
 from export.cli import main
 from export.data.forms import text_rules
 from export.errors import ExportError
-from export.features import features_of, unreadable
+from export.features import features_of, pixels_of
 from export.make_bundle import Gallery
-from export.model import (
-    FEATURE_DIM,
-    ImageEncoder,
-    TextEncoder,
-    image_branch,
-    inception_trunk,
-    load_trunk,
-    save_trunk,
-)
+from export.model import ImageEncoder, TextEncoder, image_branch
 from export.postcards import draw_postcards, find_font
 from export.quantize import embed_with, measure_drift, quantize_image_encoder
 from export.recipes import Recipe
@@ -44,6 +36,10 @@ from export.report import Reporter
 from export.study import TRIED, format_study, short_query_map, study
 from export.to_onnx import check_parity, export_image_encoder, export_text_encoder, fold_batch_norms
 from export.train import TrainingData
+from export.trunk.inception import inception_v3
+from export.trunk.sources import open_trunk
+from export.trunk.state import save_network
+from export.trunk.trunk import Trunk
 from itl_infer.bundle import load_bundle, verify_bundle
 from itl_infer.captions import CaptionDataset, CaptionedImage, read_captions, read_json_lines
 from itl_infer.cli import main as itl_infer_main
@@ -55,11 +51,12 @@ from itl_infer.index import Index
 from itl_infer.manifest import describe_text, write_manifest
 from itl_infer.text import ORIGINAL_TEXT_RULES
 
-SIDE = 80
+SIDE, FEATURE_DIM = 80, 2048
+RULES = ImageRules(side=SIDE)
 SETTINGS = BuildSettings(
     name="small",
     domain="a test",
-    image_rules=ImageRules(side=SIDE),
+    side=SIDE,
     recipe=Recipe(batch_size=16, epochs=2),
     gallery=Gallery(pictures=5, featuring=("two",)),
 )
@@ -79,13 +76,13 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> CaptionDataset:
 def weights(tmp_path_factory: pytest.TempPathFactory, dataset: CaptionDataset) -> Path:
     """An untrained trunk whose batch norms know the data's statistics, as those of a trained one do."""
     torch.manual_seed(0)
-    trunk = inception_trunk().train()
-    pixels = np.stack([load_pixels(path, SETTINGS.image_rules) for path in dataset.paths[:32]])
+    network = inception_v3().network.train()
+    pixels = np.stack([load_pixels(path, RULES) for path in dataset.paths[:32]])
     with torch.no_grad():
         for _ in range(20):
-            trunk(torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1)
+            network(torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1)
     path = tmp_path_factory.mktemp("weights") / "trunk.pth"
-    save_trunk(trunk, path)
+    save_network(network, path)
     return path
 
 
@@ -94,7 +91,7 @@ def built(
     tmp_path_factory: pytest.TempPathFactory, dataset: CaptionDataset, weights: Path
 ) -> tuple[Path, dict[str, dict[str, float]]]:
     folder = tmp_path_factory.mktemp("build")
-    settings = replace(SETTINGS, inception=str(weights))
+    settings = replace(SETTINGS, trunk_weights=str(weights))
     labelled = folder / "labels.json"
     labelled.write_text(json.dumps({"street": [example.image for example in dataset][:3]}), encoding="utf-8")
     figures = build(
@@ -163,8 +160,8 @@ def test_a_second_build_trains_nothing_and_gives_the_same_bundle(
         raise AssertionError(f"computed again: {computed}")
 
     monkeypatch.setattr("export.loop.Loop._save", never)
-    monkeypatch.setattr("export.features._decoded", never)
-    settings = replace(SETTINGS, inception=str(weights))
+    monkeypatch.setattr("export.features.decode_ahead", never)
+    settings = replace(SETTINGS, trunk_weights=str(weights))
     figures = build(dataset, settings, built[0].parent / "work", built[0], Reporter())
     assert figures == built[1]
     assert load_bundle(built[0]).fingerprint == before
@@ -202,7 +199,7 @@ def test_flickr30k_as_kaggle_has_it_becomes_a_bundle_that_is_served(
     captions = tmp_path / "results.csv"
     captions.write_text("\n".join(rows) + "\n", encoding="utf-8")
     out, work = tmp_path / "bundle", tmp_path / "work"
-    options = ["--inception", weights, "--side", SIDE, "--epochs", 1, "--work", work, "--out", out]
+    options = ["--trunk-weights", weights, "--side", SIDE, "--epochs", 1, "--work", work, "--out", out]
     command = ["build", "--captions", captions, "--images", images, "--text", "original", *options]
     result = CliRunner().invoke(main, [str(argument) for argument in command])
     assert result.exit_code == 0, result.output
@@ -236,12 +233,12 @@ def test_flickr30k_as_kaggle_has_it_becomes_a_bundle_that_is_served(
 @pytest.fixture(scope="module")
 def encoder(weights: Path) -> ImageEncoder:
     torch.manual_seed(1)
-    return ImageEncoder(load_trunk(str(weights)), image_branch(), "inception").eval()
+    return ImageEncoder(open_trunk("inception_v3", str(weights)), image_branch(FEATURE_DIM)).eval()
 
 
 @pytest.fixture(scope="module")
 def pixels(dataset: CaptionDataset) -> np.ndarray:
-    return np.stack([load_pixels(path, SETTINGS.image_rules) for path in dataset.paths])
+    return np.stack([load_pixels(path, RULES) for path in dataset.paths])
 
 
 @pytest.fixture(scope="module")
@@ -254,7 +251,7 @@ def float_graph(encoder: ImageEncoder, pixels: np.ndarray, tmp_path_factory: pyt
 
 
 def test_folding_batch_norms_changes_nothing(encoder: ImageEncoder, pixels: np.ndarray) -> None:
-    folded = fold_batch_norms(encoder)
+    folded = fold_batch_norms(encoder, torch.from_numpy(pixels[:1]))
     assert not [m for m in folded.modules() if isinstance(m, torch.nn.BatchNorm2d)]
     batch = torch.from_numpy(pixels[:2])
     with torch.inference_mode():
@@ -341,13 +338,13 @@ def test_drift_by_hand() -> None:
 def test_features_are_computed_once_and_again_for_other_pixels(
     dataset: CaptionDataset, weights: Path, tmp_path: Path
 ) -> None:
-    part, rules, trunk = dataset.split("test"), SETTINGS.image_rules, load_trunk(str(weights))
+    part, trunk = dataset.split("test"), open_trunk("inception_v3", str(weights))
     calls: list[tuple[float, float]] = []
 
     def compute(side: int = SIDE) -> np.ndarray:
-        return features_of(
-            part, ImageRules(side=side), trunk, tmp_path, lambda done, total: calls.append((done, total))
-        )
+        found = features_of(part, trunk.at(side), tmp_path, lambda done, total: calls.append((done, total)))
+        assert found.failed == {}
+        return found.array
 
     first = compute()
     assert first.shape == (10, FEATURE_DIM)
@@ -357,12 +354,12 @@ def test_features_are_computed_once_and_again_for_other_pixels(
     assert calls == []
     assert not np.array_equal(compute(side=96), first)
     with torch.inference_mode():
-        pixels = torch.from_numpy(np.stack([load_pixels(path, rules) for path in part.paths]))
-        expected = trunk.eval()(pixels.permute(0, 3, 1, 2).float() / 127.5 - 1).numpy()
+        pixels = torch.from_numpy(np.stack([load_pixels(path, RULES) for path in part.paths]))
+        expected = trunk.network.eval()(pixels.permute(0, 3, 1, 2).float() / 127.5 - 1).numpy()
     assert np.abs(first - expected).max() < 1e-4
 
 
-class ToyTrunk(torch.nn.Module):
+class Toy(torch.nn.Module):
     """As fast as can be: a feature is a pixel's value."""
 
     def __init__(self, weight: float = 1.0) -> None:
@@ -393,9 +390,14 @@ def toy_features(
     dataset: CaptionDataset,
     cache: Path,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
-    trunk: torch.nn.Module | None = None,
+    network: torch.nn.Module | None = None,
 ) -> np.ndarray:
-    return features_of(dataset, ImageRules(side=30), trunk or ToyTrunk(), cache, progress)
+    return features_of(dataset, toy_trunk(network), cache, progress).array
+
+
+def toy_trunk(network: torch.nn.Module | None = None) -> Trunk:
+    grey = (127.5, 127.5, 127.5)
+    return Trunk("toy", network or Toy(), FEATURE_DIM, 30, 1, "bilinear-antialias", mean=grey, std=grey)
 
 
 def test_a_pass_that_was_killed_goes_on_behind_the_last_row_that_counts(
@@ -435,7 +437,7 @@ def test_rows_that_are_not_known_to_be_whole_are_computed_again(
     content = path.read_bytes()
     path.unlink()
     path.with_suffix(".part").write_bytes(content[: len(content) // 2])
-    path.with_suffix(".rows").write_text(counter)
+    path.with_suffix(".rows").write_text(counter and json.dumps({"rows": int(counter), "failed": {}}))
     calls: list[int] = []
     assert np.array_equal(toy_features(many, tmp_path, lambda done, _total: calls.append(done)), expected)
     assert calls[0] == {"": 0, "9999": 149, "40": 40}[counter]
@@ -451,13 +453,13 @@ def test_the_cache_knows_pictures_pixels_weights_and_pooling(
 ) -> None:
     """Whatever changes what a row would be, or which picture it belongs to, is computed anew."""
 
-    def key(dataset: CaptionDataset, rules: ImageRules, trunk: torch.nn.Module) -> str:
+    def key(dataset: CaptionDataset, network: torch.nn.Module | None = None, **others: object) -> str:
         made: list[str] = []
         monkeypatch.setattr("export.features._cached", lambda path, *_rest: made.append(path.name))
-        features_of(dataset, rules, trunk, tmp_path, lambda _done, _total: None)
+        features_of(dataset, replace(toy_trunk(network), **others), tmp_path, lambda _done, _total: None)
         return made[0]
 
-    class Mean(ToyTrunk):
+    class Mean(Toy):
         def __init__(self, count_include_pad: bool) -> None:
             super().__init__()
             self.count_include_pad = count_include_pad
@@ -466,23 +468,25 @@ def test_the_cache_knows_pictures_pixels_weights_and_pooling(
             mean = torch.nn.functional.avg_pool2d(x, 3, 1, 1, count_include_pad=self.count_include_pad)
             return super().forward(mean)
 
-    rules, first = ImageRules(side=30), replace(many, examples=many.examples[:2])
+    first = replace(many, examples=many.examples[:2])
     touched = replace(many, folder=tmp_path, examples=many.examples[:2])
     for example in touched:
         (tmp_path / example.image).write_bytes((many.folder / example.image).read_bytes())
     keys = [
-        key(first, rules, ToyTrunk()),
-        key(touched, rules, ToyTrunk()),
-        key(replace(first, examples=first.examples[::-1]), rules, ToyTrunk()),
-        key(first, ImageRules(side=31), ToyTrunk()),
-        key(first, ImageRules(side=30, resize="bilinear"), ToyTrunk()),
-        key(first, ImageRules(side=30, pixel_scaling="unit"), ToyTrunk()),
-        key(first, rules, ToyTrunk(2.0)),
-        key(first, rules, torch.fx.symbolic_trace(Mean(True))),
-        key(first, rules, torch.fx.symbolic_trace(Mean(False))),
+        key(first),
+        key(touched),
+        key(replace(first, examples=first.examples[::-1])),
+        key(first, side=31),
+        key(first, resize="bilinear"),
+        key(first, resize="bicubic-antialias"),
+        key(first, mean=(0.0, 0.0, 0.0)),
+        key(first, std=(255.0, 255.0, 255.0)),
+        key(first, Toy(2.0)),
+        key(first, torch.fx.symbolic_trace(Mean(True))),
+        key(first, torch.fx.symbolic_trace(Mean(False))),
     ]
     assert len(set(keys)) == len(keys)
-    assert key(first, rules, ToyTrunk()) == keys[0]
+    assert key(first) == keys[0]
 
 
 def test_decoding_goes_on_while_the_network_works_and_not_far_ahead(
@@ -506,23 +510,54 @@ def test_decoding_goes_on_while_the_network_works_and_not_far_ahead(
     assert len(decoded) == 32 * 5
 
 
-def test_pictures_that_cannot_be_read_are_said_and_left_out_before_the_work_begins(
-    many: CaptionDataset, tmp_path: Path
-) -> None:
+def test_pictures_that_cannot_be_read_have_no_row_and_are_named(many: CaptionDataset, tmp_path: Path) -> None:
     for name in ("000.bmp", "001.bmp", "002.bmp", "003.bmp"):
         (tmp_path / name).write_bytes((many.folder / name).read_bytes())
     (tmp_path / "001.bmp").write_bytes(b"BM and no more")
     (tmp_path / "003.bmp").unlink()
     dataset = replace(many, folder=tmp_path, examples=many.examples[:4])
-    for _ in range(2):  # the second time from the file
-        failed = unreadable(dataset, ImageRules(side=30), tmp_path / "cache", lambda _done, _total: None)
-        assert list(failed) == [str(tmp_path / "001.bmp"), str(tmp_path / "003.bmp")]
-    rest = dataset.without(failed)
+    expected = toy_features(replace(many, examples=(many.examples[0], many.examples[2])), tmp_path / "two")
+    for cache in (
+        "cache",
+        "cache",
+        "pixels",
+    ):  # the second time from the file, the third from pixels that were kept
+        if cache == "pixels":
+            rules = toy_trunk().image_rules
+            assert len(pixels_of(dataset, rules, tmp_path / cache, lambda _done, _total: None).array) == 2
+        rows = features_of(dataset, toy_trunk(), tmp_path / cache, lambda _done, _total: None)
+        assert list(rows.failed) == [str(tmp_path / "001.bmp"), str(tmp_path / "003.bmp")]
+        assert np.array_equal(rows.array, expected)
+    rest = dataset.without(rows.failed)
     assert [example.image for example in rest] == ["000.bmp", "002.bmp"]
     assert "001.bmp" in rest.describe()
-    assert toy_features(rest, tmp_path / "cache").shape == (2, FEATURE_DIM)
     with pytest.raises(ImageError, match=r"001\.bmp"):
-        toy_features(dataset, tmp_path / "cache")
+        list(decode_ahead(dataset.paths, toy_trunk().image_rules))
+
+
+def test_a_pass_that_was_killed_knows_what_it_passed_over(many: CaptionDataset, tmp_path: Path) -> None:
+    for example in many:
+        shutil.copyfile(many.folder / example.image, tmp_path / example.image)
+    for name in ("010.bmp", "200.bmp"):
+        (tmp_path / name).write_bytes(b"BM and no more")
+    dataset = replace(many, folder=tmp_path)
+    expected = features_of(dataset, toy_trunk(), tmp_path / "whole", lambda _done, _total: None)
+    calls: list[int] = []
+
+    def stop(done: int, _total: int) -> None:
+        calls.append(done)
+        if done >= 100:
+            raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("export.features._SYNC_SECONDS", 0)
+        with pytest.raises(KeyboardInterrupt):
+            features_of(dataset, toy_trunk(), tmp_path / "parts", stop)
+    resumed: list[int] = []
+    found = features_of(dataset, toy_trunk(), tmp_path / "parts", lambda done, _total: resumed.append(done))
+    assert resumed[0] == calls[-1]
+    assert list(found.failed) == list(expected.failed) == [str(tmp_path / n) for n in ("010.bmp", "200.bmp")]
+    assert np.array_equal(found.array, expected.array)
 
 
 # --- bad input ----------------------------------------------------------------------------------------------
@@ -540,8 +575,8 @@ def test_a_missing_split_is_named(dataset: CaptionDataset, tmp_path: Path) -> No
 
 
 def test_a_side_too_small_for_inception_is_refused(dataset: CaptionDataset, tmp_path: Path) -> None:
-    with pytest.raises(ExportError, match="side 64 is too small for InceptionV3: 75 pixels at least"):
-        build(dataset, replace(SETTINGS, image_rules=ImageRules(side=64)), tmp_path, tmp_path, Reporter())
+    with pytest.raises(ExportError, match="side 64 is too small for inception_v3: 75 pixels at least"):
+        build(dataset, replace(SETTINGS, trunk_weights="none", side=64), tmp_path, tmp_path, Reporter())
 
 
 class Lines(Reporter):
@@ -555,7 +590,7 @@ class Lines(Reporter):
 def test_build_says_which_captions_have_no_known_word_and_which_pictures_are_left_out(
     many: CaptionDataset, weights: Path, tmp_path: Path
 ) -> None:
-    """Before the work begins, with file and line."""
+    """Before training begins, with file and line."""
     rows = []
     for i, split in enumerate(["train", "train", "val", "test", "test"]):
         shutil.copyfile(many.paths[i], tmp_path / f"{i}.bmp")
@@ -570,11 +605,11 @@ def test_build_says_which_captions_have_no_known_word_and_which_pictures_are_lef
 
     class UntilWork(Lines):
         def say(self, line: str) -> None:
-            if line.startswith("Computing"):
+            if line.startswith("Training"):
                 raise InterruptedError
             super().say(line)
 
-    reporter, settings = UntilWork(), replace(SETTINGS, inception=str(weights))
+    reporter, settings = UntilWork(), replace(SETTINGS, trunk_weights=str(weights))
     with pytest.raises(InterruptedError):
         build(read_captions(captions), settings, tmp_path / "work", tmp_path / "out", reporter)
     for reason, place in (
@@ -623,7 +658,7 @@ def test_a_trunk_gets_its_name_when_it_is_whole(tmp_path: Path, monkeypatch: pyt
 
     monkeypatch.setattr("torch.save", killed)
     with pytest.raises(KeyboardInterrupt):
-        save_trunk(ToyTrunk(), tmp_path / "trunk.pth")
+        save_network(Toy(), tmp_path / "trunk.pth")
     assert not (tmp_path / "trunk.pth").exists()
 
 
@@ -637,7 +672,11 @@ def test_a_failed_build_leaves_the_old_bundle(
     monkeypatch.setattr("export.to_onnx.MAX_ABS_DIFF", -1.0)
     with pytest.raises(ExportError, match="differs from torch"):
         build(
-            dataset, replace(SETTINGS, inception=str(weights)), built[0].parent / "work", built[0], Reporter()
+            dataset,
+            replace(SETTINGS, trunk_weights=str(weights)),
+            built[0].parent / "work",
+            built[0],
+            Reporter(),
         )
     assert load_bundle(built[0]).fingerprint == before
     assert verify_bundle(built[0]).ok
@@ -659,7 +698,7 @@ def test_refresh_writes_the_graph_anew_from_the_same_weights(
     assert result.stdout.startswith(f"{bundle}: cosines to the embeddings of before 0.99")
     assert verify_bundle(bundle).ok
     assert load_bundle(bundle).fingerprint != fingerprint
-    pixels = np.stack([load_pixels(path, SETTINGS.image_rules) for path in dataset.paths[:8]])
+    pixels = np.stack([load_pixels(path, RULES) for path in dataset.paths[:8]])
     cosines = (load_bundle(bundle).embed_pixels(pixels) * load_bundle(built[0]).embed_pixels(pixels)).sum(
         axis=1
     )
@@ -704,7 +743,7 @@ def test_errors_of_the_command_line_are_one_line(tmp_path: Path) -> None:
 def test_recipes_are_compared_over_seeds(
     dataset: CaptionDataset, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = replace(SETTINGS, inception=str(weights))
+    settings = replace(SETTINGS, trunk_weights=str(weights))
     names = ("original", "+ cosine schedule = best")
     monkeypatch.setattr("export.study.TRIED", {name: replace(TRIED[name], epochs=3) for name in names})
     found = study(dataset, settings, tmp_path, Reporter(), seeds=2, names=names)

@@ -197,6 +197,9 @@ def test_fingerprint_follows_all_that_decides_embeddings(tiny_bundle: Path, tmp_
     assert load_bundle(make_tiny_bundle(tmp_path / "gallery", gallery=True)).fingerprint == original
     rules = {"side": SIDE, "resize": "bilinear", "pixel_scaling": "unit"}
     assert load_bundle(make_tiny_bundle(tmp_path / "rules", image=rules)).fingerprint != original
+    rules = {"side": SIDE, "resize": "bilinear-antialias", "mean": [0, 0, 0], "std": [255, 255, 255]}
+    new = load_bundle(make_tiny_bundle(tmp_path / "numbers", image=rules))
+    assert new.image_rules == load_bundle(tiny_bundle).image_rules  # whose manifest says "unit"
     assert load_bundle(make_tiny_bundle(tmp_path / "width", embed_dim=64)).fingerprint != original
 
 
@@ -250,6 +253,8 @@ def test_newer_format_is_refused(copied: Path) -> None:
         (lambda m: m.update(name=None), "'name' is null, expected a text"),
         (lambda m: m["image"].update(side=0), "image side is 0"),
         (lambda m: m["image"].update(resize="magic"), "unknown resize method 'magic'"),
+        (lambda m: m["image"].update(pixel_scaling="z"), "unknown pixel scaling 'z'"),
+        (lambda m: m["image"].pop("pixel_scaling"), "'mean' is missing, expected a list"),
         (lambda m: m["text"].update(stemmer="porter"), "unknown stemmer 'porter'"),
         (lambda m: m["text"].update(stop_words="the"), "'stop_words' is \"the\", expected a list"),
         (lambda m: m["golden"].pop("image_min_cosine"), "'image_min_cosine' is missing, expected a number"),

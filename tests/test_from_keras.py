@@ -13,6 +13,7 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -27,21 +28,24 @@ import onnxruntime
 from click.testing import CliRunner
 from torch import Tensor, nn
 
-from export import from_keras
 from export.build import BuildSettings, build
 from export.cli import main
 from export.errors import ExportError
 from export.from_keras import find_keras_files, read_keras
-from export.from_keras import inception as inception_module
-from export.from_keras.fetch import fetch
-from export.from_keras.hdf5 import read_stack
-from export.from_keras.inception import keras_trunk, weights_file
 from export.from_keras.stack import KerasTextEncoder, read_branch, text_encoder
 from export.from_keras.tokenizer import read_stems
-from export.model import FEATURE_DIM, ImageEncoder, inception_trunk, l2_normalize
+from export.layers import l2_normalize
+from export.model import ImageEncoder
 from export.report import Reporter
 from export.to_onnx import export_image_encoder, export_text_encoder
-from export.torchvision_models import torchvision_models
+from export.trunk import keras as inception_module
+from export.trunk import sources
+from export.trunk.fetch import fetch
+from export.trunk.hdf5 import read_stack
+from export.trunk.inception import inception_v3
+from export.trunk.keras import keras_trunk, weights_file
+from export.trunk.torchvision_models import torchvision_models
+from export.trunk.trunk import Trunk
 from itl_infer.bundle import load_bundle, verify_bundle
 from itl_infer.captions import CaptionDataset, CaptionedImage
 from itl_infer.image import ImageRules, load_pixels
@@ -74,10 +78,10 @@ def inception_files() -> Iterator[dict[str, Path]]:
     """InceptionV3 with the weights of fixtures/keras/seeded.py, as Keras 2 and Keras 3 save weights."""
     block = torchvision_models().inception.BasicConv2d
     with torch.device("meta"):
-        trunk = inception_trunk()
+        network = inception_v3().network
     shapes = [
         tuple(module.conv.weight.shape[axis] for axis in (2, 3, 1, 0))
-        for module in trunk.modules()
+        for module in network.modules()
         if isinstance(module, block)
     ]
     with tempfile.TemporaryDirectory() as folder:
@@ -148,22 +152,27 @@ class TestAgreesWithKeras:
         assert model.stems == tuple(STEMS)
         assert model.embed_dim == 6
         assert model.text_rules == NLTK_TEXT_RULES
-        rules = model.image_rules
-        assert (rules.side, rules.resize, rules.pixel_scaling) == (256, "bilinear", "unit")
+        rules = model.trunk.image_rules
+        assert (rules.side, rules.resize, rules.mean, rules.std) == (
+            256,
+            "bilinear",
+            (0, 0, 0),
+            (255, 255, 255),
+        )
         assert not model.image_encoder.training
         assert not any(parameter.requires_grad for parameter in model.text_encoder.parameters())
 
     def test_keras_3_weights_go_by_the_names_not_the_groups(self, inception_files: dict[str, Path]) -> None:
         keras2, keras3 = (
-            keras_trunk(inception_files[layout]).state_dict() for layout in ("keras2", "keras3")
+            keras_trunk(inception_files[layout]).network.state_dict() for layout in ("keras2", "keras3")
         )
         assert list(keras2) == list(keras3)
         assert all(torch.equal(keras2[key], keras3[key]) for key in keras2)
 
     def test_the_same_files_with_the_other_pixel_scaling(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(from_keras, "keras_trunk", lambda _: nn.Identity())
+        monkeypatch.setattr(sources, "keras_trunk", lambda _: replace(inception_v3(), network=nn.Identity()))
         model = read_keras(IMAGE_MODEL, TEXT_MODEL, TOKENIZER, str(IMAGE_MODEL), pixel_scaling="inception")
-        assert model.image_rules.pixel_scaling == "inception"
+        assert model.trunk.mean == model.trunk.std == (127.5, 127.5, 127.5)
         black = torch.zeros((1, 1, 1, 3), dtype=torch.uint8)
         assert model.image_encoder.scale_pixels(black).unique().tolist() == [-1]
 
@@ -696,12 +705,11 @@ class TestFilesTogether:
             find_keras_files(tmp_path / "absent")
 
 
-class TinyTrunk(nn.Sequential):
+def tiny_trunk() -> Trunk:
     """2048 features of a picture's mean colour."""
-
-    def __init__(self) -> None:
-        torch.manual_seed(0)
-        super().__init__(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, FEATURE_DIM))
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 2048))
+    return replace(inception_v3(), network=network)
 
 
 @torch_export_warns
@@ -711,10 +719,10 @@ class TestCommand:
     ) -> None:
         weights = tmp_path / "notop.h5"
         weights.write_bytes(b"read by the trunk's own tests")
-        monkeypatch.setattr(from_keras, "keras_trunk", lambda _: TinyTrunk())
+        monkeypatch.setattr(sources, "keras_trunk", lambda path: replace(tiny_trunk(), source=path.name))
         out = tmp_path / "artifacts" / "original"
         text_model = KERAS / "keras3" / "functional.h5"
-        arguments = [str(KERAS / "keras2"), "--text-model", str(text_model), "--inception", str(weights)]
+        arguments = [str(KERAS / "keras2"), "--text-model", str(text_model), "--trunk-weights", str(weights)]
         arguments += ["--out", str(out)]
         result = CliRunner().invoke(main, ["from-keras", *arguments])
         assert result.exit_code == 0, result.stderr
@@ -722,12 +730,13 @@ class TestCommand:
 
         assert verify_bundle(out).ok
         manifest = json.loads((out / "bundle.json").read_text(encoding="utf-8"))
-        assert manifest["image"] == {"side": 256, "resize": "bilinear", "pixel_scaling": "unit"}
+        scaling = {"mean": [0, 0, 0], "std": [255, 255, 255]}
+        assert manifest["image"] == {"side": 256, "resize": "bilinear", **scaling}
+        assert (manifest["trunk"]["network"], manifest["trunk"]["weights"]) == ("inception_v3", "notop.h5")
         assert manifest["precision"] == {"image_encoder": "float32", "text_encoder": "float32"}
         assert manifest["embed_dim"] == 6
-        sources = manifest["training"]["imported_from"]
-        assert sources["inception"]["file"] == "notop.h5"
-        assert sources["tokenizer"]["sha256"] == hashlib.sha256(TOKENIZER.read_bytes()).hexdigest()
+        files = manifest["training"]["imported_from"]
+        assert files["tokenizer"]["sha256"] == hashlib.sha256(TOKENIZER.read_bytes()).hexdigest()
 
         bundle = load_bundle(out)
         texts = bundle.embed_texts(["Two children!", "A man, in the waves: surfers"])
@@ -736,14 +745,15 @@ class TestCommand:
         assert np.abs(texts[1] - expected[0]).max() < TOLERANCE
         picture = np.random.default_rng(1).integers(0, 256, (300, 200, 3), dtype=np.uint8)
         pixels = load_pixels(picture, ImageRules(side=256, resize="bilinear"))
-        encoder = ImageEncoder(TinyTrunk(), nn.Sequential(*read_branch(IMAGE_MODEL)), "unit")
+        trunk = replace(tiny_trunk(), mean=(0.0,) * 3, std=(255.0,) * 3)
+        encoder = ImageEncoder(trunk, nn.Sequential(*read_branch(IMAGE_MODEL)))
         with torch.inference_mode():
             embeddings = encoder(torch.from_numpy(pixels)[None]).numpy()
         assert np.abs(bundle.embed_images([picture]) - embeddings).max() < TOLERANCE
 
     def test_build_takes_a_trunk_from_keras_too(self, tmp_path: Path) -> None:
         examples = tuple(CaptionedImage("a.jpg", ("a dog",), split) for split in ("train", "val", "test"))
-        settings = BuildSettings(name="n", domain="d", inception=str(tmp_path / "absent.h5"))
+        settings = BuildSettings(name="n", domain="d", trunk_weights=str(tmp_path / "absent.h5"))
         with pytest.raises(ExportError, match=r"absent\.h5: give the path of a Keras"):
             build(CaptionDataset("x", tmp_path, examples), settings, tmp_path, tmp_path / "out", Reporter())
 

@@ -288,8 +288,26 @@ def test_rules_are_checked() -> None:
         ImageRules(True)
     with pytest.raises(ValueError, match="unknown resize method 'area'"):
         ImageRules(8, resize="area")
-    with pytest.raises(ValueError, match="unknown pixel scaling 'z'"):
-        ImageRules(8, pixel_scaling="z")
+    for scaling in (
+        {"mean": (1, 2)},
+        {"std": (1, 2, 0)},
+        {"mean": (1, 2, float("nan"))},
+        {"std": ("1", 2, 3)},
+    ):
+        with pytest.raises(ValueError, match=r"expected three numbers each, those of std above 0"):
+            ImageRules(8, **scaling)
+
+
+def test_bicubic_is_pillows_and_large_jpegs_are_decoded_smaller(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    smooth = Image.fromarray(rng.integers(0, 256, (9, 12, 3), np.uint8)).resize(
+        (1200, 900), Image.Resampling.BICUBIC
+    )
+    rules = ImageRules(48, resize="bicubic-antialias")
+    expected = np.asarray(smooth.resize((48, 48), Image.Resampling.BICUBIC))
+    assert np.array_equal(load_pixels(smooth, rules), expected)
+    smooth.save(tmp_path / "large.jpg", quality=95)
+    assert np.abs(load_pixels(tmp_path / "large.jpg", rules).astype(int) - expected).max() <= 8
 
 
 def reason(path: Path | str, *, max_megapixels: float = 100) -> str:

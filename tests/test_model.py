@@ -12,41 +12,42 @@ import pytest
 torch = pytest.importorskip("torch", reason="the training side needs the extra: pip install -e .[export]")
 
 from export.errors import ExportError
-from export.model import (
-    ImageEncoder,
-    ScalePixels,
-    TextEncoder,
-    image_branch,
-    inception_trunk,
-    load_trunk,
-    save_trunk,
-    weights_sha256,
-)
-from export.torchvision_models import torchvision_models
+from export.layers import ScalePixels
+from export.model import ImageEncoder, TextEncoder, image_branch
+from export.trunk.inception import inception_v3
+from export.trunk.sources import open_trunk
+from export.trunk.state import save_network
+from export.trunk.torchvision_models import torchvision_models
+from export.trunk.trunk import Trunk
+
+
+def open_inception(weights: object) -> Trunk:
+    return open_trunk("inception_v3", str(weights))
 
 
 @pytest.fixture(scope="module")
-def trunk() -> torch.nn.Module:
+def trunk() -> Trunk:
     torch.manual_seed(0)
-    return inception_trunk().eval()
+    return inception_v3()
 
 
-def test_full_width_trunk_without_head_or_second_scaling(trunk: torch.nn.Module) -> None:
-    assert trunk.transform_input is False
-    assert trunk.AuxLogits is None
-    assert sum(p.numel() for p in trunk.parameters()) == 21_785_568  # InceptionV3 without classifier
+def test_full_width_trunk_without_head_or_second_scaling(trunk: Trunk) -> None:
+    network = trunk.network.eval()
+    assert network.transform_input is False
+    assert network.AuxLogits is None
+    assert sum(p.numel() for p in network.parameters()) == 21_785_568  # InceptionV3 without classifier
     with torch.inference_mode():
-        assert trunk(torch.zeros(2, 3, 96, 96)).shape == (2, 2048)
+        assert network(torch.zeros(2, 3, 96, 96)).shape == (2, 2048)
 
 
 def test_scale_pixels() -> None:
     pixels = torch.tensor([0, 255], dtype=torch.uint8).reshape(1, 1, 2, 1).expand(1, 1, 2, 3)
-    assert ScalePixels("inception")(pixels)[0, :, 0].tolist() == [[-1, 1]] * 3
-    assert ScalePixels("unit")(pixels)[0, :, 0].tolist() == [[0, 1]] * 3
+    assert ScalePixels((127.5,) * 3, (127.5,) * 3)(pixels)[0, :, 0].tolist() == [[-1, 1]] * 3
+    assert ScalePixels((0,) * 3, (255,) * 3)(pixels)[0, :, 0].tolist() == [[0, 1]] * 3
 
 
-def test_embeddings_are_unit_rows_of_128(trunk: torch.nn.Module) -> None:
-    images = ImageEncoder(trunk, image_branch(), "inception").eval()
+def test_embeddings_are_unit_rows_of_128(trunk: Trunk) -> None:
+    images = ImageEncoder(trunk, image_branch(2048)).eval()
     pixels = torch.randint(0, 255, (3, 96, 96, 3), dtype=torch.uint8)
     with torch.inference_mode():
         embeddings = images(pixels)
@@ -68,11 +69,12 @@ def test_text_encoder_is_a_dense_layer_over_the_binary_bag() -> None:
         assert torch.allclose(encoder(torch.tensor(ids)), expected, atol=1e-6)
 
 
-def test_a_saved_trunk_comes_back_whole(trunk: torch.nn.Module, tmp_path: Path) -> None:
-    save_trunk(trunk, tmp_path / "trunk.pth")
-    loaded = load_trunk(str(tmp_path / "trunk.pth"))
-    assert weights_sha256(loaded) == weights_sha256(trunk)
-    assert weights_sha256(load_trunk("none")) != weights_sha256(trunk)
+def test_a_saved_trunk_comes_back_whole(trunk: Trunk, tmp_path: Path) -> None:
+    save_network(trunk.network, tmp_path / "trunk.pth")
+    loaded = open_inception(tmp_path / "trunk.pth")
+    assert loaded.weights_sha256 == trunk.weights_sha256
+    assert open_inception("none").weights_sha256 != trunk.weights_sha256
+    assert loaded.classifier is None
 
 
 @pytest.fixture(scope="module")
@@ -86,12 +88,16 @@ def torchvision_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_file_of_torchvisions_layout_loads(torchvision_file: Path) -> None:
-    trunk = load_trunk(str(torchvision_file))
+    trunk = open_inception(torchvision_file)
     saved = torch.load(torchvision_file, weights_only=True)
     assert torch.equal(
-        trunk.state_dict()["Mixed_7c.branch_pool.conv.weight"], saved["Mixed_7c.branch_pool.conv.weight"]
+        trunk.network.state_dict()["Mixed_7c.branch_pool.conv.weight"],
+        saved["Mixed_7c.branch_pool.conv.weight"],
     )
-    assert trunk.transform_input is False
+    assert trunk.network.transform_input is False
+    assert trunk.classifier is not None
+    assert torch.equal(trunk.classifier.weight, saved["fc.weight"])
+    assert (len(trunk.class_names), trunk.class_names[0]) == (1000, ("tench", "Tinca tinca"))
 
 
 def test_imagenet_weights_come_from_torchvision_with_their_hash_checked(
@@ -102,7 +108,7 @@ def test_imagenet_weights_come_from_torchvision_with_their_hash_checked(
     cached = tmp_path / "hub" / "checkpoints" / Path(weights.url).name
     cached.parent.mkdir(parents=True)
     cached.write_bytes(torchvision_file.read_bytes())  # as if downloaded before
-    assert weights_sha256(load_trunk("imagenet")) == weights_sha256(load_trunk(str(torchvision_file)))
+    assert open_inception("imagenet").weights_sha256 == open_inception(torchvision_file).weights_sha256
 
     cached.unlink()  # now it must come from somewhere, and torchvision's file name holds the hash it must have
 
@@ -112,7 +118,7 @@ def test_imagenet_weights_come_from_torchvision_with_their_hash_checked(
 
     asked: list[tuple[str, str | None]] = []
     monkeypatch.setattr(torch.hub, "download_url_to_file", download)
-    load_trunk("imagenet")
+    open_inception("imagenet")
     assert asked == [("inception_v3_google-0cc3c7bd.pth", "0cc3c7bd")]
 
 
@@ -125,7 +131,7 @@ def test_imagenet_weights_that_cannot_be_fetched(tmp_path: Path, monkeypatch: py
     with pytest.raises(
         ExportError, match=r"0cc3c7bd\.pth could not be fetched .* run again, or fetch it elsewhere"
     ):
-        load_trunk("imagenet")
+        open_inception("imagenet")
 
 
 def broken(name: str, state: dict[str, torch.Tensor]) -> object:
@@ -142,22 +148,22 @@ def broken(name: str, state: dict[str, torch.Tensor]) -> object:
     [
         ("missing", "lacks 1 of .* Conv2d_1a_3x3.conv.weight"),
         ("shape", r"Conv2d_1a_3x3.conv.weight is \(1,\), expected \(32, 3, 3, 3\)"),
-        ("foreign", "not InceptionV3's, the first is layer4.weight"),
+        ("foreign", "not inception_v3's, the first is layer4.weight"),
         ("list", "holds a list, expected a state_dict"),
     ],
 )
-def test_other_weights_are_refused(trunk: torch.nn.Module, tmp_path: Path, name: str, message: str) -> None:
-    torch.save(broken(name, trunk.state_dict()), tmp_path / "w.pth")
+def test_other_weights_are_refused(trunk: Trunk, tmp_path: Path, name: str, message: str) -> None:
+    torch.save(broken(name, trunk.network.state_dict()), tmp_path / "w.pth")
     with pytest.raises(ExportError, match=message):
-        load_trunk(str(tmp_path / "w.pth"))
+        open_inception(str(tmp_path / "w.pth"))
 
 
 def test_what_is_no_weight_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text.pth").write_text("not weights")
     with pytest.raises(ExportError, match=r"text\.pth is not a file of plain tensors"):
-        load_trunk(str(tmp_path / "text.pth"))
+        open_inception(str(tmp_path / "text.pth"))
     with pytest.raises(ExportError, match=r"no trunk weights at .*absent\.pth"):
-        load_trunk(str(tmp_path / "absent.pth"))
+        open_inception(str(tmp_path / "absent.pth"))
 
 
 def test_weights_that_would_run_code_are_refused(tmp_path: Path) -> None:
@@ -167,13 +173,13 @@ def test_weights_that_would_run_code_are_refused(tmp_path: Path) -> None:
 
     torch.save({"x": Bomb()}, tmp_path / "bomb.pth")
     with pytest.raises(ExportError, match="not a file of plain tensors"):
-        load_trunk(str(tmp_path / "bomb.pth"))
+        open_inception(str(tmp_path / "bomb.pth"))
     assert not (tmp_path / "ran").exists()
 
 
 def test_torchvision_imports_beside_a_torch_without_its_operators() -> None:
     code = (
-        "from export.torchvision_models import torchvision_models as models;"
+        "from export.trunk.torchvision_models import torchvision_models as models;"
         " print(models().inception_v3.__name__, models().__name__)"
     )
     root = Path(__file__).parents[1]

@@ -18,13 +18,13 @@ from click.testing import CliRunner
 
 from export.cli import main
 from export.errors import ExportError
-from export.from_bundle import trunk_of_bundle
 from export.labelled.folders import read_labelled
 from export.labelled.packed import LONGEST_SIDE, pack_pictures
-from export.model import ScalePixels, weights_sha256
-from export.recipes import TrunkRecipe
-from export.tasks import NameClasses, change_colours, crop_at_random
-from export.weights import trunk_with
+from export.layers import ScalePixels
+from export.trunk.of_bundle import trunk_of_bundle
+from export.trunk.recipe import TrunkRecipe
+from export.trunk.sources import open_trunk
+from export.trunk.tasks import NameClasses, change_colours, crop_at_random
 from itl_infer.bundle import load_bundle
 
 COLOURS = {"red": (200, 40, 40), "green": (40, 200, 40), "blue": (40, 40, 200)}
@@ -220,17 +220,17 @@ class TestCommand:
         assert [row["epoch"] for row in history] == [1, 2]
         assert {"val_top1", "val_top1_colours", "val_top1_shades"} <= set(history[0])
         assert "top1 colours" in err
-        trunk = trunk_with(str(tmp_path / "trunk.pth"), silent)
+        trunk = open_trunk("inception_v3", str(tmp_path / "trunk.pth"))
         (tmp_path / "trunk.pth").unlink()
         code, _, err = self.run(labelled, tmp_path, *options)
         assert code == 0, err  # goes on behind the last epoch: nothing is left to do
-        assert weights_sha256(trunk_with(str(tmp_path / "trunk.pth"), silent)) == weights_sha256(trunk)
+        assert open_trunk("inception_v3", str(tmp_path / "trunk.pth")).weights_sha256 == trunk.weights_sha256
 
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            (("--weights", "nowhere.pth"), "no trunk weights at nowhere.pth"),
-            (("--sides", "60"), "side 60 is too small for InceptionV3"),
+            (("--trunk-weights", "nowhere.pth"), "no trunk weights at nowhere.pth"),
+            (("--sides", "60"), "side 60 is too small for inception_v3"),
         ],
     )
     def test_bad_settings_end_in_one_line(
@@ -257,10 +257,11 @@ def test_the_trunk_of_a_bundle_computes_what_its_graph_does_and_can_be_trained()
     golden = np.load(bundle.path / "golden.npz")
     pixels = torch.from_numpy(golden["pixel_values"])
     trunk = trunk_of_bundle(bundle.path)
-    scaled = ScalePixels(bundle.image_rules.pixel_scaling)(pixels)
+    assert (trunk.name, trunk.image_rules) == ("inception_v3", bundle.image_rules)
+    scaled = ScalePixels(trunk.mean, trunk.std)(pixels)
     with torch.no_grad():
-        features = trunk.eval()(scaled)
-        in_training = trunk.train()(scaled)
+        features = trunk.network.eval()(scaled)
+        in_training = trunk.network.train()(scaled)
     assert torch.allclose(features, in_training, atol=1e-3)  # its norms know these pictures
     weights = graph_constants(bundle.path / "image_encoder.onnx")
     x = features
@@ -274,6 +275,6 @@ def test_the_trunk_of_a_bundle_computes_what_its_graph_does_and_can_be_trained()
 def graph_constants(path: Path) -> dict[str, torch.Tensor]:
     import onnx
 
-    from export.from_bundle import constants
+    from export.trunk.of_bundle import constants
 
     return constants(onnx.load(str(path)).graph)

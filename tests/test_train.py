@@ -13,16 +13,19 @@ from PIL import Image
 torch = pytest.importorskip("torch", reason="the training side needs the extra: pip install -e .[export]")
 
 from export.errors import ExportError
+from export.layers import weights_sha256
 from export.loop import LoopProgress
-from export.model import FEATURE_DIM, inception_trunk, weights_sha256
-from export.recipes import Recipe, TrunkRecipe, labelled_recipe
-from export.tasks import NameWords, augment, stem_targets
+from export.recipes import Recipe
 from export.train import TrainingData, embed, epoch_batches, shorten, train
-from export.trunk import AUXILIARY_SIDE, train_trunk
+from export.trunk.inception import inception_v3
+from export.trunk.recipe import TrunkRecipe, labelled_recipe
+from export.trunk.tasks import NameWords, augment, stem_targets
+from export.trunk.train import AUXILIARY_SIDE, train_trunk
 from itl_infer.captions import CaptionDataset, CaptionedImage
 from itl_infer.evaluation.metrics import evaluate_retrieval
 from itl_infer.text import NLTK_TEXT_RULES, TextProcessor
 
+FEATURE_DIM = 2048
 RECIPE = Recipe(batch_size=16, epochs=12, patience=12)
 
 
@@ -254,7 +257,7 @@ TRUNK_RECIPE = TrunkRecipe(epochs=2, batch_size=8, learning_rate=1e-3)
 def run_trunk(checkpoint: Path, recipe: TrunkRecipe = TRUNK_RECIPE, **kwargs: object):
     torch.manual_seed(0)
     words = NameWords(*coloured_squares(32, 1), *coloured_squares(6, 2), PROCESSOR)
-    return train_trunk(inception_trunk(), [words], SIDE, recipe, checkpoint, **kwargs)
+    return train_trunk(inception_v3(), [words], SIDE, recipe, checkpoint, **kwargs)
 
 
 def test_trunk_resumes_to_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -264,7 +267,7 @@ def test_trunk_resumes_to_the_same_weights(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(Stopped):
         run_trunk(tmp_path / "parts.pt", progress=stop_at(5))
     resumed, resumed_history = run_trunk(tmp_path / "parts.pt")
-    assert weights_sha256(resumed) == weights_sha256(whole)
+    assert resumed.weights_sha256 == whole.weights_sha256
     for row in (*history, *resumed_history):
         assert row.pop("hours") >= 0
     assert resumed_history == history
@@ -275,7 +278,7 @@ def test_a_trunk_that_starts_elsewhere_is_another_run(tmp_path: Path) -> None:
     torch.manual_seed(1)
     words = NameWords(*coloured_squares(32, 1), *coloured_squares(6, 2), PROCESSOR)
     with pytest.raises(ExportError, match=r"other settings \(start\)"):
-        train_trunk(inception_trunk(), [words], SIDE, replace(TRUNK_RECIPE, epochs=1), tmp_path / "run.pt")
+        train_trunk(inception_v3(), [words], SIDE, replace(TRUNK_RECIPE, epochs=1), tmp_path / "run.pt")
 
 
 def test_a_longer_run_goes_on_from_where_the_rate_began_to_fall(tmp_path: Path) -> None:
@@ -285,7 +288,7 @@ def test_a_longer_run_goes_on_from_where_the_rate_began_to_fall(tmp_path: Path) 
     run_trunk(tmp_path / "parts.pt", short)
     steps: list[int] = []
     parts, history = run_trunk(tmp_path / "parts.pt", long, progress=lambda state: steps.append(state.step))
-    assert weights_sha256(parts) == weights_sha256(whole)
+    assert parts.weights_sha256 == whole.weights_sha256
     assert steps == [*range(5, 13)]  # four steps an epoch
     assert [row["epoch"] for row in history] == [1, 2, 3]
 
@@ -297,21 +300,21 @@ def test_a_run_whose_rate_fell_otherwise_is_another_run(tmp_path: Path) -> None:
 
 
 def test_where_the_pixels_allow_an_auxiliary_head_is_trained_and_left_behind(tmp_path: Path) -> None:
-    def trunk_after(side: int) -> torch.nn.Module:
+    def network_after(side: int) -> torch.nn.Module:
         torch.manual_seed(0)
         words = NameWords(*coloured_squares(4, 1), *coloured_squares(2, 2), PROCESSOR)
         recipe = replace(TRUNK_RECIPE, epochs=1, batch_size=4, sides=(side,))
-        return train_trunk(inception_trunk(), [words], SIDE, recipe, tmp_path / f"{side}.pt")[0]
+        return train_trunk(inception_v3(), [words], SIDE, recipe, tmp_path / f"{side}.pt")[0].network
 
     def has_auxiliary(side: int) -> bool:
         saved = torch.load(tmp_path / f"{side}.pt", weights_only=True)["state"]["model"]
         return any(key.startswith("auxiliary.") for key in saved)
 
-    trunk = trunk_after(AUXILIARY_SIDE)
-    assert trunk.state_dict().keys() == inception_trunk().state_dict().keys()
-    assert not any(module._forward_hooks for module in trunk.modules())
+    network = network_after(AUXILIARY_SIDE)
+    assert network.state_dict().keys() == inception_v3().network.state_dict().keys()
+    assert not any(module._forward_hooks for module in network.modules())
     assert has_auxiliary(AUXILIARY_SIDE)
-    trunk_after(AUXILIARY_SIDE - 1)
+    network_after(AUXILIARY_SIDE - 1)
     assert not has_auxiliary(AUXILIARY_SIDE - 1)
 
 
@@ -341,12 +344,12 @@ def test_labelled_pictures_are_seen_larger_while_the_rate_falls() -> None:
 
 def test_branches_and_trunk_can_be_trained_together(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    trunk = inception_trunk()
-    before = weights_sha256(trunk)
+    trunk = inception_v3()
+    before = trunk.weights_sha256
     data = [TrainingData.of(*coloured_squares(count, seed), PROCESSOR) for count, seed in ((16, 1), (8, 2))]
     recipe = replace(RECIPE, batch_size=8, epochs=1)
     model, history = train(*data, len(PROCESSOR.stems), recipe, tmp_path, trunk=trunk)
-    assert weights_sha256(trunk) == before  # a copy was trained
+    assert trunk.weights_sha256 == before  # a copy was trained
     assert model.trunk is not None
     assert weights_sha256(model.trunk) != before
     assert len(history) == 1

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch import nn
 
 from export.errors import ExportError
-from export.from_keras.inception import keras_trunk, weights_file
 from export.from_keras.stack import input_width, output_width, read_branch, text_encoder
 from export.from_keras.tokenizer import read_stems
-from export.model import FEATURE_DIM, ImageEncoder, TextEncoder
-from itl_infer.image import ImageRules
+from export.model import ImageEncoder, TextEncoder
+from export.trunk.inception import NAME as INCEPTION
+from export.trunk.networks import find_network
+from export.trunk.sources import open_trunk
+from export.trunk.trunk import Trunk
 from itl_infer.text import NLTK_TEXT_RULES, TextRules
 
 SIDE = 256
+_SCALINGS = {"unit": (0.0, 255.0), "inception": (127.5, 127.5)}  # mean and std of pixels from 0 to 255
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,7 @@ class KerasModel:
     image_encoder: ImageEncoder
     text_encoder: TextEncoder
     stems: tuple[str, ...]
-    image_rules: ImageRules
+    trunk: Trunk
     text_rules: TextRules
     embed_dim: int
     sources: dict[str, dict[str, str]]  # of each file read, its name and sha256: goes into the manifest
@@ -46,23 +49,23 @@ def read_keras(
     image_model: Path,
     text_model: Path,
     tokenizer: Path,
-    inception: str,
+    trunk_weights: str = "keras",
     *,
+    trunk: str = INCEPTION,
     pixel_scaling: str = "unit",
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[float, float], None] | None = None,
 ) -> KerasModel:
-    """The model that the three files and InceptionV3's weights make up; ExportError for what is not one.
+    """The model that the three files and a trunk make up; ExportError for what is not one.
 
-    `inception` is "keras" for Keras' own file, fetched with `progress(bytes, total)`, or the path of a no-top
-    .h5 file.
+    `trunk` and `trunk_weights` are as `open_trunk` takes them, and so is `progress`; the original's features are of
+    InceptionV3 with the weights of Keras, in [0, 1] ("unit") or [-1, 1] ("inception").
     Pictures are 256 x 256, resized without antialiasing; queries are split as a person writes them.
     """
     stems = read_stems(tokenizer)
     image_branch, text_branch = read_branch(image_model), read_branch(text_model)
-    if input_width(image_branch) != FEATURE_DIM:
+    if input_width(image_branch) != (features := find_network(trunk).untrained().feature_dim):
         raise ExportError(
-            f"{image_model} takes {input_width(image_branch)} values, "
-            f"expected the {FEATURE_DIM} features of InceptionV3"
+            f"{image_model} takes {input_width(image_branch)} values, expected the {features} features of {trunk}"
         )
     if input_width(text_branch) != len(stems) + 1:
         raise ExportError(
@@ -74,20 +77,24 @@ def read_keras(
             f"{image_model} gives {output_width(image_branch)} values, {text_model} "
             f"{output_width(text_branch)}: they are not of one training run"
         )
-    weights = weights_file(inception, progress)
-    trunk = keras_trunk(weights)
+    mean, std = _SCALINGS[pixel_scaling]
+    opened = replace(
+        open_trunk(trunk, trunk_weights, progress, side=SIDE),
+        resize="bilinear",
+        mean=(mean, mean, mean),
+        std=(std, std, std),
+    )
     return KerasModel(
-        ImageEncoder(trunk, nn.Sequential(*image_branch), pixel_scaling).eval().requires_grad_(False),
+        ImageEncoder(opened, nn.Sequential(*image_branch)).eval().requires_grad_(False),
         text_encoder(text_branch).eval().requires_grad_(False),
         tuple(stems),
-        ImageRules(side=SIDE, resize="bilinear", pixel_scaling=pixel_scaling),
+        opened,
         NLTK_TEXT_RULES,
         output_width(text_branch),
         {
             "image_model": _source(image_model),
             "text_model": _source(text_model),
             "tokenizer": _source(tokenizer),
-            "inception": _source(weights),
         },
     )
 

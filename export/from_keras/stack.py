@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from export.errors import ExportError
-from export.from_keras.hdf5 import KerasLayer, read_stack
-from export.model import TextEncoder, l2_normalize
+from export.layers import l2_normalize
+from export.model import TextEncoder
+from export.trunk.hdf5 import KerasLayer, read_stack
 
 
 class Affine(nn.Module):

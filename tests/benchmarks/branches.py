@@ -20,11 +20,10 @@ import torch
 
 from export.allocator import keep_freed_memory
 from export.loop import LoopProgress
-from export.model import FEATURE_DIM
 from export.recipes import Recipe
 from export.train import TrainingData, train
 
-PICTURES, HELD_OUT, CAPTIONS, STEMS = 30_000, 1_000, 5, 13_000
+PICTURES, HELD_OUT, CAPTIONS, STEMS, FEATURE_DIM = 30_000, 1_000, 5, 13_000, 2048
 
 
 def make_data(folder: Path, pictures: int, seed: int) -> TrainingData:

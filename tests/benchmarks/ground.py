@@ -17,10 +17,10 @@ import torch
 from onnx import TensorProto, helper, shape_inference
 from PIL import Image
 
-from export.from_bundle import trunk_of_bundle
 from export.model import ImageEncoder, image_branch
 from export.quantize import quantize_image_encoder
 from export.to_onnx import export_image_encoder
+from export.trunk.of_bundle import trunk_of_bundle
 from itl_infer.bundle import Bundle, load_bundle
 from itl_infer.image import IMAGE_SUFFIXES, ImageRules, load_pixels
 from itl_infer.manifest import IMAGE_GRAPH, MANIFEST, write_manifest
@@ -130,7 +130,8 @@ def _graphs(folder: Path, photos: tuple[Path, ...], side: int) -> Graphs:
     pixels = np.stack([load_pixels(path, ImageRules(side=side)) for path in photos[:_CALIBRATED_ON]])
     torch.manual_seed(0)
     # Weights do not change the speed: the trunk of the starter, and a branch of chance.
-    encoder = ImageEncoder(trunk_of_bundle(load_bundle().path), image_branch(), "inception").eval()
+    trunk = trunk_of_bundle(load_bundle().path)
+    encoder = ImageEncoder(trunk, image_branch(trunk.feature_dim)).eval()
     float32, int8 = folder / f"float32-{side}.onnx", folder / f"int8-{side}.onnx"
     export_image_encoder(encoder, pixels[:5], float32)
     quantize_image_encoder(float32, int8, pixels)

@@ -1,4 +1,4 @@
-"""Pretrains a trunk on labelled pictures: where no published weights can be had, or none know what yours show."""
+"""Trains a trunk and keeps it: where no published weights can be had, or none know what yours show."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from export.allocator import keep_freed_memory
-from export.errors import ExportError
 from export.labelled.folders import LabelledDataset
 from export.labelled.packed import pack_pictures
 from export.loop import History, LoopProgress
-from export.model import MIN_SIDE, save_trunk
-from export.recipes import TrunkRecipe
 from export.report import Reporter
-from export.tasks import NameClasses, Task
-from export.trunk import train_trunk
-from export.weights import trunk_with
+from export.trunk.inception import NAME as INCEPTION
+from export.trunk.recipe import TrunkRecipe
+from export.trunk.sources import open_trunk
+from export.trunk.state import save_network
+from export.trunk.tasks import NameClasses, Task
+from export.trunk.train import train_trunk
+from export.trunk.trunk import Trunk
 
 
 def pretrain(
@@ -29,44 +29,52 @@ def pretrain(
     work: Path,
     reporter: Reporter,
     *,
+    trunk: str = INCEPTION,
     weights: str = "none",
     also: Sequence[Task] = (),
     full_side: int = 160,
-) -> tuple[nn.Module, History]:
+) -> tuple[Trunk, History]:
     """A trunk that tells the classes of `dataset` apart; it and the figures of every epoch are kept in `work`.
 
-    `weights` is where it starts, as `trunk_with` takes it; `also` are tasks that it learns beside, and `full_side` is
-    the side of epochs for which the recipe names none. Interrupted at any time, the same call goes on where it stopped.
+    `trunk` and `weights` are where it starts, as `open_trunk` takes them; `also` are tasks that it learns beside, and
+    `full_side` is the side of epochs for which the recipe names none. Interrupted at any time, the same call goes on
+    where it stopped.
     """
     keep_freed_memory()
-    if small := [side for side in (*recipe.sides, full_side) if side < MIN_SIDE]:
-        raise ExportError(f"side {small[0]} is too small for InceptionV3: {MIN_SIDE} pixels at least")
     torch.manual_seed(recipe.seed)  # a run that goes on must start from the same place
-    trunk = trunk_with(weights, reporter.progress)  # a wrong path is said at once
+    opened = open_trunk(trunk, weights, reporter.progress)  # a wrong path is said at once
     train, val = dataset.split("train"), dataset.split("val")
     reporter.say(
         f"{dataset.folder}: {len(train):,} training and {len(val):,} val pictures of {len(dataset.labels)} classes"
     )
+    for side in (*recipe.sides, full_side):
+        opened.at(side)
     reporter.say("Decoding the labelled pictures")
     packed = pack_pictures([picture.path for picture in dataset], work / "cache", reporter.progress)
     for path, reason in list(packed.failed.items())[:3]:
         reporter.say(f"  left out: {path}: {reason}")
     if len(packed.failed) > 3:
         reporter.say(f"  and {len(packed.failed) - 3:,} more that cannot be read")
-    tasks = [NameClasses(dataset, packed), *also]
-    reporter.say(f"Training InceptionV3 on {sum(map(len, tasks)):,} pictures, {recipe.epochs} epochs")
-    trunk, history = train_trunk(
+    return train_and_keep(opened, [NameClasses(dataset, packed), *also], full_side, recipe, work, reporter)
+
+
+def train_and_keep(
+    trunk: Trunk, tasks: Sequence[Task], full_side: int, recipe: TrunkRecipe, folder: Path, reporter: Reporter
+) -> tuple[Trunk, History]:
+    """What `train_trunk` gives; `folder` keeps its checkpoint, and at the end trunk.pth and history.json."""
+    reporter.say(f"Training {trunk.name} on {sum(map(len, tasks)):,} pictures, {recipe.epochs} epochs")
+    trained, history = train_trunk(
         trunk,
         tasks,
         full_side,
         recipe,
-        work / "checkpoint.pt",
+        folder / "checkpoint.pt",
         progress=lambda state: reporter.progress(state.step, state.steps, _note(state)),
         epoch_done=lambda row: reporter.say(f"{time.strftime('%H:%M')} {describe_epoch(row)}"),
     )
-    (work / "history.json").write_text(json.dumps(history, indent=1) + "\n", encoding="utf-8")
-    save_trunk(trunk, work / "trunk.pth")
-    return trunk, history
+    (folder / "history.json").write_text(json.dumps(history, indent=1) + "\n", encoding="utf-8")
+    save_network(trained.network, folder / "trunk.pth")
+    return trained, history
 
 
 def describe_epoch(row: dict[str, float]) -> str:
@@ -81,4 +89,8 @@ def describe_epoch(row: dict[str, float]) -> str:
 
 def _note(state: LoopProgress) -> str:
     note = f"epoch {state.epoch}/{state.epochs} loss {state.loss:.3f}"
-    return note + (f" top-1 {100 * state.history[-1]['val_top1']:.1f}%" if state.history else "")
+    measured = state.history[-1] if state.history else {}
+    said = {"val_top1": "top-1", "val_named": "named"}
+    return note + "".join(
+        f" {word} {100 * measured[key]:.1f}%" for key, word in said.items() if key in measured
+    )

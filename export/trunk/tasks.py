@@ -15,18 +15,20 @@ from torch.nn import functional as F
 
 from export.labelled.folders import LabelledDataset
 from export.labelled.packed import PackedPictures
+from export.layers import ScalePixels
 from export.loop import sample_sha256
-from export.model import ScalePixels
-from export.recipes import TrunkRecipe
+from export.trunk.recipe import TrunkRecipe
 from itl_infer.captions import CaptionDataset
 from itl_infer.text import TextProcessor
 
 GUESSES = 10
-PIXEL_SCALING = "inception"  # what a trunk trained here expects
+_SCALE = ScalePixels(
+    (127.5, 127.5, 127.5), (127.5, 127.5, 127.5)
+)  # to [-1, 1]; each trunk has its own scaling
 _MEASURED_AT_ONCE = 64  # pictures
 
 Predict = Callable[[Tensor], Tensor]
-"""Pictures (n, 3, side, side) to logits (n, outputs) of the task that asks."""
+"""Pictures (n, 3, side, side) in [-1, 1] to logits (n, outputs) of the task that asks."""
 
 
 class Task(Protocol):
@@ -39,7 +41,7 @@ class Task(Protocol):
     def images(
         self, rows: np.ndarray[Any, Any], side: int, recipe: TrunkRecipe, rng: np.random.Generator
     ) -> Tensor:
-        """Float (n, 3, side, side): these training pictures, scaled, each changed by chance."""
+        """Float (n, 3, side, side): these training pictures in [-1, 1], each changed by chance."""
         ...
 
     def targets(self, rows: np.ndarray[Any, Any], recipe: TrunkRecipe) -> Tensor:
@@ -79,7 +81,7 @@ class NameClasses:
         pixels = np.empty((len(rows), side, side, 3), dtype=np.uint8)
         for i, row in enumerate(self._train[rows]):
             pixels[i] = crop_at_random(self._pictures[row], side, recipe.crop, rng)
-        return change_colours(ScalePixels(PIXEL_SCALING)(torch.from_numpy(pixels)), recipe.colour, rng)
+        return change_colours(_SCALE(torch.from_numpy(pixels)), recipe.colour, rng)
 
     def targets(self, rows: np.ndarray[Any, Any], recipe: TrunkRecipe) -> Tensor:
         targets = torch.full((len(rows), self.outputs), recipe.label_smoothing / self.outputs)
@@ -94,7 +96,7 @@ class NameClasses:
         for start in range(0, len(self._val), _MEASURED_AT_ONCE):
             rows = self._val[start : start + _MEASURED_AT_ONCE]
             pixels = np.stack([_stretched(self._pictures[row], side) for row in rows])
-            guesses = predict(ScalePixels(PIXEL_SCALING)(torch.from_numpy(pixels))).argmax(dim=1).numpy()
+            guesses = predict(_SCALE(torch.from_numpy(pixels))).argmax(dim=1).numpy()
             right[start : start + len(rows)] = guesses == self._classes[rows]
         sources = self._sources[self._val]
         return {
@@ -139,7 +141,7 @@ class NameWords:
     def images(
         self, rows: np.ndarray[Any, Any], side: int, recipe: TrunkRecipe, rng: np.random.Generator
     ) -> Tensor:
-        x = ScalePixels(PIXEL_SCALING)(torch.from_numpy(self._pixels[rows]))
+        x = _SCALE(torch.from_numpy(self._pixels[rows]))
         # On fewer pixels things are zoomed in, so that they are as large as they are in use (Touvron et al. 2019,
         # arXiv:1906.06423).
         zoom = (recipe.zoom[0] * min(1, side / x.shape[-1]), recipe.zoom[1])
@@ -153,7 +155,7 @@ class NameWords:
         found = 0.0
         for start in range(0, len(self._val_pixels), _MEASURED_AT_ONCE):
             pixels = np.array(self._val_pixels[start : start + _MEASURED_AT_ONCE])
-            x = ScalePixels(PIXEL_SCALING)(torch.from_numpy(pixels))
+            x = _SCALE(torch.from_numpy(pixels))
             logits = predict(F.interpolate(x, size=(side, side), mode="area"))
             guesses = logits.topk(min(GUESSES, self.outputs - 1), dim=1).indices
             found += self._val_targets[start : start + len(pixels)].gather(1, guesses).sum().item()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,11 @@ from torch import nn
 from torch.nn import functional as F
 
 from export.errors import ExportError
-from export.from_keras.fetch import fetch
-from export.from_keras.hdf5 import Weights, read_weights
-from export.model import inception_trunk
-from export.torchvision_models import torchvision_models
+from export.trunk.fetch import fetch
+from export.trunk.hdf5 import Weights, read_weights
+from export.trunk.inception import inception_v3
+from export.trunk.torchvision_models import torchvision_models
+from export.trunk.trunk import Trunk
 
 OFFICIAL_URL = (
     "https://storage.googleapis.com/tensorflow/keras-applications/inception_v3/"
@@ -24,19 +26,19 @@ OFFICIAL_URL = (
 OFFICIAL_MD5 = "bcbd6486424b2319ff4ef7d526e38f63"
 
 
-def weights_file(inception: str, progress: Callable[[int, int], None] | None = None) -> Path:
-    """The path `inception`, or for "keras" the file that Keras itself uses, with `progress(bytes, total)`.
+def weights_file(weights: str, progress: Callable[[int, int], None] | None = None) -> Path:
+    """The path `weights`, or for "keras" the file that Keras itself uses, with `progress(bytes, total)`.
 
     It is fetched once, into torch's folder for such files (see TORCH_HOME).
     """
-    if inception != "keras":
-        return Path(inception)
+    if weights != "keras":
+        return Path(weights)
     folder = Path(torch.hub.get_dir()) / "checkpoints"
     return fetch(OFFICIAL_URL, folder / OFFICIAL_URL.rpartition("/")[2], OFFICIAL_MD5, progress)
 
 
-def keras_trunk(path: Path) -> nn.Module:
-    """The trunk, (N, 3, H, W) -> (N, 2048), with the weights of a no-top file, pooling as TensorFlow does.
+def keras_trunk(path: Path) -> Trunk:
+    """InceptionV3 without its top, with the weights of a no-top file, pooling as TensorFlow does.
 
     The convolutions and batch norms, by the number in their names, are torchvision's in definition order.
     """
@@ -47,9 +49,9 @@ def keras_trunk(path: Path) -> nn.Module:
             f"{path} has weights for {foreign[0]}, which InceptionV3 without its top does not have"
         )
     with torch.device("meta"):  # every tensor comes from the file: no memory and no time for others
-        trunk = inception_trunk()
+        trunk = inception_v3()
     block = torchvision_models().inception.BasicConv2d
-    blocks = {name: module for name, module in trunk.named_modules() if isinstance(module, block)}
+    blocks = {name: module for name, module in trunk.network.named_modules() if isinstance(module, block)}
     if not len(convs) == len(norms) == len(blocks):
         raise ExportError(
             f"{path} has {len(convs)} convolutions and {len(norms)} batch norms, "
@@ -58,13 +60,13 @@ def keras_trunk(path: Path) -> nn.Module:
     state: dict[str, torch.Tensor] = {}
     for name, conv, norm in zip(blocks, convs, norms, strict=True):
         state |= {f"{name}.{key}": tensor for key, tensor in _block_state(weights, conv, norm, path).items()}
-    for key, tensor in trunk.state_dict().items():
+    for key, tensor in trunk.network.state_dict().items():
         if state[key].shape != tensor.shape:
             raise ExportError(
                 f"{path}: {key} would be {tuple(state[key].shape)}, expected {tuple(tensor.shape)}"
             )
-    trunk.load_state_dict(state, assign=True)
-    return _without_padding_in_means(trunk.eval())
+    trunk.network.load_state_dict(state, assign=True)
+    return replace(trunk, network=without_padding_in_means(trunk.network.eval()), source=path.name)
 
 
 def _numbered(weights: dict[str, Weights], kind: str) -> list[str]:
@@ -102,13 +104,13 @@ def _block_state(
     return {**tensors, "bn.num_batches_tracked": torch.tensor(0)}  # of no use in inference
 
 
-def _without_padding_in_means(trunk: nn.Module) -> nn.Module:
+def without_padding_in_means(network: nn.Module) -> nn.Module:
     """The same network with border pixels averaged over what is there, as TensorFlow does.
 
     torchvision calls `avg_pool2d` inside its blocks, where no attribute reaches it, so the call is changed in
     a trace of the network; modules, parameters and their names stay what they are.
     """
-    traced = torch.fx.symbolic_trace(trunk)
+    traced = torch.fx.symbolic_trace(network)
     for node in traced.graph.nodes:
         if node.target is F.avg_pool2d:
             node.kwargs = {**node.kwargs, "count_include_pad": False}
