@@ -11,9 +11,11 @@ import numpy as np
 import torch
 
 from export.allocator import keep_freed_memory
+from export.data.cached import Rows
 from export.data.forms import text_rules
+from export.data.pixels import pixels_of
 from export.errors import ExportError
-from export.features import Rows, features_of, pixels_of
+from export.features.features import features_of
 from export.layers import default_device
 from export.loop import LoopProgress
 from export.make_bundle import Gallery, Trained, make_bundle

@@ -24,8 +24,9 @@ from click.testing import CliRunner
 from export.build import BuildSettings, build
 from export.cli import main
 from export.data.forms import text_rules
+from export.data.pixels import pixels_of
 from export.errors import ExportError
-from export.features import features_of, pixels_of
+from export.features.features import features_of
 from export.make_bundle import Gallery
 from export.model import ImageEncoder, TextEncoder, image_branch
 from export.postcards import draw_postcards, find_font
@@ -160,7 +161,7 @@ def test_a_second_build_trains_nothing_and_gives_the_same_bundle(
         raise AssertionError(f"computed again: {computed}")
 
     monkeypatch.setattr("export.loop.Loop._save", never)
-    monkeypatch.setattr("export.features.decode_ahead", never)
+    monkeypatch.setattr("export.data.pixels.decode_ahead", never)
     settings = replace(SETTINGS, trunk_weights=str(weights))
     figures = build(dataset, settings, built[0].parent / "work", built[0], Reporter())
     assert figures == built[1]
@@ -408,9 +409,9 @@ def test_a_pass_that_was_killed_goes_on_behind_the_last_row_that_counts(
     code = f"""
 import os
 from pathlib import Path
-import export.features
+import export.data.cached
 from tests.test_build import noise_pictures, toy_features
-export.features._SYNC_SECONDS = 0
+export.data.cached._SYNC_SECONDS = 0
 many = noise_pictures(Path({str(many.folder)!r}))
 toy_features(many, Path({str(tmp_path)!r}), lambda done, _: os.kill(os.getpid(), 9) if done >= 160 else None)
 """
@@ -455,7 +456,9 @@ def test_the_cache_knows_pictures_pixels_weights_and_pooling(
 
     def key(dataset: CaptionDataset, network: torch.nn.Module | None = None, **others: object) -> str:
         made: list[str] = []
-        monkeypatch.setattr("export.features._cached", lambda path, *_rest: made.append(path.name))
+        monkeypatch.setattr(
+            "export.features.features.cached_rows", lambda path, *_rest: made.append(path.name)
+        )
         features_of(dataset, replace(toy_trunk(network), **others), tmp_path, lambda _done, _total: None)
         return made[0]
 
@@ -550,7 +553,7 @@ def test_a_pass_that_was_killed_knows_what_it_passed_over(many: CaptionDataset, 
             raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("export.features._SYNC_SECONDS", 0)
+        patch.setattr("export.data.cached._SYNC_SECONDS", 0)
         with pytest.raises(KeyboardInterrupt):
             features_of(dataset, toy_trunk(), tmp_path / "parts", stop)
     resumed: list[int] = []

@@ -21,7 +21,7 @@ from torch import nn
 
 from export.cli import main
 from export.errors import ExportError
-from export.features import features_of, logits_of
+from export.features.features import features_of, logits_of
 from export.layers import ScalePixels
 from export.make_bundle import Trained, make_bundle_without_data
 from export.model import ImageEncoder, TextEncoder, image_branch
@@ -307,7 +307,7 @@ class TestFeatures:
             return features_of(dataset, trunk, tmp_path / "cache", lambda _done, _total: None).array
 
         features()
-        monkeypatch.setattr("export.features.load_pixels", None)  # nothing is decoded again
+        monkeypatch.setattr("itl_infer.decoding.load_pixels", None)  # nothing is decoded again
         pixels = np.stack([load_pixels(path, trunk.image_rules) for path in dataset.paths])
         with torch.inference_mode():
             expected = whole(ScalePixels(trunk.mean, trunk.std)(torch.from_numpy(pixels)))

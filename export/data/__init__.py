@@ -1,1 +1,1 @@
-"""What is trained on, made ready: words so far."""
+"""What is trained on, made ready: words, pixels, and arrays with a row for each picture."""

@@ -1,0 +1,1 @@
+"""What a trunk, and the teachers beside it, say of each picture."""
