@@ -68,6 +68,11 @@ def trained(name: str, side: int | None = None) -> Trunk:
             if isinstance(module, nn.BatchNorm2d):
                 module.momentum = None  # the mean of all that comes
                 module.reset_running_stats()
+        for parameter in trunk.network.parameters():
+            if parameter.ndim == 1:
+                parameter += 0.1 * torch.randn(
+                    parameter.shape
+                )  # equal ones would be one constant of the graph
         trunk.network.train()(x)
     trunk.network.eval()
     return trunk
@@ -79,30 +84,21 @@ def noise(count: int, side: int) -> np.ndarray:
 
 class TestWeights:
     def test_lite0_knows_photographs(self, lite0: Trunk, shared: Path) -> None:
-        """Of the photographs of these things, as many as one can expect have a name of the thing among the first 5."""
+        """Of each of these things, one photograph at least has its name first; of zebras both that there are."""
         objects = json.loads((shared / "photos" / "objects.json").read_text(encoding="utf-8"))
-        wanted = {
-            "zebra": "zebra",
-            "elephant": "elephant",
-            "bear": "bear",
-            "pizza": "pizza",
-            "umbrella": "umbrella",
-            "broccoli": "broccoli",
-            "teddy bear": "teddy",
-            "train": "locomotive",
+        words = {"teddy bear": "teddy"} | {
+            thing: thing for thing in ("zebra", "elephant", "bear", "pizza", "umbrella", "broccoli")
         }
-        right: Counter[str] = Counter()
-        first: set[str] = set()
-        for thing, word in wanted.items():
+        named: Counter[str] = Counter()
+        for thing, word in words.items():
             for name in objects[thing]:
                 pixels = torch.from_numpy(load_pixels(shared / "photos" / name, lite0.image_rules))[None]
                 with torch.inference_mode():
                     features = lite0.network(ScalePixels(lite0.mean, lite0.std)(pixels))
-                    places = lite0.logits(features)[0].topk(5).indices.tolist()
-                right[thing] += any(word in " ".join(lite0.class_names[place]) for place in places)
-                first |= {thing} if word in " ".join(lite0.class_names[places[0]]) else set()
-        assert {"zebra", "elephant", "bear", "pizza"} <= first
-        assert sum(right.values()) >= 0.6 * sum(len(objects[thing]) for thing in wanted)
+                    first = int(lite0.logits(features).argmax())
+                named[thing] += word in " ".join(lite0.class_names[first])
+        assert not [thing for thing in words if not named[thing]]
+        assert named["zebra"] == len(objects["zebra"]) == 2
 
     def test_both_ways_to_name_its_tensors(self, lite0: Trunk, tmp_path: Path) -> None:
         from safetensors.torch import save_file
@@ -196,7 +192,7 @@ class TestWeights:
 
     def test_what_timm_says_of_a_network(self) -> None:
         trunk = open_trunk("timm:resnet18", "none")
-        assert (trunk.side, trunk.feature_dim, trunk.resize) == (224, 512, "bilinear-antialias")
+        assert (trunk.side, trunk.feature_dim, trunk.resize) == (224, 512, "bicubic-antialias")
         assert trunk.mean == pytest.approx((123.675, 116.28, 103.53))
         assert trunk.std == pytest.approx((58.395, 57.12, 57.375))
         black = ScalePixels(trunk.mean, trunk.std)(torch.zeros(1, 1, 1, 3, dtype=torch.uint8))

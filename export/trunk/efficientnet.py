@@ -42,7 +42,7 @@ _PLACES = [f"{stage}.{block}" for stage, depth in enumerate(_DEPTHS) for block i
 
 def efficientnet_lite0() -> Trunk:
     """EfficientNet-Lite0 without its classifier, untrained."""
-    return timm_trunk(_ARCHITECTURE, name=NAME, resize="bilinear-antialias", **_SCALING)
+    return timm_trunk(_ARCHITECTURE, name=NAME, **_SCALING)
 
 
 def efficientnet_lite0_with(state: object, where: str, source: str) -> Trunk:

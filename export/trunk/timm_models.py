@@ -24,7 +24,6 @@ def timm_trunk(
     architecture: str,
     *,
     name: str | None = None,
-    resize: str | None = None,
     mean: Channels | None = None,
     std: Channels | None = None,
 ) -> Trunk:
@@ -38,7 +37,7 @@ def timm_trunk(
     config = timm_library().data.resolve_data_config({}, model=model)
     side = int(config["input_size"][1])
     width = _take_classifier_off(model, side, name)
-    if resize is None and config["interpolation"] not in _RESIZES:
+    if config["interpolation"] not in _RESIZES:
         raise ExportError(
             f"{name} was trained on pictures resized by {config['interpolation']}: not to be had here"
         )
@@ -50,7 +49,7 @@ def timm_trunk(
         feature_dim=width,
         side=side,
         min_side=side if fixed else int(smallest[1]),
-        resize=resize or _RESIZES[config["interpolation"]],
+        resize=_RESIZES[config["interpolation"]],
         mean=mean or _of_255(config["mean"]),
         std=std or _of_255(config["std"]),
         fixed_side=fixed,
