@@ -11,18 +11,21 @@ import numpy as np
 import torch
 
 from export.allocator import keep_freed_memory
+from export.branches.recipe import VotingRecipe
 from export.data.cached import Rows
 from export.data.forms import text_rules
 from export.data.pixels import pixels_of
 from export.errors import ExportError
 from export.features.features import features_of
+from export.features.scores import detector_scores, read_scores
+from export.features.views import views_of
 from export.layers import default_device
-from export.loop import LoopProgress
 from export.make_bundle import Gallery, Trained, make_bundle
 from export.model import ImageEncoder
 from export.recipes import Recipe
 from export.report import Reporter
-from export.train import TrainingData, train
+from export.runs.voting import describe_run, run_voting
+from export.train import TrainingData, branch_note, train
 from export.trunk.inception import NAME as INCEPTION
 from export.trunk.pretrain import train_and_keep
 from export.trunk.recipe import TrunkRecipe
@@ -45,9 +48,10 @@ class BuildSettings:
     trunk_weights: str = "imagenet"
     side: int | None = None
     text_rules: TextRules = field(default_factory=text_rules)
-    recipe: Recipe = field(default_factory=Recipe)
+    recipe: Recipe | VotingRecipe = field(default_factory=Recipe)
     trunk_recipe: TrunkRecipe = field(default_factory=TrunkRecipe)  # with weights "none"
-    trunk_training: dict[str, Any] | None = None  # what the bundle says of a trunk that was trained before
+    detector: Path | None = None  # of a VotingRecipe: the ONNX file of the teacher of things
+    names_from: Path | None = None  # or: what another teacher said, as `read_scores` takes it
     train_trunk: bool = False  # also train the trunk with the retrieval loss
     min_count: int = 1  # stems that occur less often in the training captions are left out
     precision: str = "int8"
@@ -70,6 +74,8 @@ def build(
     `metrics.measure_ranks` gives them; `also_measure` and `card` are as for `make_bundle`.
     """
     recipe = settings.recipe
+    if isinstance(recipe, VotingRecipe):
+        return _build_voting(dataset, settings, recipe, work, out, reporter)
     ready = prepare(dataset, settings, work, reporter)
     dataset, splits, processor, trunk = ready.dataset, ready.splits, ready.processor, ready.trunk
     data = {name: TrainingData.of(splits[name], ready.images[name], processor) for name in ("train", "val")}
@@ -91,8 +97,6 @@ def build(
     )
     if model.trunk is not None:
         trunk = replace(trunk.retrained(), network=model.trunk)
-    elif settings.trunk_training is not None:
-        trunk = trunk.retrained()
     trained = Trained(
         ImageEncoder(trunk, model.image_branch).cpu(), model.text_encoder.cpu(), trunk, processor
     )
@@ -106,8 +110,6 @@ def build(
     }
     if settings.trunk_weights == "none":
         training["trunk_training"] = {"recipe": asdict(settings.trunk_recipe)}
-    elif settings.trunk_training is not None:
-        training["trunk_training"] = settings.trunk_training
     return make_bundle(
         out,
         trained,
@@ -119,6 +121,51 @@ def build(
         gallery=settings.gallery,
         also_measure=also_measure,
         card=card,
+        reporter=reporter,
+    )
+
+
+def _build_voting(
+    dataset: CaptionDataset,
+    settings: BuildSettings,
+    recipe: VotingRecipe,
+    work: Path,
+    out: Path,
+    reporter: Reporter,
+) -> Figures:
+    """`build` by a recipe with votes."""
+    keep_freed_memory()
+    splits = _splits(dataset)
+    trunk = open_trunk(settings.trunk, settings.trunk_weights, reporter.progress, side=settings.side)
+    scores = None
+    if settings.detector is not None:
+        reporter.say(f"Asking {settings.detector.name} what is in the training pictures")
+        scores = detector_scores(settings.detector, splits["train"], work / "cache", reporter.progress)
+    elif settings.names_from is not None:
+        scores = read_scores(settings.names_from, dataset.folder)
+    run = run_voting(
+        [splits["train"]],
+        splits["val"],
+        trunk,
+        scores,
+        settings.text_rules,
+        recipe,
+        work,
+        reporter,
+        min_count=settings.min_count,
+    )
+    reporter.say("Looking at the test pictures")
+    unreadable = views_of(splits["test"], trunk, work / "cache", reporter.progress).failed
+    return make_bundle(
+        out,
+        Trained(run.image_encoder, run.text_encoder, trunk, run.processor),
+        dataset.without(unreadable | run.unreadable),
+        name=settings.name,
+        domain=settings.domain,
+        training={"data": dataset.summary(), **describe_run(run, recipe)},
+        precision=settings.precision,
+        text_precision=settings.precision,
+        gallery=settings.gallery,
         reporter=reporter,
     )
 
@@ -195,12 +242,3 @@ def _splits(dataset: CaptionDataset) -> dict[str, CaptionDataset]:
         if not len(part):
             raise ExportError(f"{dataset.name} has no {name} pictures: give it train, val and test splits")
     return splits
-
-
-def branch_note(state: LoopProgress) -> str:
-    note = f"epoch {state.epoch}/{state.epochs} loss {state.loss:.2f}"
-    if not state.history:
-        return note
-    last = state.history[-1]
-    recalls = f"t2i {100 * last['val_t2i_recall_at_10']:.1f} i2t {100 * last['val_i2t_recall_at_10']:.1f}"
-    return f"{note} | val loss {last['val_loss']:.2f} R@10 {recalls}"

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
+from export.branches.recipe import VotingRecipe
 from export.recipes import RECIPES
 from export.report import Reporter
+from export.trunk.efficientnet import LITE0
 from export.trunk.inception import NAME as INCEPTION
 from export.trunk.recipe import TrunkRecipe, labelled_recipe
 from itl_infer.errors import ItlError
@@ -79,7 +81,7 @@ _work = click.option(
 _font = click.option("--font", type=_path, help="NotoColorEmoji.ttf, where it is not found by itself.")
 
 
-def _trunk(weights: str) -> Callable[[F], F]:
+def _trunk(weights: str, network: str = INCEPTION) -> Callable[[F], F]:
     """The options that say which network pictures go through first; `weights` are what it has by default."""
 
     def options(command: F) -> F:
@@ -95,7 +97,7 @@ def _trunk(weights: str) -> Callable[[F], F]:
             ),
             click.option(
                 "--trunk",
-                default=INCEPTION,
+                default=network,
                 show_default=True,
                 metavar="inception_v3|efficientnet_lite0|timm:NAME",
                 help="Network that pictures go through first.",
@@ -181,7 +183,7 @@ def _read_captioned(
     font: Path | None,
 ) -> CaptionDataset:
     """What the options of `_captioned` say."""
-    from export.starter import postcards
+    from export.starter.drawn import postcards
     from itl_infer.captions import read_captions
 
     return read_captions(captions, images, splits, seed) if captions else postcards(work, console, font=font)
@@ -256,12 +258,23 @@ def pretrain(folder: Path, recipe: TrunkRecipe, trunk: str, trunk_weights: str, 
 )
 @click.option(
     "--recipe",
-    type=click.Choice(list(RECIPES)),
+    type=click.Choice([*RECIPES, VotingRecipe.name]),
     default="best",
     show_default=True,
-    help="How the branches are trained: as the original was, or as won on held-out data.",
+    help="How the branches are trained: as the original was, as won on held-out data, or with the votes of a trunk that"
+    " has a classifier with names, for photographs.",
 )
-@click.option("--epochs", type=click.IntRange(min=1), help="[default: the recipe's, 60]")
+@click.option("--epochs", type=click.IntRange(min=1), help="[default: the recipe's]")
+@click.option(
+    "--detector",
+    type=_path,
+    help="With the recipe photographs: ONNX file of a YOLOX, from which small things are learned.",
+)
+@click.option(
+    "--names-from",
+    type=_path,
+    help="Instead: Parquet file of file, name and score, what your own tagger sees in the pictures.",
+)
 @click.option(
     "--min-count", type=click.IntRange(min=1), default=1, show_default=True, help="Leave rarer stems out."
 )
@@ -292,6 +305,8 @@ def build(
     side: int | None,
     recipe: str,
     epochs: int | None,
+    detector: Path | None,
+    names_from: Path | None,
     min_count: int,
     text: str,
     train_trunk: bool,
@@ -317,6 +332,13 @@ def build(
     from itl_infer.text import ORIGINAL_TEXT_RULES
 
     dataset = read_captions(captions, images, splits, seed=seed)
+    chosen = VotingRecipe() if recipe == VotingRecipe.name else RECIPES[recipe]
+    if (detector or names_from) and not isinstance(chosen, VotingRecipe):
+        raise click.UsageError(f"--detector and --names-from go with --recipe {VotingRecipe.name}.")
+    if detector and names_from:
+        raise click.UsageError("Give --detector or --names-from, not both.")
+    if train_trunk and isinstance(chosen, VotingRecipe):
+        raise click.UsageError(f"--train-trunk does not go with --recipe {VotingRecipe.name}.")
     settings = BuildSettings(
         name=out.name,
         domain=f"pictures like those of {dataset.name}",
@@ -324,9 +346,11 @@ def build(
         trunk_weights=trunk_weights,
         side=side,
         text_rules=ORIGINAL_TEXT_RULES if text == "original" else text_rules(),
-        recipe=replace(RECIPES[recipe], epochs=epochs or RECIPES[recipe].epochs, seed=seed),
+        recipe=replace(chosen, epochs=epochs or chosen.epochs, seed=seed),
         trunk_recipe=TrunkRecipe(seed=seed),
         train_trunk=train_trunk,
+        detector=detector,
+        names_from=names_from,
         min_count=min_count,
         precision=precision,
         gallery=Gallery(gallery) if gallery else None,
@@ -334,6 +358,68 @@ def build(
     figures = build(dataset, settings, work or Path("work") / out.name, out, _Console())
     click.echo(format_figures(figures))
     click.echo(out)
+
+
+@main.command()
+@click.argument("photographs", type=_path)
+@click.option(
+    "--detector", type=_path, required=True, help="ONNX file of a YOLOX, from which small things are learned."
+)
+@click.option(
+    "--measure",
+    "measured_on",
+    type=_path,
+    help="Folder of photographs with objects.json to measure on, which are kept out of training.",
+)
+@_trunk("imagenet", LITE0)
+@click.option("--side", type=click.IntRange(min=1), default=288, show_default=True, help="Pixels a side.")
+@click.option("--epochs", type=click.IntRange(min=1), help="[default: the recipe's]")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option(
+    "--out", type=_path, default=Path("artifacts/starter"), show_default=True, help="Where the bundle goes."
+)
+@click.option(
+    "--gallery",
+    type=click.IntRange(min=0),
+    default=140,
+    show_default=True,
+    help="Drawn pictures that come along, so that there is something to search.",
+)
+@_work
+@_font
+@_one_line_errors
+def starter(
+    photographs: Path,
+    detector: Path,
+    measured_on: Path | None,
+    trunk: str,
+    trunk_weights: str,
+    side: int,
+    epochs: int | None,
+    seed: int,
+    out: Path,
+    gallery: int,
+    work: Path,
+    font: Path | None,
+) -> None:
+    """Make the bundle that comes with the package, in less than an hour on two cores.
+
+    PHOTOGRAPHS is a folder with flickr8k and visual7w, as folders or as .tar.gz files. Trunk and teachers look at every
+    picture, the branches learn from what they say and from the captions; then the bundle is measured, exported,
+    quantised, and gets its gallery of drawn pictures. Interrupt it at any time: the same command goes on where it
+    stopped.
+
+    \b
+    python -m export starter captioned_photos --detector yolox_nano.onnx --measure photos
+    """
+    from export.starter.make import StarterSettings, make_starter
+    from itl_infer.evaluation.metrics import format_figures
+
+    recipe = VotingRecipe(seed=seed, epochs=epochs or VotingRecipe.epochs)
+    settings = StarterSettings(trunk, trunk_weights, side, recipe, gallery)
+    figures = make_starter(photographs, detector, measured_on, settings, work, out, _Console(), font=font)
+    click.echo(format_figures(figures))
+    click.echo(f"{out}: {sum(f.stat().st_size for f in out.rglob('*') if f.is_file()) / 1e6:.1f} MB")
 
 
 @main.command()
@@ -370,7 +456,7 @@ def recipes(
 
     Trunk, features and what is trained stay in the folder of --work: an interrupted run goes on.
     """
-    from export.starter import postcards
+    from export.starter.drawn import postcards
     from export.study import SETTINGS, TRIED, format_study, study
 
     if unknown := set(only) - set(TRIED):

@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from export.errors import ExportError
-from export.model import ImageEncoder, TextEncoder
+from export.graphs.rows import quantize_rows
 from export.quantize import embed_with, measure_drift, quantize_image_encoder
 from export.report import Reporter
 from export.to_onnx import export_image_encoder, export_text_encoder
@@ -49,6 +50,7 @@ CALIBRATION_PICTURES = 256
 # Int8 kernels differ between processors: what `bundle verify` allows beyond the drift measured here.
 INT8_SLACK = 0.02
 FLOAT_MIN_COSINE = 0.9999
+ROWS_MIN_COSINE = 0.999  # of texts, with rows of int8
 
 
 @dataclass(frozen=True)
@@ -63,8 +65,8 @@ class Gallery:
 class Trained:
     """A trained model with the rules that its inputs were made by."""
 
-    image_encoder: ImageEncoder
-    text_encoder: TextEncoder
+    image_encoder: nn.Module  # uint8 (N, S, S, 3) -> unit rows (N, D)
+    text_encoder: nn.Module  # int64 (N, T) -> unit rows (N, D)
     trunk: Trunk  # that of the image encoder, at the side of the bundle
     processor: TextProcessor
 
@@ -82,6 +84,8 @@ def make_bundle(
     domain: str,
     training: dict[str, Any],
     precision: str = "int8",
+    text_precision: str = "float32",
+    shown: CaptionDataset | None = None,
     gallery: Gallery | None = None,
     also_measure: Callable[[Bundle], dict[str, Any]] | None = None,
     card: Callable[[dict[str, Any]], str] | None = None,
@@ -89,19 +93,22 @@ def make_bundle(
 ) -> Figures:
     """Write the bundle `out`, replacing one that is there; returns its figures on the test split of `dataset`.
 
-    `precision` is "int8" or "float32". What `also_measure` finds, in every precision, goes into the manifest as
+    `precision` is "int8" or "float32", of the image graph; `text_precision` likewise, of the rows of the text graph.
+    `shown` are pictures that may go along with the bundle, by default those of the test split: golden ones, and the
+    gallery. What `also_measure` finds, in every precision, goes into the manifest as
     `measured`; `card` writes CARD.md, for people, from the manifest. Raises ExportError where a graph does not compute
     what torch does; `out` is then as it was.
     """
     test, train = dataset.split("test"), dataset.split("train")
     if len(test) < GOLDEN_PICTURES or not len(train):
         raise ExportError(f"{dataset.name} has {len(test)} test pictures: expected {GOLDEN_PICTURES} or more")
+    shown = test if shown is None else shown
     building = new_folder(out)
     image_graph, float_graph = building / IMAGE_GRAPH, building / "float32.onnx"
 
     reporter.say("Exporting the graphs and comparing them with torch")
-    pixels = pixels_across(test, trained.image_rules, GOLDEN_PICTURES)
-    written = _write_float32(building, trained, pixels, test.captions[:GOLDEN_CAPTIONS])
+    pixels = pixels_across(shown, trained.image_rules, GOLDEN_PICTURES)
+    written = _write_float32(building, trained, pixels, shown.captions[:GOLDEN_CAPTIONS])
     manifest = {"name": name, "domain": domain, **written, "training": training}
     write_manifest(building, manifest)
     exact = measured = measure_recall(building, test, reporter)
@@ -118,6 +125,10 @@ def make_bundle(
         float_graph.unlink()
         manifest["precision"]["image_encoder"] = "int8"
         manifest["golden"]["image_min_cosine"] = round(golden_drift.min_cosine - INT8_SLACK, 3)
+        if text_precision == "int8":
+            quantize_rows(building / TEXT_GRAPH)
+            manifest["precision"]["text_encoder"] = "int8 rows"
+            manifest["golden"]["text_min_cosine"] = ROWS_MIN_COSINE
         write_manifest(building, manifest)
         measured = measure_recall(building, test, reporter)
         if also_measure:
@@ -134,7 +145,7 @@ def make_bundle(
     if card:
         (building / CARD).write_text(card(manifest), encoding="utf-8")
     if gallery:
-        copy_gallery(test, gallery, building / GALLERY)
+        copy_gallery(shown, gallery, building / GALLERY)
     write_manifest(building, manifest)
     if gallery:
         index_gallery(load_bundle(building))

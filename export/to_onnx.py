@@ -74,14 +74,30 @@ def _export(
         raise ExportError(
             f"{path}: {len(inputs)} inputs to compare with, expected {max(_COMPARED_AT)} or more"
         )
-    encoder, traced = encoder.cpu().eval(), traced.cpu().eval()
+    encoder = encoder.cpu().eval()
+    write_graph(traced.cpu().eval(), inputs[:_TRACED_AT], input_name, dynamic, path, ["embeddings"])
+    graph = without_traces(onnx.load(str(path)))
+    onnx.save(pool_after_convolution(graph), str(path))
+    onnx.checker.check_model(str(path), full_check=True)
+    return check_parity(encoder, inputs, path)
+
+
+def write_graph(
+    network: nn.Module,
+    inputs: Tensor,
+    input_name: str,
+    dynamic: dict[int, Any],
+    path: Path,
+    output_names: list[str] | None = None,
+) -> None:
+    """Write the graph of `network`, traced on `inputs`, with the sizes that `dynamic` names left open."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # torch's exporter warns of torch's own code
         program = torch.onnx.export(
-            traced,
-            (inputs[:_TRACED_AT],),
+            network,
+            (inputs,),
             input_names=[input_name],
-            output_names=["embeddings"],
+            output_names=output_names,
             dynamic_shapes=(dynamic,),
             opset_version=OPSET,
             dynamo=True,
@@ -90,10 +106,6 @@ def _export(
     assert program is not None
     path.parent.mkdir(parents=True, exist_ok=True)
     program.save(str(path), external_data=False)
-    graph = without_traces(onnx.load(str(path)))
-    onnx.save(pool_after_convolution(graph), str(path))
-    onnx.checker.check_model(str(path), full_check=True)
-    return check_parity(encoder, inputs, path)
 
 
 @torch.inference_mode()

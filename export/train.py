@@ -291,6 +291,16 @@ def validate(model: TwoBranch, data: TrainingData, recipe: Recipe) -> dict[str, 
     }
 
 
+def branch_note(state: LoopProgress) -> str:
+    """Where a run of the branches stands, for a line of progress."""
+    note = f"epoch {state.epoch}/{state.epochs} loss {state.loss:.2f}"
+    if not state.history:
+        return note
+    last = state.history[-1]
+    recalls = f"t2i {100 * last['val_t2i_recall_at_10']:.1f} i2t {100 * last['val_i2t_recall_at_10']:.1f}"
+    return f"{note} | val loss {last['val_loss']:.2f} R@10 {recalls}"
+
+
 def write_loss_curve(history: History, folder: Path) -> None:
     """`loss_curve.json` (the rows) and `loss_curve.png` (losses and recalls against epochs) in `folder`."""
     from matplotlib.figure import Figure  # without pyplot: no display, no global state

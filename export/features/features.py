@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from export.data.cached import Progress, Rows, cached_rows
 from export.data.pixels import pictures_key, pixels_from
@@ -38,9 +37,7 @@ def features_of(dataset: CaptionDataset, trunk: Trunk, cache: Path, progress: Pr
                 batch = scale(torch.from_numpy(pixels).to(device))
                 yield network(batch.contiguous(memory_format=torch.channels_last)).float().cpu().numpy()
 
-    key = pictures_key(
-        dataset, rules, *map(str, (*trunk.mean, *trunk.std)), trunk.weights_sha256, _layers(network)
-    )
+    key = pictures_key(dataset, rules, network_key(trunk))
     path = cache / f"features-{key}.npy"
     return cached_rows(path, (trunk.feature_dim,), np.float32, len(dataset), compute, progress)
 
@@ -58,6 +55,9 @@ def logits_of(features: np.ndarray[Any, Any], trunk: Trunk) -> np.ndarray[Any, A
     return np.concatenate(parts)
 
 
-def _layers(network: nn.Module) -> str:
-    """What a network does beside its weights; how a traced one pools stands in its graph."""
-    return str(network.graph) if isinstance(network, torch.fx.GraphModule) else str(network)
+def network_key(trunk: Trunk) -> str:
+    """Changes with what a trunk makes of pixels: scaling, weights, and what it does beside them."""
+    network = trunk.network
+    # How a traced network pools stands in its graph.
+    layers = str(network.graph) if isinstance(network, torch.fx.GraphModule) else str(network)
+    return " ".join([*map(str, (*trunk.mean, *trunk.std)), trunk.weights_sha256, layers])

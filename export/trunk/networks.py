@@ -27,11 +27,14 @@ _NETWORKS = {
     inception.NAME: Network(
         inception.inception_v3, inception.published_inception_v3, inception.inception_v3_with
     ),
-    efficientnet.NAME: Network(
-        efficientnet.efficientnet_lite0,
-        efficientnet.published_efficientnet_lite0,
-        efficientnet.efficientnet_lite0_with,
-    ),
+    **{
+        name: Network(
+            partial(efficientnet.efficientnet_lite, name),
+            partial(efficientnet.published_efficientnet_lite, name),
+            partial(efficientnet.efficientnet_lite_with, name),
+        )
+        for name in (efficientnet.LITE0, efficientnet.LITE2)
+    },
 }
 
 

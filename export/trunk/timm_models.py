@@ -17,6 +17,8 @@ PREFIX = "timm:"
 
 _RESIZES = {"bilinear": "bilinear-antialias", "bicubic": "bicubic-antialias"}
 _MIN_SIDE = 32  # pixels: most networks halve a picture five times
+# Where timm's networks have their maps, by a module that tells them: ResNets, and what is made like EfficientNets.
+_MAPS = {"layer4": ("layer3", "layer4"), "conv_head": ("blocks.4", "blocks.6")}
 _AGREE_WITHIN = 1e-4  # of the largest logit
 
 
@@ -53,6 +55,8 @@ def timm_trunk(
         mean=mean or _of_255(config["mean"]),
         std=std or _of_255(config["std"]),
         fixed_side=fixed,
+        map_layers=_maps(model),
+        pool_layer="global_pool" if _maps(model) else "",
     )
 
 
@@ -107,6 +111,11 @@ def _take_classifier_off(model: Any, side: int, name: str) -> int:
     raise ExportError(
         f"{name} does not name its classes by one linear layer on its features: take another network"
     )
+
+
+def _maps(model: Any) -> tuple[str, ...]:
+    modules = {name for name, _ in model.named_modules()}
+    return next((maps for part, maps in _MAPS.items() if part in modules and {*maps} <= modules), ())
 
 
 def _of_255(values: tuple[float, ...]) -> Channels:

@@ -32,6 +32,10 @@ class Trunk:
     classifier: nn.Linear | None = None
     class_names: tuple[tuple[str, ...], ...] = ()
     fixed_side: bool = False  # it takes `side` and no other
+    # Modules whose outputs are maps of places, the finest first, and the one that takes the mean over places; where they
+    # are not known, there are no maps to see small things on.
+    map_layers: tuple[str, ...] = ()
+    pool_layer: str = ""
 
     @property
     def image_rules(self) -> ImageRules:

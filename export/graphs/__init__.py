@@ -1,0 +1,1 @@
+"""Graphs made smaller or faster, and the proof that they compute the same."""

@@ -1,0 +1,1 @@
+"""Whole ways from data to a trained model."""

@@ -1,0 +1,1 @@
+"""The bundle that comes with the package: its pictures, its training, its card."""
