@@ -258,7 +258,7 @@ def pretrain(folder: Path, recipe: TrunkRecipe, trunk: str, trunk_weights: str, 
 )
 @click.option(
     "--recipe",
-    type=click.Choice([*RECIPES, VotingRecipe.name]),
+    type=click.Choice(list(RECIPES)),
     default="best",
     show_default=True,
     help="How the branches are trained: as the original was, as won on held-out data, or with the votes of a trunk that"
@@ -332,7 +332,7 @@ def build(
     from itl_infer.text import ORIGINAL_TEXT_RULES
 
     dataset = read_captions(captions, images, splits, seed=seed)
-    chosen = VotingRecipe() if recipe == VotingRecipe.name else RECIPES[recipe]
+    chosen = RECIPES[recipe]
     if (detector or names_from) and not isinstance(chosen, VotingRecipe):
         raise click.UsageError(f"--detector and --names-from go with --recipe {VotingRecipe.name}.")
     if detector and names_from:

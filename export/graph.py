@@ -70,21 +70,30 @@ def pool_after_convolution(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def float_nodes(model: onnx.ModelProto) -> list[str]:
-    """The names of the additions and clippings that are no layers of a network: they need more than 8 bits.
+    """The names of nodes that are no layers of a network: they need more than 8 bits.
 
-    Those are all but the sums of two layers and the ReLU6 behind one; pixels are scaled by constants, and lengths kept
-    from nothing by a bound.
+    Those are all sums but of two layers, all clippings but the ReLU6 behind one, and what puts anything but maps side
+    by side: pixels are scaled by constants, lengths kept from nothing by a bound, and features of many kinds have no
+    scale in common.
     """
-    graph = model.graph
-    constants = {tensor.name for tensor in graph.initializer}
-    layers = {name for node in graph.node if node.op_type in ("Conv", "Add") for name in node.output}
-    return [
-        node.name
-        for node in graph.node
-        if (node.op_type == "Add" and not constants.isdisjoint(node.input))
-        or (node.op_type == "Add" and layers.isdisjoint(node.input))
-        or (node.op_type == "Clip" and node.input[0] not in layers)
-    ]
+    constants = {tensor.name for tensor in model.graph.initializer}
+    layers: set[str] = set()  # what they give
+    found = []
+    for node in model.graph.node:
+        inputs = {*node.input}
+        if node.op_type in ("Conv", "Relu", "MaxPool", "AveragePool"):
+            is_layer = True
+        elif node.op_type == "Add":
+            is_layer = constants.isdisjoint(inputs) and not layers.isdisjoint(inputs)
+        elif node.op_type in ("Clip", "Concat"):
+            is_layer = {node.input[0]} <= layers if node.op_type == "Clip" else inputs <= layers
+        else:
+            continue
+        if is_layer:
+            layers.update(node.output)
+        else:
+            found.append(node.name)
+    return found
 
 
 def join_in_one_scale(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -96,9 +105,13 @@ def join_in_one_scale(model: onnx.ModelProto) -> onnx.ModelProto:
     readers = _readers(graph)
     writer = {name: node for node in graph.node for name in node.output}
     for concat in graph.node:
-        if concat.op_type != "Concat":
+        if concat.op_type != "Concat" or [n.op_type for n in readers[concat.output[0]]] != ["QuantizeLinear"]:
             continue
         [quantize] = readers[concat.output[0]]
+        if any(
+            writer.get(name) is None or writer[name].op_type != "DequantizeLinear" for name in concat.input
+        ):
+            continue
         for name in concat.input:
             back = writer[name]
             there = writer[back.input[0]]

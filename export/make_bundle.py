@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from export.errors import ExportError
-from export.graphs.rows import quantize_rows
+from export.graphs.weights import quantize_rows
 from export.quantize import embed_with, measure_drift, quantize_image_encoder
 from export.report import Reporter
 from export.to_onnx import export_image_encoder, export_text_encoder

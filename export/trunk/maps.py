@@ -18,8 +18,8 @@ class WithMaps(nn.Module):
     """Float (N, 3, H, W) -> what a trunk sees: features (N, F) at large, and its maps (N, C, h, w), the finest first.
 
     At large: its own features, in the first `feature_dim` columns; the largest of each of these over the places that
-    they are the mean of; and mean and largest of each channel of the maps. A mean says what a picture is of, the largest
-    what is somewhere in it.
+    they are the mean of; and mean and largest of each channel of the maps. A mean says what a picture is of, the
+    largest what is somewhere in it.
     """
 
     def __init__(self, trunk: Trunk) -> None:

@@ -79,14 +79,17 @@ def trunk_of_bundle(folder: Path) -> Trunk:
 
 
 def constants(graph: onnx.GraphProto) -> dict[str, Tensor]:
-    """Every constant as float32, by the name it had before it was made int8 (per channel, along the first axis)."""
+    """Every constant as float32, by the name it had before it was made int8."""
     stored = {tensor.name: numpy_helper.to_array(tensor).astype(np.float32) for tensor in graph.initializer}
     for node in graph.node:
         if node.op_type == "DequantizeLinear" and node.input[0] in stored:
             quantized, scale, zero = (stored[name] for name in node.input)
-            along = (-1,) + (1,) * (quantized.ndim - 1)
+            along = (-1,) + (1,) * (quantized.ndim - 1)  # per channel, along the first axis
             real = (quantized - zero.reshape(along)) * scale.reshape(along)
             stored[node.input[0].removesuffix("_quantized")] = real
+    for name in [name for name in stored if name.endswith(".int8")]:  # see `graphs.weights`
+        whole = name.removesuffix(".int8")
+        stored[whole] = stored[name] * stored[f"{whole}.scales"]
     return {name: torch.from_numpy(values) for name, values in stored.items()}
 
 

@@ -31,14 +31,12 @@ def pretrain(
     *,
     trunk: str = INCEPTION,
     weights: str = "none",
-    also: Sequence[Task] = (),
     full_side: int = 160,
 ) -> tuple[Trunk, History]:
     """A trunk that tells the classes of `dataset` apart; it and the figures of every epoch are kept in `work`.
 
-    `trunk` and `weights` are where it starts, as `open_trunk` takes them; `also` are tasks that it learns beside, and
-    `full_side` is the side of epochs for which the recipe names none. Interrupted at any time, the same call goes on
-    where it stopped.
+    `trunk` and `weights` are where it starts, as `open_trunk` takes them; `full_side` is the side of epochs for which
+    the recipe names none. Interrupted at any time, the same call goes on where it stopped.
     """
     keep_freed_memory()
     torch.manual_seed(recipe.seed)  # a run that goes on must start from the same place
@@ -55,7 +53,7 @@ def pretrain(
         reporter.say(f"  left out: {path}: {reason}")
     if len(packed.failed) > 3:
         reporter.say(f"  and {len(packed.failed) - 3:,} more that cannot be read")
-    return train_and_keep(opened, [NameClasses(dataset, packed), *also], full_side, recipe, work, reporter)
+    return train_and_keep(opened, [NameClasses(dataset, packed)], full_side, recipe, work, reporter)
 
 
 def train_and_keep(

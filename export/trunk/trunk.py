@@ -32,8 +32,8 @@ class Trunk:
     classifier: nn.Linear | None = None
     class_names: tuple[tuple[str, ...], ...] = ()
     fixed_side: bool = False  # it takes `side` and no other
-    # Modules whose outputs are maps of places, the finest first, and the one that takes the mean over places; where they
-    # are not known, there are no maps to see small things on.
+    # Modules whose outputs are maps of places, the finest first, and the one that takes the mean over places; where
+    # they are not known, there are no maps to see small things on.
     map_layers: tuple[str, ...] = ()
     pool_layer: str = ""
 
