@@ -404,7 +404,7 @@ def test_bundle_missing(tmp_path: Path) -> None:
 def test_bundle_of_a_newer_format(tmp_path: Path) -> None:
     bundle = make_tiny_bundle(tmp_path / "newer")
     manifest = json.loads((bundle / "bundle.json").read_text(encoding="utf-8"))
-    (bundle / "bundle.json").write_text(json.dumps({**manifest, "format_version": 2}), encoding="utf-8")
+    (bundle / "bundle.json").write_text(json.dumps({**manifest, "format_version": 3}), encoding="utf-8")
     assert "format 3, this itl-infer reads up to 2" in error_of(run("query", "red", "-m", bundle))
     assert "format 3, this itl-infer reads up to 2" in error_of(run("bundle", "verify", bundle))
     assert "format 3, this itl-infer reads up to 2" in error_of(run("bundle", "show", bundle))

@@ -344,16 +344,13 @@ def test_in_a_process_of_its_own_progress_is_drawn_on_a_terminal_and_not_elsewhe
 def test_the_shipped_bundle_on_photographs_as_people_have_them() -> None:
     bundle = itl_infer.load_bundle(ROOT / "artifacts" / "starter")
     found = itl_infer.evaluate_labelled(PHOTOS, bundle)
-    assert (len(found.names), len(found.labels.pictures), len(found.unknown_names)) == (71, 126, 7)
-    assert found.figures["mean_average_precision"] == pytest.approx(
-        0.168, abs=0.01
-    )  # int8 differs by processor
-    head, _, figures, chance, unknown = found.to_table().splitlines()
+    assert (len(found.names), len(found.labels.pictures), len(found.unknown_names)) == (71, 126, 0)
+    assert found.figures["mean_average_precision"] >= 0.57
+    head, _, figures, chance = found.to_table().splitlines()
     for page in ("README.md", "docs/evaluating.md"):
         text = (ROOT / page).read_text(encoding="utf-8")
         assert chance in text
         said = re.search(r"^name to pictures +([0-9.]+) ", text, re.MULTILINE)
         assert said is not None
-        assert float(said[1]) == pytest.approx(float(figures.split()[3]), abs=1)
+        assert float(said[1]) == pytest.approx(float(figures.split()[3]), abs=1)  # int8 differs by processor
     assert head in text
-    assert unknown in text

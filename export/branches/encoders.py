@@ -148,8 +148,7 @@ class VotingImageEncoder(nn.Module):
         super().__init__()
         assert trunk.classifier is not None
         self.scale_pixels = ScalePixels(trunk.mean, trunk.std)
-        # The trunk by itself too, so that its weights have the names in the graph that they have in every bundle.
-        self.trunk, self.looks, self.feature_dim = trunk.network, WithMaps(trunk), trunk.feature_dim
+        self.looks, self.feature_dim = WithMaps(trunk), trunk.feature_dim
         self.classifier, self.head, self.branch = trunk.classifier, head, branch
         self.register_buffer("class_texts", class_texts)
         self.register_buffer("thing_texts", thing_texts)

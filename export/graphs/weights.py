@@ -82,7 +82,9 @@ def _replace(
 ) -> None:
     """Give a graph other nodes, and other constants in place of some."""
     kept = [tensor for tensor in graph.initializer if tensor.name not in replaced]
-    nodes = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]  # they outlive the graph's own
+    nodes = [
+        onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes
+    ]  # they outlive the graph's own
     del graph.node[:], graph.initializer[:], graph.value_info[:]
     graph.node.extend(nodes)
     graph.initializer.extend([*kept, *(tensor for tensors in replaced.values() for tensor in tensors)])

@@ -24,7 +24,7 @@ from export.trunk.networks import find_network
 from export.trunk.trunk import Trunk
 from itl_infer.manifest import GOLDEN, IMAGE_GRAPH, read_manifest
 
-_PREFIX = "trunk."
+_PREFIXES = ("trunk.", "looks.network.")  # of its weights in the graph; the second in bundles with votes
 
 
 def trunk_of_bundle(folder: Path) -> Trunk:
@@ -52,10 +52,11 @@ def trunk_of_bundle(folder: Path) -> Trunk:
     own = [key for key in parameters if key.rpartition(".")[0] not in norms.values()]
     biases = {conv: f"{conv}.bias" for conv in norms if f"{conv}.bias" not in parameters}
     stored = constants(graph)
+    prefix = next((p for p in _PREFIXES if any(n.startswith(p) for n in stored)), _PREFIXES[0])
     for key in [*own, *biases.values()]:
-        if (found := stored.get(_PREFIX + key)) is None:
+        if (found := stored.get(prefix + key)) is None:
             raise ExportError(
-                f"{path} has no {_PREFIX}{key}: its {name} was not exported here, or cannot be rebuilt"
+                f"{path} has no {prefix}{key}: its {name} was not exported here, or cannot be rebuilt"
             )
         if key in parameters and found.shape != parameters[key].shape:
             raise ExportError(
@@ -63,9 +64,9 @@ def trunk_of_bundle(folder: Path) -> Trunk:
             )
     with torch.no_grad():
         for key in own:
-            parameters[key].copy_(stored[_PREFIX + key])
+            parameters[key].copy_(stored[prefix + key])
     shifts = {
-        norm: stored[_PREFIX + biases[conv]] if conv in biases else None for conv, norm in norms.items()
+        norm: stored[prefix + biases[conv]] if conv in biases else None for conv, norm in norms.items()
     }
     _set_norms(network, norms, shifts, images)
     return replace(
