@@ -668,7 +668,7 @@ class TestFilesTogether:
         assert f"{TEXT_MODEL} takes 8 columns, expected 7 for the 6 words of {tokenizer}" in one_line(error)
 
     def test_the_two_models_confused(self) -> None:
-        with pytest.raises(ExportError, match="takes 8 values, expected the 2048 features of InceptionV3"):
+        with pytest.raises(ExportError, match="takes 8 values, expected the 2048 features of inception_v3"):
             read_keras(TEXT_MODEL, IMAGE_MODEL, TOKENIZER, "keras")
 
     def test_embeddings_of_different_widths(self, tmp_path: Path) -> None:

@@ -134,7 +134,7 @@ class TestWeights:
     @pytest.mark.parametrize(
         ("name", "weights", "message"),
         [
-            ("nonsense", "none", "no trunk 'nonsense': choose inception_v3, efficientnet_lite0 or timm:NAME"),
+            ("nonsense", "none", "no trunk 'nonsense': choose inception_v3, efficientnet_lite0, efficientnet_lite2 or timm:NAME"),
             ("timm:nonsense", "none", "timm has no network 'nonsense'"),
             ("timm:deit_tiny_distilled_patch16_224", "none", "does not name its classes by one linear layer"),
             (SMALL, "keras", "Keras' weights are read for inception_v3 only, not timm:test_efficientnet"),
@@ -229,10 +229,15 @@ class TestGraphs:
         assert drift.mean_cosine > 0.99
         graph = onnx.load(rough).graph
         back = {name for node in graph.node if node.op_type == "DequantizeLinear" for name in node.output}
-        layers = [node for node in graph.node if node.op_type in ("Conv", "Gemm")]
+        layers = [node for node in graph.node if node.op_type == "Conv"]
         sums = [node for node in graph.node if node.op_type == "Add" and back >= {*node.input}]
-        assert len(layers) == 49 + 3
+        assert len(layers) == 49
         assert all(back >= {*node.input} for node in layers)
+        # Dense layers take what they are given as it is; their weights are int8 alone.
+        whole = {tensor.name for tensor in graph.initializer if tensor.data_type == onnx.TensorProto.INT8}
+        dense = [node.input[1].removesuffix(".widened") for node in graph.node if node.op_type == "Gemm"]
+        assert len(dense) == 3
+        assert {f"{name}.int8" for name in dense} <= whole
         assert len(sums) == 9  # the blocks with a way around them
         # A ReLU6 is what the next scale leaves out; what is left keeps lengths from nothing.
         assert [node.op_type for node in graph.node].count("Clip") == 1
