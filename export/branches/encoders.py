@@ -45,6 +45,7 @@ class CaptionBranch(nn.Module):
         if width < centred.shape[1]:
             components = torch.linalg.svd(centred, full_matrices=False).Vh[:width]
             centred = centred @ components.T
+            width = centred.shape[1]  # no more than there are stems
         with torch.no_grad():
             self.stems.weight[1:] = 0
             self.stems.weight[1:, :width] = centred
