@@ -746,7 +746,8 @@ def test_an_out_that_holds_something_else(
         run(pictures, out) == f"{out}: was begun with source {short(names)}, not {short(pictures)}: {again}"
     )
     another = make_tiny_bundle(
-        tmp_path / "another", text={"tokenizer": "nltk-word", "stop_words": [], "stemmer": "snowball-english"}
+        tmp_path / "another",
+        text={"tokenizer": "nltk-word", "stop_words": [], "stemmer": "snowball-english", "forms": None},
     )
     fingerprint = itl_infer.load_bundle(another).fingerprint
     assert f"was begun with bundle {short(bundle.fingerprint)}, not {short(fingerprint)}" in run(

@@ -251,30 +251,21 @@ class TestCommand:
         assert "--steady 2: fewer than the 2 of --epochs" in err
 
 
-def test_the_trunk_of_a_bundle_computes_what_its_graph_does_and_can_be_trained() -> None:
-    """The starter's graph is int8: the cosine to it is what int8 costs, and training on starts from the same place."""
+def test_the_trunk_of_a_bundle_is_what_it_was_made_of_and_can_be_trained() -> None:
+    """The starter's graph is int8: the cosine to what was published is what that costs."""
     bundle = load_bundle()
-    golden = np.load(bundle.path / "golden.npz")
-    pixels = torch.from_numpy(golden["pixel_values"])
+    pixels = torch.from_numpy(np.load(bundle.path / "golden.npz")["pixel_values"])
     trunk = trunk_of_bundle(bundle.path)
-    assert (trunk.name, trunk.image_rules) == ("inception_v3", bundle.image_rules)
+    assert (trunk.name, trunk.image_rules) == ("efficientnet_lite0", bundle.image_rules)
     scaled = ScalePixels(trunk.mean, trunk.std)(pixels)
     with torch.no_grad():
         features = trunk.network.eval()(scaled)
         in_training = trunk.network.train()(scaled)
-    assert torch.allclose(features, in_training, atol=1e-3)  # its norms know these pictures
-    weights = graph_constants(bundle.path / "image_encoder.onnx")
-    x = features
-    for layer in (0, 2, 4):
-        x = x @ weights[f"branch.{layer}.weight"].T + weights[f"branch.{layer}.bias"]
-        x = x.relu() if layer < 4 else x
-    cosines = torch.nn.functional.cosine_similarity(x, torch.from_numpy(golden["image_embeddings"]))
-    assert cosines.min() > 0.99
-
-
-def graph_constants(path: Path) -> dict[str, torch.Tensor]:
-    import onnx
-
-    from export.trunk.of_bundle import constants
-
-    return constants(onnx.load(str(path)).graph)
+    assert torch.allclose(features, in_training, atol=1e-2)  # its norms know these pictures
+    try:
+        published = open_trunk("efficientnet_lite0", "imagenet", side=trunk.side)
+    except ExportError as error:
+        pytest.skip(str(error))
+    with torch.no_grad():
+        exact = published.network.eval()(scaled)
+    assert torch.nn.functional.cosine_similarity(features, exact).min() > 0.95

@@ -134,7 +134,11 @@ class TestWeights:
     @pytest.mark.parametrize(
         ("name", "weights", "message"),
         [
-            ("nonsense", "none", "no trunk 'nonsense': choose inception_v3, efficientnet_lite0, efficientnet_lite2 or timm:NAME"),
+            (
+                "nonsense",
+                "none",
+                "no trunk 'nonsense': choose inception_v3, efficientnet_lite0, efficientnet_lite2 or timm:NAME",
+            ),
             ("timm:nonsense", "none", "timm has no network 'nonsense'"),
             ("timm:deit_tiny_distilled_patch16_224", "none", "does not name its classes by one linear layer"),
             (SMALL, "keras", "Keras' weights are read for inception_v3 only, not timm:test_efficientnet"),
