@@ -39,9 +39,8 @@ def read_photographs(
     flickr = read_captions(
         flickr_folder / "Flickr8k.token.txt", flickr_folder / "Flicker8k_Dataset", flickr_folder
     )
-    captioned = read_json_lines(other_folder / "captions.jsonl", name="Visual7W").split("train")
-    every = read_json_lines(other_folder / "captions.jsonl")
-    known = {example.image for example in every}
+    every = read_json_lines(other_folder / "captions.jsonl", name="Visual7W")
+    captioned, known = every.split("train"), {example.image for example in every}
     without = sorted(
         path.relative_to(other_folder).as_posix()
         for path in (other_folder / "images").iterdir()

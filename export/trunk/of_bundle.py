@@ -65,9 +65,7 @@ def trunk_of_bundle(folder: Path) -> Trunk:
     with torch.no_grad():
         for key in own:
             parameters[key].copy_(stored[prefix + key])
-    shifts = {
-        norm: stored[prefix + biases[conv]] if conv in biases else None for conv, norm in norms.items()
-    }
+    shifts = {norm: stored[prefix + biases[conv]] if conv in biases else None for conv, norm in norms.items()}
     _set_norms(network, norms, shifts, images)
     return replace(
         trunk,

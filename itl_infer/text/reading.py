@@ -86,6 +86,9 @@ class Reader:
         found = stem(forms.words.get(word, word))
         return forms.stems.get(found, found)
 
+    def _stem(self, word: str) -> str:
+        return self._known.get(word) or self.stem_of(word)
+
     def _read_word(self, word: str, typed: str) -> Iterator[Read]:
         if word in self._known:
             yield typed, word, self._known[word]
@@ -104,7 +107,7 @@ class Reader:
         elif word in self._stop_words:
             yield typed, word, None
         else:
-            found = self._known.get(word) or self.stem_of(word)
+            found = self._stem(word)
             first = self._first_part(word) if self._has is not None and found not in self._has else 0
             if first:
                 yield from self._read_parts([word[:first], word[first:]], [typed[:first], typed[first:]])
@@ -115,7 +118,7 @@ class Reader:
         """As one word where there is such a word, else as its parts: "sky-diver", but "brown" and "haired"."""
         parts = [self._forms.words.get(part, part) if part.isdigit() else part for part in word.split("-")]
         joined = "".join(parts)
-        one = self._known.get(joined) or self.stem_of(joined)
+        one = self._stem(joined)
         if self._stop_words.issuperset(parts):  # "in-between"
             is_one = True
         elif self._has is None:
@@ -138,7 +141,7 @@ class Reader:
         second = _without_clitic(second)
         if not self._is_compound(first, second):
             return None
-        one = self._known.get(first + second) or self.stem_of(first + second)
+        one = self._stem(first + second)
         return one if self._has is None or one in self._has else None
 
     def _is_compound(self, first: str, second: str) -> bool:
