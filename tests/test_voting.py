@@ -632,3 +632,13 @@ def test_other_data_do_not_go_on_from_a_checkpoint(tmp_path: Path) -> None:
         train_voting(model, data, data, voters, replace(RECIPE, epochs=4, batch_size=8), tmp_path)
     with pytest.raises(ExportError, match="1 captioned training pictures: there is nothing to tell apart"):
         train_voting(model, toy_data(1, [1], [0]), data, voters, RECIPE, tmp_path / "one")
+
+
+def test_branches_are_trained_without_a_teacher_of_things_too(tmp_path: Path) -> None:
+    data = toy_data(6, [1] * 6, [0] * 6)
+    model = VotingModel(CaptionBranch(9, 8, 16, 0.3), PictureBranch(data.features[0], 16, 0.3, (1.0, 1.0)))
+    voters = Voters(nn.Linear(3, 2), Names(np.array([[1], [2]]), np.arange(2), 2))
+    trained, history = train_voting(model, data, data, voters, replace(RECIPE, epochs=2), tmp_path)
+    assert len(history) == 2
+    images, texts = embed(trained, data, voters, 1.0)
+    assert (images.shape, texts.shape) == ((6, 128), (6, 128))

@@ -127,7 +127,6 @@ class VotingTrainer:
         input_ids = input_ids[:, (input_ids > 0).any(axis=0)]
         text_embeddings = model.captions(torch.from_numpy(input_ids))
         class_texts = model.captions(torch.from_numpy(voters.classes.one_each(rng)))
-        thing_texts = model.captions(torch.from_numpy(voters.things.one_each(rng)))
         features = torch.from_numpy(data.features[view][rows])
         votes = voters.votes(features, recipe.vote_temperature)
         meanings = (
