@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,7 @@ def views_of(
     dataset: CaptionDataset, trunk: Trunk, cache: Path, progress: Progress, *, mirrored: bool = False
 ) -> Rows:
     """A record of each readable picture: float32 `features` at large (F,), float16 maps (C, h, w): see `maps_in`."""
+    key = network_key(trunk)
     width, maps = shapes_seen(trunk)
     record = np.dtype(
         [
@@ -54,7 +56,7 @@ def views_of(
     )
 
     def compute(start: int, failed: list[ImageError]) -> Iterator[np.ndarray[Any, Any]]:
-        session = _session(trunk)
+        session = _session(trunk, key)
         for pixels in pixels_from(dataset, trunk.image_rules, cache, start, failed):
             seen = np.ascontiguousarray(pixels[:, :, ::-1]) if mirrored else pixels
             rows = np.empty(len(pixels), record)
@@ -64,8 +66,8 @@ def views_of(
                 rows[name] = found
             yield rows
 
-    key = pictures_key(dataset, trunk.image_rules, network_key(trunk), *trunk.map_layers, trunk.pool_layer)
-    path = cache / f"views-{key}{'-mirrored' if mirrored else ''}.npy"
+    pictures = pictures_key(dataset, trunk.image_rules, key, *trunk.map_layers, trunk.pool_layer)
+    path = cache / f"views-{pictures}{'-mirrored' if mirrored else ''}.npy"
     return cached_rows(path, (), record, len(dataset), compute, progress)
 
 
@@ -74,8 +76,9 @@ def maps_in(views: np.ndarray[Any, Any]) -> list[str]:
     return [name for name in views.dtype.names or () if name.startswith("map")]
 
 
-def _session(trunk: Trunk) -> onnxruntime.InferenceSession:
-    """The trunk as a graph that has been compared with torch, on patches of colour."""
+@lru_cache(maxsize=1)
+def _session(trunk: Trunk, _key: str) -> onnxruntime.InferenceSession:
+    """The trunk as a graph that has been compared with torch, on patches of colour; another for other weights."""
     view = _View(trunk).cpu().eval()
     patches = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), dtype=np.uint8)
     places = np.arange(trunk.side) * 16 // trunk.side
