@@ -538,13 +538,15 @@ def test_a_run_learns_captions_names_and_things_and_the_graph_has_them_all(tmp_p
     train, val = colour_pictures(tmp_path / "train", 64), colour_pictures(tmp_path / "val", 16, "val")
     more = colour_pictures(tmp_path / "more", 16, captioned=False)
     trunk = colour_trunk()
+    # So few pictures need every step to count: nothing left out, and the last weights nearly alone.
+    recipe = replace(RECIPE, epochs=12, patience=12, dropout=0.0, averaging=0.5, class_weight=3.0)
     run = run_voting(
         [train, more],
         val,
         trunk,
         ball_scores(train),
         text_rules(),
-        RECIPE,
+        recipe,
         tmp_path / "work",
         Reporter(),
         min_count=1,
@@ -560,11 +562,10 @@ def test_a_run_learns_captions_names_and_things_and_the_graph_has_them_all(tmp_p
     scores = embedded @ images.T
     for text, colour in (("red", 0), ("scarlet", 0), ("blue", 2), ("green field", 1)):
         best = np.argsort(-scores[texts.index(text)])[:4]  # of four pictures of each colour
-        assert {int(place) % 4 for place in best} == {colour}, (
-            text
-        )  # "scarlet" is in no caption: its class says it
-    ball = scores[texts.index("ball")]
-    assert np.mean([place % 8 < 4 for place in np.argsort(-ball)[:8]]) >= 0.75
+        # "scarlet" is in no caption: its class says it
+        assert {int(place) % 4 for place in best} == {colour}, text
+    with_ball, without = scores[texts.index("ball")].reshape(2, 2, 4).transpose(1, 0, 2)  # (which, colour)
+    assert (with_ball.min(axis=0) > without.max(axis=0)).all()
 
 
 @pytest.mark.usefixtures("without_sentences")

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import torch
 from torch import Tensor, nn
 
 from export.trunk.trunk import Trunk
-
-_POOLED = -1  # the place of the map that the network's own features are the mean of
 
 Seen = tuple[Tensor, tuple[Tensor, ...]]
 
@@ -24,28 +20,30 @@ class WithMaps(nn.Module):
 
     def __init__(self, trunk: Trunk) -> None:
         super().__init__()
-        self.network = trunk.network
-        self._maps: dict[int, Tensor] = {}
-        self._layers = len(trunk.map_layers)
-        # Methods, not closures: a copy of this module must look at the copy's own layers.
-        for place, layer in enumerate(trunk.map_layers):
-            self.network.get_submodule(layer).register_forward_hook(partial(self._keep_output, place))
-        if trunk.pool_layer:
-            self.network.get_submodule(trunk.pool_layer).register_forward_pre_hook(self._keep_input)
-
-    def _keep_output(self, place: int, _layer: nn.Module, _inputs: object, output: Tensor) -> None:
-        self._maps[place] = output
-
-    def _keep_input(self, _layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        self._maps[_POOLED] = inputs[0]
+        self.network, self._layers, self._pool = trunk.network, trunk.map_layers, trunk.pool_layer
 
     def forward(self, x: Tensor) -> Seen:
-        features = self.network(x)
-        seen, self._maps = self._maps, {}
-        maps = tuple(seen[place] for place in range(self._layers))
-        largest = [seen[_POOLED].amax(dim=(2, 3))] if _POOLED in seen else []
-        of_maps = [pooled for m in maps for pooled in (m.mean(dim=(2, 3)), m.amax(dim=(2, 3)))]
-        return torch.cat([features, *largest, *of_maps], dim=1), maps
+        maps: dict[str, Tensor] = {}
+        pooled: list[Tensor] = []  # the map that the network's own features are the mean of
+        # For this call only: the network is not ours alone, and keeps nothing of it.
+        handles = [
+            self.network.get_submodule(layer).register_forward_hook(
+                lambda _layer, _inputs, output, layer=layer: maps.update({layer: output})  # type: ignore[misc]
+            )
+            for layer in self._layers
+        ]
+        if self._pool:
+            pool = self.network.get_submodule(self._pool)
+            handles.append(pool.register_forward_pre_hook(lambda _layer, inputs: pooled.append(inputs[0])))
+        try:
+            features = self.network(x)
+        finally:
+            for handle in handles:
+                handle.remove()
+        seen = tuple(maps[layer] for layer in self._layers)
+        largest = [m.amax(dim=(2, 3)) for m in pooled]
+        of_maps = [of for m in seen for of in (m.mean(dim=(2, 3)), m.amax(dim=(2, 3)))]
+        return torch.cat([features, *largest, *of_maps], dim=1), seen
 
 
 @torch.inference_mode()
