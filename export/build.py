@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from export.allocator import keep_freed_memory
-from export.branches.recipe import VotingRecipe
+from export.branches.voting.recipe import VotingRecipe
 from export.data.cached import Rows
 from export.data.forms import text_rules
 from export.data.pixels import pixels_of

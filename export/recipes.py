@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from export.branches.recipe import VotingRecipe
+from export.branches.voting.recipe import VotingRecipe
 from export.schedule import WARM_UP_STEPS, cosine_rate
 
 

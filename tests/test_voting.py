@@ -21,11 +21,11 @@ torch = pytest.importorskip("torch", reason="the training side needs the extra: 
 
 from torch import Tensor, nn
 
-from export.branches.data import VotingData, epoch_batches
-from export.branches.encoders import CaptionBranch, Names, PictureBranch, VotingModel, centred
-from export.branches.loss import captions_loss, names_loss
-from export.branches.recipe import VotingRecipe
-from export.branches.train import Voters, embed, train_voting
+from export.branches.voting.data import VotingData, epoch_batches
+from export.branches.voting.encoders import CaptionBranch, Names, PictureBranch, VotingModel, centred
+from export.branches.voting.loss import captions_loss, names_loss
+from export.branches.voting.recipe import VotingRecipe
+from export.branches.voting.train import Voters, embed, train_voting
 from export.data.alike import copies_among
 from export.errors import ExportError
 from export.features.recipe import ThingsRecipe

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from export.branches.data import VotingData
-from export.branches.encoders import (
+from export.branches.voting.data import VotingData
+from export.branches.voting.encoders import (
     CaptionBranch,
     Names,
     PictureBranch,
@@ -20,8 +20,8 @@ from export.branches.encoders import (
     VotingModel,
     centred,
 )
-from export.branches.recipe import VotingRecipe
-from export.branches.train import Voters, train_voting
+from export.branches.voting.recipe import VotingRecipe
+from export.branches.voting.train import Voters, train_voting
 from export.errors import ExportError
 from export.features.scores import NamedScores
 from export.features.sentences import meanings_of

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from export.allocator import keep_freed_memory
-from export.branches.recipe import VotingRecipe
+from export.branches.voting.recipe import VotingRecipe
 from export.data.forms import text_rules
 from export.features.scores import NamedScores, detector_scores
 from export.make_bundle import Gallery, Trained, make_bundle

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from export.branches.data import Array, VotingData, epoch_batches
-from export.branches.encoders import Names, VotingModel, centred
-from export.branches.loss import captions_loss, names_loss
-from export.branches.recipe import VotingRecipe
+from export.branches.voting.data import Array, VotingData, epoch_batches
+from export.branches.voting.encoders import Names, VotingModel, centred
+from export.branches.voting.loss import captions_loss, names_loss
+from export.branches.voting.recipe import VotingRecipe
 from export.errors import ExportError
 from export.loop import History, Loop, LoopProgress, sample_sha256
 from export.schedule import cosine_rate
