@@ -11,6 +11,9 @@ import numpy as np
 import torch
 
 from export.allocator import keep_freed_memory
+from export.branches.encoders import ImageEncoder
+from export.branches.recipe import Recipe
+from export.branches.train import TrainingData, branch_note, train
 from export.branches.voting.recipe import VotingRecipe
 from export.data.cached import Rows
 from export.data.forms import text_rules
@@ -21,11 +24,8 @@ from export.features.scores import detector_scores, read_scores
 from export.features.views import views_of
 from export.layers import default_device
 from export.make_bundle import Gallery, Trained, make_bundle
-from export.model import ImageEncoder
-from export.recipes import Recipe
 from export.report import Reporter
 from export.runs.voting import describe_run, run_voting
-from export.train import TrainingData, branch_note, train
 from export.trunk.inception import NAME as INCEPTION
 from export.trunk.pretrain import train_and_keep
 from export.trunk.recipe import TrunkRecipe

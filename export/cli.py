@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
+from export.branches.recipe import RECIPES
 from export.branches.voting.recipe import VotingRecipe
-from export.recipes import RECIPES
 from export.report import Reporter
 from export.trunk.efficientnet import LITE0
 from export.trunk.inception import NAME as INCEPTION

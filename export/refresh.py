@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 import torch
 
+from export.branches.encoders import ImageEncoder, image_branch
 from export.errors import ExportError
 from export.make_bundle import (
     CALIBRATION_PICTURES,
@@ -20,7 +21,6 @@ from export.make_bundle import (
     pixels_across,
     take_place,
 )
-from export.model import ImageEncoder, image_branch
 from export.quantize import Drift, embed_with, measure_drift, quantize_image_encoder
 from export.report import Reporter
 from export.to_onnx import export_image_encoder

@@ -21,6 +21,9 @@ torch = pytest.importorskip("torch", reason="the training side needs the extra: 
 
 from click.testing import CliRunner
 
+from export.branches.encoders import ImageEncoder, TextEncoder, image_branch
+from export.branches.recipe import Recipe
+from export.branches.train import TrainingData
 from export.build import BuildSettings, build
 from export.cli import main
 from export.data.forms import text_rules
@@ -28,15 +31,12 @@ from export.data.pixels import pixels_of
 from export.errors import ExportError
 from export.features.features import features_of
 from export.make_bundle import Gallery
-from export.model import ImageEncoder, TextEncoder, image_branch
 from export.postcards import draw_postcards, find_font
 from export.quantize import embed_with, measure_drift, quantize_image_encoder
-from export.recipes import Recipe
 from export.refresh import refresh_bundle
 from export.report import Reporter
 from export.study import TRIED, format_study, short_query_map, study
 from export.to_onnx import check_parity, export_image_encoder, export_text_encoder, fold_batch_norms
-from export.train import TrainingData
 from export.trunk.inception import inception_v3
 from export.trunk.sources import open_trunk
 from export.trunk.state import save_network

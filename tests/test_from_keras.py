@@ -28,6 +28,7 @@ import onnxruntime
 from click.testing import CliRunner
 from torch import Tensor, nn
 
+from export.branches.encoders import ImageEncoder
 from export.build import BuildSettings, build
 from export.cli import main
 from export.errors import ExportError
@@ -35,7 +36,6 @@ from export.from_keras import find_keras_files, read_keras
 from export.from_keras.stack import KerasTextEncoder, read_branch, text_encoder
 from export.from_keras.tokenizer import read_stems
 from export.layers import l2_normalize
-from export.model import ImageEncoder
 from export.report import Reporter
 from export.to_onnx import export_image_encoder, export_text_encoder
 from export.trunk import keras as inception_module

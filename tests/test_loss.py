@@ -8,8 +8,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the training side needs the extra: pip install -e .[export]")
 
+from export.branches.loss import collapsed_loss, softmax_loss, triplet_ranking_loss
 from export.layers import l2_normalize
-from export.loss import collapsed_loss, softmax_loss, triplet_ranking_loss
 
 
 def test_loss_is_the_formula() -> None:

@@ -11,9 +11,9 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the training side needs the extra: pip install -e .[export]")
 
+from export.branches.encoders import ImageEncoder, TextEncoder, image_branch
 from export.errors import ExportError
 from export.layers import ScalePixels
-from export.model import ImageEncoder, TextEncoder, image_branch
 from export.trunk.inception import inception_v3
 from export.trunk.sources import open_trunk
 from export.trunk.state import save_network

@@ -12,11 +12,11 @@ from PIL import Image
 
 torch = pytest.importorskip("torch", reason="the training side needs the extra: pip install -e .[export]")
 
+from export.branches.recipe import Recipe
+from export.branches.train import TrainingData, embed, epoch_batches, shorten, train
 from export.errors import ExportError
 from export.layers import weights_sha256
 from export.loop import LoopProgress
-from export.recipes import Recipe
-from export.train import TrainingData, embed, epoch_batches, shorten, train
 from export.trunk.inception import inception_v3
 from export.trunk.recipe import TrunkRecipe, labelled_recipe
 from export.trunk.tasks import NameWords, augment, stem_targets

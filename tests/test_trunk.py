@@ -19,12 +19,12 @@ from click.testing import CliRunner
 from PIL import Image
 from torch import nn
 
+from export.branches.encoders import ImageEncoder, TextEncoder, image_branch
 from export.cli import main
 from export.errors import ExportError
 from export.features.features import features_of, logits_of
 from export.layers import ScalePixels
 from export.make_bundle import Trained, make_bundle_without_data
-from export.model import ImageEncoder, TextEncoder, image_branch
 from export.quantize import embed_with, measure_drift, quantize_image_encoder
 from export.report import Reporter
 from export.to_onnx import export_image_encoder, fold_batch_norms

@@ -10,9 +10,9 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from export.branches.encoders import TextEncoder
 from export.errors import ExportError
 from export.layers import l2_normalize
-from export.model import TextEncoder
 from export.trunk.hdf5 import KerasLayer, read_stack
 
 

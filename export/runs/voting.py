@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from export.branches.train import branch_note
 from export.branches.voting.data import VotingData
 from export.branches.voting.encoders import (
     CaptionBranch,
@@ -29,7 +30,6 @@ from export.features.things import ThingsHead, things_seen, train_things_head
 from export.features.views import views_of
 from export.loop import History
 from export.report import Reporter
-from export.train import branch_note
 from export.trunk.trunk import Trunk
 from itl_infer.captions import CaptionDataset, describe_faults, join_datasets
 from itl_infer.text import TextProcessor, TextRules, build_vocabulary, collect_spellings

@@ -19,9 +19,9 @@ import numpy as np
 import torch
 
 from export.allocator import keep_freed_memory
+from export.branches.recipe import Recipe
+from export.branches.train import TrainingData, train
 from export.loop import LoopProgress
-from export.recipes import Recipe
-from export.train import TrainingData, train
 
 PICTURES, HELD_OUT, CAPTIONS, STEMS, FEATURE_DIM = 30_000, 1_000, 5, 13_000, 2048
 

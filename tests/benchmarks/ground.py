@@ -17,7 +17,7 @@ import torch
 from onnx import TensorProto, helper, shape_inference
 from PIL import Image
 
-from export.model import ImageEncoder, image_branch
+from export.branches.encoders import ImageEncoder, image_branch
 from export.quantize import quantize_image_encoder
 from export.to_onnx import export_image_encoder
 from export.trunk.of_bundle import trunk_of_bundle

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from export.branches.encoders import EMBED_DIM
 from export.features.things import ThingsHead
 from export.layers import ScalePixels, l2_normalize
-from export.model import EMBED_DIM
 from export.trunk.maps import WithMaps
 from export.trunk.trunk import Trunk
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from export.branches.train import shorten, write_loss_curve
 from export.branches.voting.data import Array, VotingData, epoch_batches
 from export.branches.voting.encoders import Names, VotingModel, centred
 from export.branches.voting.loss import captions_loss, names_loss
@@ -19,7 +20,6 @@ from export.branches.voting.recipe import VotingRecipe
 from export.errors import ExportError
 from export.loop import History, Loop, LoopProgress, sample_sha256
 from export.schedule import cosine_rate
-from export.train import shorten, write_loss_curve
 from itl_infer.evaluation.metrics import evaluate_retrieval, rsum
 
 _AT_ONCE = 1024  # pictures or captions embedded at a time

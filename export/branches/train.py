@@ -14,12 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from export.branches.encoders import TextEncoder, image_branch
+from export.branches.loss import collapsed_loss, softmax_loss, triplet_ranking_loss
+from export.branches.recipe import Recipe
 from export.errors import ExportError
 from export.layers import ScalePixels, default_device, l2_normalize
 from export.loop import History, Loop, LoopProgress, sample_sha256
-from export.loss import collapsed_loss, softmax_loss, triplet_ranking_loss
-from export.model import TextEncoder, image_branch
-from export.recipes import Recipe
 from export.trunk.tasks import augment
 from export.trunk.trunk import Trunk
 from itl_infer.captions import CaptionDataset
