@@ -18,10 +18,10 @@ import torch
 from torch import nn
 
 from export.errors import ExportError
+from export.graphs.quantize import embed_with, measure_drift, quantize_image_encoder
+from export.graphs.to_onnx import export_image_encoder, export_text_encoder
 from export.graphs.weights import quantize_rows
-from export.quantize import embed_with, measure_drift, quantize_image_encoder
 from export.report import Reporter
-from export.to_onnx import export_image_encoder, export_text_encoder
 from export.trunk.trunk import Trunk
 from itl_infer.bundle import Bundle, load_bundle, verify_bundle
 from itl_infer.captions import CaptionDataset

@@ -13,6 +13,8 @@ import torch
 
 from export.branches.encoders import ImageEncoder, image_branch
 from export.errors import ExportError
+from export.graphs.quantize import Drift, embed_with, measure_drift, quantize_image_encoder
+from export.graphs.to_onnx import export_image_encoder
 from export.make_bundle import (
     CALIBRATION_PICTURES,
     index_gallery,
@@ -21,9 +23,7 @@ from export.make_bundle import (
     pixels_across,
     take_place,
 )
-from export.quantize import Drift, embed_with, measure_drift, quantize_image_encoder
 from export.report import Reporter
-from export.to_onnx import export_image_encoder
 from export.trunk.of_bundle import constants, trunk_of_bundle
 from itl_infer.bundle import load_bundle
 from itl_infer.captions import CaptionDataset

@@ -30,13 +30,13 @@ from export.data.forms import text_rules
 from export.data.pixels import pixels_of
 from export.errors import ExportError
 from export.features.features import features_of
+from export.graphs.quantize import embed_with, measure_drift, quantize_image_encoder
+from export.graphs.to_onnx import check_parity, export_image_encoder, export_text_encoder, fold_batch_norms
 from export.make_bundle import Gallery
 from export.postcards import draw_postcards, find_font
-from export.quantize import embed_with, measure_drift, quantize_image_encoder
 from export.refresh import refresh_bundle
 from export.report import Reporter
 from export.study import TRIED, format_study, short_query_map, study
-from export.to_onnx import check_parity, export_image_encoder, export_text_encoder, fold_batch_norms
 from export.trunk.inception import inception_v3
 from export.trunk.sources import open_trunk
 from export.trunk.state import save_network
@@ -672,7 +672,7 @@ def test_a_failed_build_leaves_the_old_bundle(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     before = load_bundle(built[0]).fingerprint
-    monkeypatch.setattr("export.to_onnx.MAX_ABS_DIFF", -1.0)
+    monkeypatch.setattr("export.graphs.to_onnx.MAX_ABS_DIFF", -1.0)
     with pytest.raises(ExportError, match="differs from torch"):
         build(
             dataset,

@@ -35,9 +35,9 @@ from export.errors import ExportError
 from export.from_keras import find_keras_files, read_keras
 from export.from_keras.stack import KerasTextEncoder, read_branch, text_encoder
 from export.from_keras.tokenizer import read_stems
+from export.graphs.to_onnx import export_image_encoder, export_text_encoder
 from export.layers import l2_normalize
 from export.report import Reporter
-from export.to_onnx import export_image_encoder, export_text_encoder
 from export.trunk import keras as inception_module
 from export.trunk import sources
 from export.trunk.fetch import fetch

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from export.graph import pool_after_convolution
+from export.graphs.rewrites import pool_after_convolution
 
 
 def pool_and_convolution(

@@ -32,12 +32,12 @@ from export.features.recipe import ThingsRecipe
 from export.features.scores import COCO_NAMES, NamedScores, detector_scores, read_scores
 from export.features.things import ThingsHead, things_seen, train_things_head
 from export.features.views import maps_in, views_of
+from export.graphs.to_onnx import export_text_encoder
 from export.graphs.weights import quantize_rows
 from export.layers import l2_normalize
 from export.report import Reporter
 from export.runs.voting import run_voting
 from export.starter.photographs import set_aside
-from export.to_onnx import export_text_encoder
 from export.trunk.trunk import Trunk
 from itl_infer.captions import CaptionDataset, CaptionedImage
 
@@ -532,7 +532,7 @@ def without_sentences(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("without_sentences")
 def test_a_run_learns_captions_names_and_things_and_the_graph_has_them_all(tmp_path: Path) -> None:
     from export.data.forms import text_rules
-    from export.to_onnx import export_image_encoder
+    from export.graphs.to_onnx import export_image_encoder
     from itl_infer.image import load_pixels
 
     train, val = colour_pictures(tmp_path / "train", 64), colour_pictures(tmp_path / "val", 16, "val")

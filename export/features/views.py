@@ -20,8 +20,8 @@ from export.data.cached import Progress, Rows, cached_rows
 from export.data.pixels import pictures_key, pixels_from
 from export.errors import ExportError
 from export.features.features import network_key
+from export.graphs.to_onnx import fold_batch_norms, write_graph
 from export.layers import ScalePixels
-from export.to_onnx import fold_batch_norms, write_graph
 from export.trunk.maps import WithMaps, shapes_seen
 from export.trunk.trunk import Trunk
 from itl_infer.captions import CaptionDataset

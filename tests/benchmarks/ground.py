@@ -18,8 +18,8 @@ from onnx import TensorProto, helper, shape_inference
 from PIL import Image
 
 from export.branches.encoders import ImageEncoder, image_branch
-from export.quantize import quantize_image_encoder
-from export.to_onnx import export_image_encoder
+from export.graphs.quantize import quantize_image_encoder
+from export.graphs.to_onnx import export_image_encoder
 from export.trunk.of_bundle import trunk_of_bundle
 from itl_infer.bundle import Bundle, load_bundle
 from itl_infer.image import IMAGE_SUFFIXES, ImageRules, load_pixels

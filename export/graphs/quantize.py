@@ -20,7 +20,7 @@ from onnxruntime.quantization import (
     quantize_static,
 )
 
-from export.graph import float_nodes, join_in_one_scale
+from export.graphs.rewrites import float_nodes, join_in_one_scale
 from export.graphs.weights import quantize_dense
 from itl_infer.encoder import ImageEncoder
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from export.errors import ExportError
-from export.graph import pool_after_convolution, without_traces
+from export.graphs.rewrites import pool_after_convolution, without_traces
 from export.layers import norms_of_convolutions
 
 OPSET = 18
