@@ -15,6 +15,7 @@ from export.branches.encoders import ImageEncoder
 from export.branches.recipe import Recipe
 from export.branches.train import TrainingData, branch_note, train
 from export.branches.voting.recipe import VotingRecipe
+from export.bundle.make import Gallery, Trained, make_bundle
 from export.data.cached import Rows
 from export.data.forms import text_rules
 from export.data.pixels import pixels_of
@@ -23,7 +24,6 @@ from export.features.features import features_of
 from export.features.scores import detector_scores, read_scores
 from export.features.views import views_of
 from export.layers import default_device
-from export.make_bundle import Gallery, Trained, make_bundle
 from export.report import Reporter
 from export.runs.voting import describe_run, run_voting
 from export.trunk.inception import NAME as INCEPTION

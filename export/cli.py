@@ -325,8 +325,8 @@ def build(
     python -m export build --captions flickr30k/results.csv --images flickr30k/images --out artifacts/flickr30k
     """
     from export.build import BuildSettings, build
+    from export.bundle.make import Gallery
     from export.data.forms import text_rules
-    from export.make_bundle import Gallery
     from itl_infer.captions import read_captions
     from itl_infer.evaluation.metrics import format_figures
     from itl_infer.text import ORIGINAL_TEXT_RULES
@@ -500,8 +500,8 @@ def from_keras(
 
     CLONE is a clone of the original repository. Files that it lacks, or has more than one of, are named by options.
     """
+    from export.bundle.make import Trained, make_bundle_without_data
     from export.from_keras import KerasFiles, find_keras_files, read_keras
-    from export.make_bundle import Trained, make_bundle_without_data
     from itl_infer.text import TextProcessor
 
     if image_model and text_model and tokenizer:

@@ -12,10 +12,7 @@ import onnx
 import torch
 
 from export.branches.encoders import ImageEncoder, image_branch
-from export.errors import ExportError
-from export.graphs.quantize import Drift, embed_with, measure_drift, quantize_image_encoder
-from export.graphs.to_onnx import export_image_encoder
-from export.make_bundle import (
+from export.bundle.make import (
     CALIBRATION_PICTURES,
     index_gallery,
     measure_recall,
@@ -23,6 +20,9 @@ from export.make_bundle import (
     pixels_across,
     take_place,
 )
+from export.errors import ExportError
+from export.graphs.quantize import Drift, embed_with, measure_drift, quantize_image_encoder
+from export.graphs.to_onnx import export_image_encoder
 from export.report import Reporter
 from export.trunk.of_bundle import constants, trunk_of_bundle
 from itl_infer.bundle import load_bundle

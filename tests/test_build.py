@@ -25,6 +25,7 @@ from export.branches.encoders import ImageEncoder, TextEncoder, image_branch
 from export.branches.recipe import Recipe
 from export.branches.train import TrainingData
 from export.build import BuildSettings, build
+from export.bundle.make import Gallery
 from export.cli import main
 from export.data.forms import text_rules
 from export.data.pixels import pixels_of
@@ -32,7 +33,6 @@ from export.errors import ExportError
 from export.features.features import features_of
 from export.graphs.quantize import embed_with, measure_drift, quantize_image_encoder
 from export.graphs.to_onnx import check_parity, export_image_encoder, export_text_encoder, fold_batch_norms
-from export.make_bundle import Gallery
 from export.postcards import draw_postcards, find_font
 from export.refresh import refresh_bundle
 from export.report import Reporter

@@ -20,13 +20,13 @@ from PIL import Image
 from torch import nn
 
 from export.branches.encoders import ImageEncoder, TextEncoder, image_branch
+from export.bundle.make import Trained, make_bundle_without_data
 from export.cli import main
 from export.errors import ExportError
 from export.features.features import features_of, logits_of
 from export.graphs.quantize import embed_with, measure_drift, quantize_image_encoder
 from export.graphs.to_onnx import export_image_encoder, fold_batch_norms
 from export.layers import ScalePixels
-from export.make_bundle import Trained, make_bundle_without_data
 from export.report import Reporter
 from export.trunk.keras import without_padding_in_means
 from export.trunk.networks import find_network

@@ -9,9 +9,9 @@ from typing import Any
 
 from export.allocator import keep_freed_memory
 from export.branches.voting.recipe import VotingRecipe
+from export.bundle.make import Gallery, Trained, make_bundle
 from export.data.forms import text_rules
 from export.features.scores import NamedScores, detector_scores
-from export.make_bundle import Gallery, Trained, make_bundle
 from export.report import Reporter
 from export.runs.voting import describe_run, run_voting
 from export.starter.card import write_card
