@@ -324,9 +324,9 @@ def build(
     \b
     python -m export build --captions flickr30k/results.csv --images flickr30k/images --out artifacts/flickr30k
     """
-    from export.build import BuildSettings, build
     from export.bundle.make import Gallery
     from export.data.forms import text_rules
+    from export.runs.build import BuildSettings, build
     from itl_infer.captions import read_captions
     from itl_infer.evaluation.metrics import format_figures
     from itl_infer.text import ORIGINAL_TEXT_RULES
@@ -432,7 +432,7 @@ def refresh(bundle: Path, **data: Any) -> None:
     Calibrated on train pictures, and refused where embeddings of test pictures move further than int8 explains. The
     recall in the manifest is measured again. Indexes made with the bundle must be rebuilt.
     """
-    from export.refresh import refresh_bundle
+    from export.runs.refresh import refresh_bundle
 
     console = _Console()
     moved = refresh_bundle(bundle, _read_captioned(console, **data), console)
@@ -456,8 +456,8 @@ def recipes(
 
     Trunk, features and what is trained stay in the folder of --work: an interrupted run goes on.
     """
+    from export.runs.study import SETTINGS, TRIED, format_study, study
     from export.starter.drawn import postcards
-    from export.study import SETTINGS, TRIED, format_study, study
 
     if unknown := set(only) - set(TRIED):
         raise click.UsageError(f"no recipe {sorted(unknown)[0]!r}: choose from {', '.join(TRIED)}")

@@ -24,7 +24,6 @@ from click.testing import CliRunner
 from export.branches.encoders import ImageEncoder, TextEncoder, image_branch
 from export.branches.recipe import Recipe
 from export.branches.train import TrainingData
-from export.build import BuildSettings, build
 from export.bundle.make import Gallery
 from export.cli import main
 from export.data.forms import text_rules
@@ -34,9 +33,10 @@ from export.features.features import features_of
 from export.graphs.quantize import embed_with, measure_drift, quantize_image_encoder
 from export.graphs.to_onnx import check_parity, export_image_encoder, export_text_encoder, fold_batch_norms
 from export.postcards import draw_postcards, find_font
-from export.refresh import refresh_bundle
 from export.report import Reporter
-from export.study import TRIED, format_study, short_query_map, study
+from export.runs.build import BuildSettings, build
+from export.runs.refresh import refresh_bundle
+from export.runs.study import TRIED, format_study, short_query_map, study
 from export.trunk.inception import inception_v3
 from export.trunk.sources import open_trunk
 from export.trunk.state import save_network
@@ -748,7 +748,7 @@ def test_recipes_are_compared_over_seeds(
 ) -> None:
     settings = replace(SETTINGS, trunk_weights=str(weights))
     names = ("original", "+ cosine schedule = best")
-    monkeypatch.setattr("export.study.TRIED", {name: replace(TRIED[name], epochs=3) for name in names})
+    monkeypatch.setattr("export.runs.study.TRIED", {name: replace(TRIED[name], epochs=3) for name in names})
     found = study(dataset, settings, tmp_path, Reporter(), seeds=2, names=names)
     assert {name: len(runs) for name, runs in found.items()} == dict.fromkeys(names, 2)
     first, second = found["original"]

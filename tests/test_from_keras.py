@@ -29,7 +29,6 @@ from click.testing import CliRunner
 from torch import Tensor, nn
 
 from export.branches.encoders import ImageEncoder
-from export.build import BuildSettings, build
 from export.cli import main
 from export.errors import ExportError
 from export.from_keras import find_keras_files, read_keras
@@ -38,6 +37,7 @@ from export.from_keras.tokenizer import read_stems
 from export.graphs.to_onnx import export_image_encoder, export_text_encoder
 from export.layers import l2_normalize
 from export.report import Reporter
+from export.runs.build import BuildSettings, build
 from export.trunk import keras as inception_module
 from export.trunk import sources
 from export.trunk.fetch import fetch
