@@ -204,7 +204,7 @@ def main() -> None:
 @_one_line_errors
 def postcards(folder: Path, train: int, val: int, test: int, seed: int, font: Path | None) -> None:
     """Draw the built-in captioned pictures into FOLDER: images/ and captions.jsonl."""
-    from export.postcards import draw_postcards
+    from export.data.postcards.draw import draw_postcards
 
     console = _Console()
     console.say(f"Drawing {train + val + test} postcards into {folder}")
@@ -237,7 +237,7 @@ def pretrain(folder: Path, recipe: TrunkRecipe, trunk: str, trunk_weights: str, 
     python -m export pretrain photographs --epochs 5
     python -m export build --captions captions.csv --trunk-weights work/pretrain/trunk.pth --out artifacts/mine
     """
-    from export.labelled.folders import read_labelled
+    from export.data.labelled import read_labelled
     from export.trunk.pretrain import pretrain
 
     console = _Console()

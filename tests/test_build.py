@@ -28,11 +28,11 @@ from export.bundle.make import Gallery
 from export.cli import main
 from export.data.forms import text_rules
 from export.data.pixels import pixels_of
+from export.data.postcards.draw import draw_postcards, find_font
 from export.errors import ExportError
 from export.features.features import features_of
 from export.graphs.quantize import embed_with, measure_drift, quantize_image_encoder
 from export.graphs.to_onnx import check_parity, export_image_encoder, export_text_encoder, fold_batch_norms
-from export.postcards import draw_postcards, find_font
 from export.report import Reporter
 from export.runs.build import BuildSettings, build
 from export.runs.refresh import refresh_bundle

@@ -13,8 +13,8 @@ from PIL import Image
 
 pytest.importorskip("torch", reason="the training side needs the extra: pip install -e .[export]")
 
-from export.errors import ExportError
-from export.postcards import (
+from export.data.postcards.catalogue import AIRBORNE, OUTDOORS, SETTINGS
+from export.data.postcards.draw import (
     CAPTIONS_PER_SCENE,
     MAX_FIGURES,
     Scene,
@@ -28,7 +28,7 @@ from export.postcards import (
     third_person,
     with_article,
 )
-from export.postcards_catalogue import AIRBORNE, OUTDOORS, SETTINGS
+from export.errors import ExportError
 from itl_infer.captions import read_json_lines
 
 

@@ -17,9 +17,9 @@ torch = pytest.importorskip("torch", reason="the training side needs the extra: 
 from click.testing import CliRunner
 
 from export.cli import main
+from export.data.labelled import read_labelled
+from export.data.packed import LONGEST_SIDE, pack_pictures
 from export.errors import ExportError
-from export.labelled.folders import read_labelled
-from export.labelled.packed import LONGEST_SIDE, pack_pictures
 from export.layers import ScalePixels
 from export.trunk.of_bundle import trunk_of_bundle
 from export.trunk.recipe import TrunkRecipe

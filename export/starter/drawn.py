@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from export.postcards import draw_postcards
+from export.data.postcards.draw import draw_postcards
 from export.report import Reporter
 from itl_infer.captions import CaptionDataset, read_json_lines
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 
 from export.allocator import keep_freed_memory
-from export.labelled.folders import LabelledDataset
-from export.labelled.packed import pack_pictures
+from export.data.labelled import LabelledDataset
+from export.data.packed import pack_pictures
 from export.loop import History, LoopProgress
 from export.report import Reporter
 from export.trunk.inception import NAME as INCEPTION

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from export.labelled.folders import LabelledDataset
-from export.labelled.packed import PackedPictures
+from export.data.labelled import LabelledDataset
+from export.data.packed import PackedPictures
 from export.layers import ScalePixels
 from export.loop import sample_sha256
 from export.trunk.recipe import TrunkRecipe

@@ -18,9 +18,8 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageEnhance, ImageFont, ImageOps, features
 
-from export.errors import ExportError
-from export.postcards_backdrops import HEIGHT, WIDTH, Backdrop
-from export.postcards_catalogue import (
+from export.data.postcards.backdrops import HEIGHT, WIDTH, Backdrop
+from export.data.postcards.catalogue import (
     AIRBORNE,
     DOUBLING_VERBS,
     IRREGULAR_PLURALS,
@@ -32,6 +31,7 @@ from export.postcards_catalogue import (
     SKIN_TONES,
     SUBJECTS,
 )
+from export.errors import ExportError
 
 EMOJI_FONT_SIZE = 109  # the one size of the bitmaps in Noto Color Emoji
 FONT_PLACES = (
