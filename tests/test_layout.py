@@ -81,7 +81,7 @@ def imports_of(module: str, path: Path, modules: set[str]) -> Iterator[str]:
 
 def room_of(module: str) -> str:
     """The part of a module's name that says where it is: bundle of itl_infer.bundle.manifest."""
-    return (module.split(".") + ["__init__"])[1]
+    return [*module.split("."), "__init__"][1]
 
 
 def arrows(package: str) -> dict[str, set[str]]:
@@ -119,7 +119,9 @@ def test_nothing_is_imported_in_a_circle(package: str) -> None:
     for module, imported in modules.items():
         if module == package:
             continue  # it names what others have, and brings it in when it is asked for
-        rooms.setdefault(room_of(module), set()).update({room_of(name) for name in imported} - {room_of(module)})
+        rooms.setdefault(room_of(module), set()).update(
+            {room_of(name) for name in imported} - {room_of(module)}
+        )
     del modules[package]
     for graph in (modules, rooms):
         try:

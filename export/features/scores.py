@@ -18,9 +18,9 @@ from export.data.cached import Progress, cached_rows
 from export.data.pixels import pictures_key
 from export.errors import ExportError
 from itl_infer.captions import CaptionDataset
-from itl_infer.decoding import decode_ahead
 from itl_infer.errors import ImageError
 from itl_infer.image import ImageRules
+from itl_infer.image.ahead import decode_ahead
 
 _COCO_NAMES = """
     person, bicycle, car, motorcycle, airplane, bus, train, truck, boat, traffic light, fire hydrant, stop sign,

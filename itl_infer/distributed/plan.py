@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from itl_infer.distributed.files import find_filesystem, is_file, is_partial, one_line, shown, write_whole
 from itl_infer.distributed.source import Entry, Source, add_to_digest
 from itl_infer.errors import ClusterError
+from itl_infer.image.formats import describe_formats
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
@@ -141,7 +142,7 @@ def _write(system: FileSystem, folder: str, source: Source, settings: dict[str, 
                 about = {**settings, "digest": digest.hexdigest(), "pieces": pieces}
                 writer.add_key_value_metadata({_ABOUT: json.dumps(about).encode()})
             if not pieces:
-                raise ClusterError(f"{source}: no pictures in there (JPEG, PNG, WebP, GIF, TIFF or BMP)")
+                raise ClusterError(f"{source}: no pictures in there ({describe_formats()})")
             file.seek(0)
             system.create_dir(folder)
             write_whole(system, f"{folder}/{_PLAN}", iter(lambda: file.read(_BLOCK), b""))

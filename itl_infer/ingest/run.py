@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from itl_infer.cpus import usable_cpus
 from itl_infer.errors import FolderError, ImageError, IndexStoreError
-from itl_infer.image import DEFAULT_MAX_MEGAPIXELS, load_pixels, open_picture_file
+from itl_infer.image import DEFAULT_MAX_MEGAPIXELS, describe_formats, load_pixels, open_picture_file
 from itl_infer.index import UNIT_TOLERANCE, FailedFile, Index, Picture, Writer
 from itl_infer.index.disk import database_errors
 from itl_infer.index.roots import Root
@@ -182,7 +182,7 @@ def _require_all(targets: Iterable[Target]) -> None:
 def _nothing_found(targets: Sequence[Target]) -> FolderError:
     places = ", ".join(str(target.path) for target in targets)
     return FolderError(
-        f"{places}: no pictures in there (JPEG, PNG, WebP, GIF, TIFF or BMP; hidden and excluded ones do not"
+        f"{places}: no pictures in there ({describe_formats()}; hidden and excluded ones do not"
         " count): name a folder that has some"
     )
 

@@ -14,7 +14,7 @@ def captions_loss(
     meaning_weight: float = 0.0,
     meaning_temperature: float = 1.0,
 ) -> Tensor:
-    """Cross entropy both ways over the batch, pictures against captions (InfoNCE, as `export.branches.loss.softmax_loss`).
+    """Cross entropy both ways over the batch, pictures against captions (as `branches.loss.softmax_loss`).
 
     `image_embeddings` and `text_embeddings`: (n, D) unit rows, row i of one belongs to row i of the other. With
     `meanings`, (n, M) unit rows of the captions, a share `meaning_weight` of each target is spread over the batch by a

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import stat
 import threading
-import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeAlias, TypeVar
 
@@ -18,17 +14,19 @@ import numpy as np
 import numpy.typing as npt
 
 from itl_infer.errors import ImageError
+from itl_infer.image.formats import FORMATS, describe_formats
+from itl_infer.image.quiet import quiet_pillow
+from itl_infer.image.resize import resize_to
+from itl_infer.image.rules import ImageRules
 
 if TYPE_CHECKING:
     from PIL import Image
 
     ImageSource: TypeAlias = str | os.PathLike[str] | BinaryIO | Image.Image | npt.NDArray[np.uint8]
 
-IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 DEFAULT_MAX_MEGAPIXELS = 100.0
 
-_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP")
-_RESIZES = ("bilinear-antialias", "bicubic-antialias", "bilinear")
+_READERS = [form.reader for form in FORMATS]
 _EXIF_ORIENTATION = 0x0112
 _LARGE_MEGAPIXELS = 25.0
 _STRIP_PIXELS = 2**20
@@ -37,36 +35,6 @@ T = TypeVar("T")
 
 # Each takes hundreds of megabytes while it is decoded: one at a time, however many threads read.
 _large_pictures = threading.Lock()
-
-
-@dataclass(frozen=True)
-class ImageRules:
-    """How a picture becomes pixels; written into the bundle. ValueError for values that mean nothing.
-
-    `resize` is "bilinear-antialias", "bicubic-antialias" (Pillow's BILINEAR and BICUBIC) or "bilinear"
-    (tf.image.resize: half-pixel centres, no antialiasing). `mean` and `std`, of red, green and blue from 0 to 255, are
-    on record only: the image graph scales pixels to (pixel - mean) / std.
-    """
-
-    side: int
-    resize: str = "bilinear-antialias"
-    mean: tuple[float, float, float] = (127.5, 127.5, 127.5)
-    std: tuple[float, float, float] = (127.5, 127.5, 127.5)
-
-    def __post_init__(self) -> None:
-        if type(self.side) is not int or self.side < 1:
-            raise ValueError(f"image side is {self.side!r}, expected a whole number above 0")
-        if self.resize not in _RESIZES:
-            raise ValueError(f"unknown resize method {self.resize!r}, expected one of {list(_RESIZES)}")
-        if not (_are_three(self.mean) and _are_three(self.std) and min(self.std) > 0):
-            raise ValueError(
-                f"pixels are scaled by mean {self.mean!r} and std {self.std!r}, expected three numbers each,"
-                " those of std above 0"
-            )
-
-
-def _are_three(values: tuple[float, ...]) -> bool:
-    return len(values) == 3 and all(type(value) in (int, float) and math.isfinite(value) for value in values)
 
 
 def load_pixels(
@@ -120,11 +88,11 @@ def _decode_file(
     from PIL import Image, UnidentifiedImageError
 
     path = str(getattr(file, "name", "picture"))
-    with _quiet_pillow():
+    with quiet_pillow():
         try:
-            image = Image.open(file, formats=_FORMATS)
+            image = Image.open(file, formats=_READERS)
         except UnidentifiedImageError as error:
-            raise ImageError(path, "not a JPEG, PNG, WebP, GIF, TIFF or BMP picture") from error
+            raise ImageError(path, f"not a {describe_formats()} picture") from error
         except Image.DecompressionBombError as error:
             limit = min(max_megapixels, 2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6)
             raise ImageError(path, f"more than the limit of {limit:.4g} megapixels") from error
@@ -169,7 +137,7 @@ def _check_size(image: Image.Image, name: str, max_megapixels: float) -> None:
 
 
 def _decode(image: Image.Image, name: str, finish: Callable[[Image.Image], T]) -> T:
-    with _quiet_pillow():
+    with quiet_pillow():
         try:
             image.load()
             return finish(image)
@@ -178,7 +146,7 @@ def _decode(image: Image.Image, name: str, finish: Callable[[Image.Image], T]) -
 
 
 def _prepare(image: Image.Image, rules: ImageRules) -> npt.NDArray[np.uint8]:
-    return _resize(_turn_upright(_to_rgb(image), image), rules)
+    return resize_to(_turn_upright(_to_rgb(image), image), rules)
 
 
 def _from_array(array: npt.NDArray[np.uint8]) -> Image.Image:
@@ -248,76 +216,5 @@ def _turn_upright(rgb: Image.Image, source: Image.Image) -> Image.Image:
     return rgb if turn is None else rgb.transpose(turn)
 
 
-def _resize(rgb: Image.Image, rules: ImageRules) -> npt.NDArray[np.uint8]:
-    from PIL import Image
-
-    if rules.resize == "bilinear":
-        return resize_bilinear(np.asarray(rgb), rules.side)
-    bicubic = rules.resize == "bicubic-antialias"
-    method = Image.Resampling.BICUBIC if bicubic else Image.Resampling.BILINEAR
-    return np.array(rgb.resize((rules.side, rules.side), method))
-
-
-def resize_bilinear(pixels: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.uint8]:
-    """(H, W, C) uint8 to (side, side, C) as `tf.image.resize` does: half-pixel centres, no antialiasing.
-
-    Output centre i looks at input coordinate (i + 0.5) * size / side - 0.5, between its two neighbours.
-    """
-    top, bottom, down = _neighbours(pixels.shape[0], side)
-    left, right, across = _neighbours(pixels.shape[1], side)
-    across = across[None, :, None]
-    down = down[:, None, None]
-    upper = pixels[np.ix_(top, left)] * (1 - across) + pixels[np.ix_(top, right)] * across
-    lower = pixels[np.ix_(bottom, left)] * (1 - across) + pixels[np.ix_(bottom, right)] * across
-    return np.rint(upper * (1 - down) + lower * down).astype(np.uint8)
-
-
-def _neighbours(
-    size: int, side: int
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float32]]:
-    """For each of `side` output centres: the two input indices around it, and the weight of the second."""
-    centres = (np.arange(side, dtype=np.float32) + np.float32(0.5)) * np.float32(size / side) - np.float32(
-        0.5
-    )
-    floors = np.floor(centres).astype(np.int64)
-    return np.maximum(floors, 0), np.minimum(floors + 1, size - 1), centres - floors.astype(np.float32)
-
-
 def _damage(error: Exception) -> str:
     return f"truncated or damaged: {' '.join(str(error).split()) or type(error).__name__}"
-
-
-_quiet_lock = threading.Lock()
-_quiet_depth = 0
-_quiet_stack = contextlib.ExitStack()
-
-
-@contextlib.contextmanager
-def _quiet_pillow() -> Iterator[None]:
-    """Keep Pillow's warnings from the user while any thread decodes.
-
-    `warnings.catch_warnings` is global: threads that overlap would restore each other's filters in the wrong
-    order, so the first one in sets the filter and the last one out takes it away.
-    """
-    global _quiet_depth
-    _take_pillows_log()
-    with _quiet_lock:
-        if _quiet_depth == 0:
-            _quiet_stack.enter_context(warnings.catch_warnings())
-            warnings.filterwarnings("ignore", module=r"PIL\b|itl_infer\.image\b")
-        _quiet_depth += 1
-    try:
-        yield
-    finally:
-        with _quiet_lock:
-            _quiet_depth -= 1
-            if _quiet_depth == 0:
-                _quiet_stack.close()
-
-
-@cache
-def _take_pillows_log() -> None:
-    """Damaged TIFFs are logged as errors on top of being raised; without a handler, logging prints them."""
-    import logging  # some milliseconds, which a question in words should not wait for
-
-    logging.getLogger("PIL").addHandler(logging.NullHandler())
