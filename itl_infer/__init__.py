@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     from itl_infer.index import SearchResult as SearchResult
     from itl_infer.ingest import Report as Report
     from itl_infer.ingest import embed_directory as embed_directory
-    from itl_infer.query import Query as Query
     from itl_infer.ranking import rank as rank
     from itl_infer.search import Answer as Answer
     from itl_infer.search import Searcher as Searcher
+    from itl_infer.search.query import Query as Query
     from itl_infer.sheet import write_sheet as write_sheet
     from itl_infer.store import Store as Store
     from itl_infer.store import open_store as open_store

@@ -13,7 +13,7 @@ from PIL import Image
 
 from itl_infer import Index, Searcher, embed_directory, load_bundle, write_sheet
 from itl_infer.cli import main
-from itl_infer.relevance import relevant_from
+from itl_infer.search.relevance import relevant_from
 
 
 def save(folder: Path, colours: dict[str, tuple[int, int, int]]) -> None:

@@ -199,7 +199,7 @@ def _embed_lines(file: Path, bundle: Bundle) -> npt.NDArray[np.float32]:
     import numpy as np
 
     from itl_infer.cli.batch import answer_each, blocks_of_queries
-    from itl_infer.query import EmbeddedQuery, embed_each
+    from itl_infer.search.query import EmbeddedQuery, embed_each
 
     vectors = []
     with contextlib.nullcontext(sys.stdin.buffer) if str(file) == "-" else file.open("rb") as stream:

@@ -151,7 +151,7 @@ def _run_query(
     if preview and (null or format_name not in (None, "table")):
         raise click.UsageError("--preview goes with the table only.")
     check_sheet(sheet_path)
-    from itl_infer.query import Query
+    from itl_infer.search.query import Query
 
     bundle = open_bundle(bundle_path)
     asked = Query(text, images, add, subtract, weighted, image_weight)

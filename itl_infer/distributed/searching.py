@@ -18,8 +18,8 @@ from itl_infer.distributed.plan import find_plan
 from itl_infer.distributed.shards import Shard, read_embeddings, read_paths, require_shards
 from itl_infer.distributed.source import Location, absolute
 from itl_infer.errors import ClusterError, ImageError, QueryError
-from itl_infer.query import EmbeddedQuery, Query, embed_each
 from itl_infer.search import Answer, Found
+from itl_infer.search.query import EmbeddedQuery, Query, embed_each
 from itl_infer.store import Origin
 
 if TYPE_CHECKING:

@@ -22,8 +22,8 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from itl_infer.errors import ImageError, ItlError, QueryError
-from itl_infer.query import Query
 from itl_infer.search import NEAR_DUPLICATE, Answer, Searcher
+from itl_infer.search.query import Query
 from itl_infer.web.guard import Guard, HostRule
 from itl_infer.web.openapi import LIMITS, describe_api
 from itl_infer.web.pictures import path_of, picture_id, picture_response

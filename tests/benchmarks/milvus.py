@@ -11,8 +11,8 @@ import numpy as np
 from itl_infer import milvus
 from itl_infer.bundle import Bundle
 from itl_infer.index import Index, Picture
-from itl_infer.query import EmbeddedQuery, Query
 from itl_infer.search import Searcher
+from itl_infer.search.query import EmbeddedQuery, Query
 from itl_infer.store import Store
 from tests.benchmarks.ground import Ground
 from tests.benchmarks.report import Table, spread

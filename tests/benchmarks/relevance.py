@@ -15,7 +15,7 @@ import numpy as np
 
 from itl_infer import Index, embed_directory, load_bundle
 from itl_infer.captions.own import read_json_lines
-from itl_infer.relevance import relevant_from
+from itl_infer.search.relevance import relevant_from
 
 Queries = list[tuple[np.ndarray, np.ndarray]]  # of each kind: scores, and which pictures are relevant, (Q, N)
 

@@ -1,0 +1,21 @@
+"""Query to answer: the best pictures, where to stop, what each word did, where a picture stands."""
+
+from itl_infer.search.answer import Answer, Duplicate, Found, Place, Share, Word
+from itl_infer.search.duplicates import NEAR_DUPLICATE
+from itl_infer.search.query import EmbeddedQuery, Query, Term, embed_each
+from itl_infer.search.searcher import Searcher
+
+__all__ = [
+    "NEAR_DUPLICATE",
+    "Answer",
+    "Duplicate",
+    "EmbeddedQuery",
+    "Found",
+    "Place",
+    "Query",
+    "Searcher",
+    "Share",
+    "Term",
+    "Word",
+    "embed_each",
+]

@@ -1,0 +1,145 @@
+"""What a query gets: the pictures found, and why, as the same for tables, JSON, sheets and the page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any, Literal
+
+from itl_infer.search.query import EmbeddedQuery, Query
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one term of a query did for a picture: its score, less the score it has without that term."""
+
+    term: str  # a word, or a picture of the query
+    weight: float  # of the text that the word stands in, or of the picture
+    share: float
+
+    @property
+    def label(self) -> str:
+        """The term as it counts, such as "- beach" where it is subtracted; of a picture, the file name."""
+        sign = "- " if self.weight < 0 else ""
+        factor = "" if abs(self.weight) == 1 else f"{abs(self.weight):g} "
+        return f"{sign}{factor}{PurePath(self.term).name}"
+
+    def to_json(self) -> dict[str, Any]:
+        weight = {"weight": self.weight} if self.weight != 1 else {}
+        return {"term": self.term, **weight, "share": round(self.share, 6)}
+
+
+@dataclass(frozen=True)
+class Duplicate:
+    """A picture that is nearly the same as a better one."""
+
+    score: float  # cosine with the query
+    path: str
+
+    def to_json(self) -> dict[str, Any]:
+        return {"score": round(self.score, 6), "path": self.path}
+
+
+@dataclass(frozen=True)
+class Found:
+    """One picture of an answer."""
+
+    rank: int  # from 1, best first
+    score: float  # cosine with the query
+    path: str  # absolute, or as it was embedded from elsewhere
+    row: int  # what the store calls it, as long as it does not change
+    shares: tuple[Share, ...] = ()  # of each term, where an explanation was asked for
+    duplicates: tuple[Duplicate, ...] = ()  # folded under this one, where that was asked for
+
+    def to_json(self) -> dict[str, Any]:
+        shares = {"shares": [share.to_json() for share in self.shares]} if self.shares else {}
+        same = {"duplicates": [one.to_json() for one in self.duplicates]} if self.duplicates else {}
+        return {"rank": self.rank, "score": round(self.score, 6), "path": self.path, **shares, **same}
+
+
+@dataclass(frozen=True)
+class Word:
+    """What became of one word of a query."""
+
+    word: str
+    use: Literal["used", "dropped", "unknown"]  # dropped: too common to search for
+    did_you_mean: tuple[str, ...] = ()  # for an unknown word, the nearest known ones
+
+    def __str__(self) -> str:
+        meant = " or ".join(self.did_you_mean[:2])
+        return f"{self.word} (did you mean {meant}?)" if meant else self.word
+
+    def to_json(self) -> dict[str, Any]:
+        meant = {"did_you_mean": self.did_you_mean} if self.use == "unknown" else {}
+        return {"word": self.word, "use": self.use, **meant}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where one picture stands among all."""
+
+    position: int  # from 1
+    pictures: int
+    score: float
+    path: str
+
+    def __str__(self) -> str:
+        return f"position {self.position} of {self.pictures}, score {self.score:.2f}"
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "position": self.position,
+            "pictures": self.pictures,
+            "score": round(self.score, 6),
+            "path": self.path,
+        }
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was found for one query."""
+
+    embedded: EmbeddedQuery
+    pictures: int  # that were searched
+    results: tuple[Found, ...]
+    truth: Place | None = None
+    words: tuple[Word, ...] = ()  # of the query, where an explanation was asked for
+    relevant_from: float | None = None  # the lowest score that stands out, where that was asked for
+
+    def describe_words(self) -> list[str]:
+        """Which words were used, dropped or unknown, a line each; none where it was not asked for."""
+        lines = []
+        for use in ("used", "dropped", "unknown"):
+            if words := [str(word) for word in self.words if word.use == use]:
+                lines.append(f"{use}: {', '.join(words)}")
+        return lines
+
+    @property
+    def longest_share(self) -> float:
+        """The scale of all bars: the share that is farthest from 0."""
+        return max((abs(share.share) for found in self.results for share in found.shares), default=0) or 1
+
+    @property
+    def query(self) -> Query:
+        return self.embedded.query
+
+    def to_json(self) -> dict[str, Any]:
+        """The object that `query --format json` prints."""
+        query = self.query
+        asked = {
+            "images": query.image_names,
+            "image_weight": query.image_weight if query.images and query.image_weight != 1 else None,
+            "add": query.add,
+            "subtract": query.subtract,
+            "weighted": [{"weight": weight, "text": text} for weight, text in query.weighted],
+        }
+        return {
+            "query": query.text,
+            **{name: value for name, value in asked.items() if value},
+            "ignored_words": self.embedded.ignored_words,
+            "unknown_words": self.embedded.unknown_words,
+            **({"words": [word.to_json() for word in self.words]} if self.words else {}),
+            **({} if self.relevant_from is None else {"relevant_from": round(self.relevant_from, 6)}),
+            **({"truth": self.truth.to_json()} if self.truth else {}),
+            "results": [found.to_json() for found in self.results],
+        }

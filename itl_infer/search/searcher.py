@@ -1,0 +1,137 @@
+"""Answer queries over an index: the best pictures, where to stop, what each word did, where a picture stands."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from itl_infer import ranking
+from itl_infer.errors import ImageError, QueryError
+from itl_infer.search.answer import Answer, Duplicate, Found, Place, Share, Word
+from itl_infer.search.duplicates import Rows, fold
+from itl_infer.search.query import EmbeddedQuery, Query, Term, embed_each
+from itl_infer.search.relevance import relevant_from
+
+if TYPE_CHECKING:
+    from itl_infer.bundle import Bundle
+    from itl_infer.store import Store, View, Whole
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Searcher:
+    """Answers queries over `index`, any store that was opened with a bundle: the `k` best pictures of each.
+
+    Fewer, where fewer have `min_score`, or where with `relevant` fewer stand out (`relevance.relevant_from`).
+    `dedupe` is a cosine from which on two pictures count as one: the others are folded under the best.
+    `truth` names a picture, by its path or its file name, whose place among all is found too. With `explain`,
+    answers say what became of each word, and what each did for each picture.
+    """
+
+    index: Store
+    k: int = 10
+    truth: str | None = None
+    explain: bool = False
+    min_score: float | None = None
+    relevant: bool = False
+    dedupe: float | None = None
+
+    def answer(self, query: str | Query | EmbeddedQuery) -> Answer:
+        """Raises QueryError, and ImageError for a picture of the query that cannot be read."""
+        [answer] = self.answer_many([query])
+        if not isinstance(answer, Answer):
+            raise answer
+        return answer
+
+    def answer_many(
+        self, queries: Sequence[str | Query | EmbeddedQuery]
+    ) -> list[Answer | QueryError | ImageError]:
+        """For each query its answer, the same as alone, or its error; far faster than one by one."""
+        bundle, view = self.index.require_bundle(), self.index.snapshot
+        embedded = embed_each(queries, bundle)
+        vectors = [one.vector for one in embedded if isinstance(one, EmbeddedQuery)]
+        best = iter(view.nearest(np.array(vectors).reshape(-1, bundle.embed_dim), self.k))
+        return [
+            self._answer(one, next(best), view) if isinstance(one, EmbeddedQuery) else one for one in embedded
+        ]
+
+    def _answer(self, embedded: EmbeddedQuery, best: Rows, view: View) -> Answer:
+        bundle = self.index.require_bundle()
+        lowest_relevant = None
+        if self.relevant:
+            lowest_relevant = relevant_from(view.whole("relevant").embeddings @ embedded.vector)
+        lowest = max((cut for cut in (self.min_score, lowest_relevant) if cut is not None), default=-np.inf)
+        if self.dedupe is None:
+            groups = [[row] for row in best]
+        else:
+            groups = fold(embedded.vector, best, view, self.k, self.dedupe)
+        groups = [group for group in groups if group[0][1] >= lowest]
+        terms = embedded.terms(bundle) if self.explain else []
+        of_groups = iter(view.embeddings_of([group[0][0] for group in groups]) if terms else ())
+        return Answer(
+            embedded,
+            len(view),
+            tuple(
+                Found(
+                    rank,
+                    score,
+                    view.path_of(row),
+                    row,
+                    _shares(terms, next(of_groups), score) if terms else (),
+                    tuple(Duplicate(score, view.path_of(row)) for row, score in duplicates),
+                )
+                for rank, ((row, score), *duplicates) in enumerate(groups, start=1)
+            ),
+            None if self.truth is None else _place_of(self.truth, embedded.vector, view.whole("truth")),
+            _words(embedded, bundle) if self.explain else (),
+            lowest_relevant,
+        )
+
+
+def _shares(terms: Sequence[Term], embedding: Floats, score: float) -> tuple[Share, ...]:
+    return tuple(
+        Share(term.name, term.weight, score - (0.0 if term.rest is None else float(term.rest @ embedding)))
+        for term in terms
+    )
+
+
+def _words(embedded: EmbeddedQuery, bundle: Bundle) -> tuple[Word, ...]:
+    return (
+        *(Word(word, "used") for word in embedded.used_words),
+        *(Word(word, "dropped") for word in embedded.ignored_words),
+        *(Word(word, "unknown", bundle.suggest_words(word)) for word in embedded.unknown_words),
+    )
+
+
+def _place_of(name: str, vector: Floats, all_rows: Whole) -> Place:
+    paths = all_rows.paths
+    row = _find(name, paths)
+    rows, scores = ranking.rank(vector[None], all_rows.embeddings, len(paths))
+    position = int(np.flatnonzero(rows[0] == row)[0])
+    return Place(position + 1, len(paths), float(scores[0, position]), paths[row])
+
+
+def _find(name: str, paths: Sequence[str]) -> int:
+    """The row of the picture that is meant: its path, or the end of a path that only one picture has."""
+    absolute = os.path.abspath(name)  # noqa: PTH100, a path that need not exist
+    matches = []
+    for row, path in enumerate(paths):
+        if path == absolute:
+            return row
+        if PurePath(path).parts[-len(PurePath(name).parts) :] == PurePath(name).parts:
+            matches.append(row)
+    if not matches:
+        raise QueryError(f"{name}: no such picture in the index")
+    if len(matches) > 1:
+        raise QueryError(
+            f"{name}: {len(matches)} pictures in the index are called so, name one by its path, such as"
+            f" {paths[matches[0]]}"
+        )
+    return matches[0]
