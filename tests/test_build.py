@@ -42,6 +42,7 @@ from export.trunk.sources import open_trunk
 from export.trunk.state import save_network
 from export.trunk.trunk import Trunk
 from itl_infer.bundle import load_bundle, verify_bundle
+from itl_infer.bundle.manifest import describe_text, write_manifest
 from itl_infer.captions import CaptionDataset, CaptionedImage, read_captions, read_json_lines
 from itl_infer.cli import main as itl_infer_main
 from itl_infer.errors import ImageError
@@ -49,7 +50,6 @@ from itl_infer.evaluation import evaluate_labelled
 from itl_infer.image import ImageRules, load_pixels
 from itl_infer.image.ahead import decode_ahead
 from itl_infer.index import Index
-from itl_infer.manifest import describe_text, write_manifest
 from itl_infer.text import ORIGINAL_TEXT_RULES
 
 SIDE, FEATURE_DIM = 80, 2048

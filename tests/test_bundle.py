@@ -16,10 +16,10 @@ import pytest
 from onnx import TensorProto, helper
 from PIL import Image
 
-from itl_infer import bundle as bundle_module
 from itl_infer.bundle import Bundle, load_bundle, verify_bundle
+from itl_infer.bundle import bundle as bundle_module
+from itl_infer.bundle.manifest import compute_fingerprint, write_manifest
 from itl_infer.errors import BundleError, ImageError, QueryError
-from itl_infer.manifest import compute_fingerprint, write_manifest
 from tests.tiny_bundle import (
     COLOURS,
     EMBED_DIM,
@@ -216,7 +216,7 @@ def test_gallery(tmp_path: Path) -> None:
 def test_default_bundle_is_the_shipped_one(
     tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bundle_module, "__file__", str(tmp_path / "itl_infer" / "bundle.py"))
+    monkeypatch.setattr(bundle_module, "__file__", str(tmp_path / "itl_infer" / "bundle" / "bundle.py"))
     assert "no bundle comes with this itl_infer" in refusal(load_bundle)
     shutil.copytree(tiny_bundle, tmp_path / "artifacts" / "starter")
     assert load_bundle().path == tmp_path / "artifacts" / "starter"

@@ -23,8 +23,8 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from itl_infer.bundle import load_bundle
+from itl_infer.bundle.manifest import write_manifest
 from itl_infer.cli import batch, main
-from itl_infer.manifest import write_manifest
 from tests.terminal import run_with_terminal
 from tests.tiny_bundle import image_graph, make_tiny_bundle, save_colours, text_graph, word_table
 

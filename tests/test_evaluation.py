@@ -13,8 +13,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 import itl_infer
+from itl_infer.bundle.manifest import write_manifest
 from itl_infer.cli import main
-from itl_infer.manifest import write_manifest
 from tests.tiny_bundle import make_tiny_bundle, save_colours
 
 CAPTIONS = {"red": ["red", "a red red"], "green": ["green"], "blue": ["blue", "wave", "surfer"]}

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from export.data.forms import TABLE, WordNet, make_forms, read_forms, text_rules
 from itl_infer import Bundle, BundleError, Index, Searcher, embed_directory, load_bundle
-from itl_infer import manifest as manifest_module
+from itl_infer.bundle import manifest as manifest_module
+from itl_infer.bundle.manifest import describe_text
 from itl_infer.cli import main
-from itl_infer.manifest import describe_text
 from itl_infer.text import (
     NLTK_TEXT_RULES,
     ORIGINAL_TEXT_RULES,

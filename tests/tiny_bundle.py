@@ -16,7 +16,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
-from itl_infer.manifest import describe_text, write_manifest
+from itl_infer.bundle.manifest import describe_text, write_manifest
 from itl_infer.text import NLTK_TEXT_RULES, TextProcessor, TextRules, format_vocabulary
 
 SIDE = 16

@@ -24,13 +24,7 @@ from export.graphs.weights import quantize_rows
 from export.report import Reporter
 from export.trunk.trunk import Trunk
 from itl_infer.bundle import Bundle, load_bundle, verify_bundle
-from itl_infer.captions import CaptionDataset
-from itl_infer.evaluation import Evaluation, evaluate_dataset
-from itl_infer.evaluation.metrics import Figures
-from itl_infer.image import ImageRules, load_pixels
-from itl_infer.index import Index
-from itl_infer.ingest import embed_directory
-from itl_infer.manifest import (
+from itl_infer.bundle.manifest import (
     CARD,
     FORMS,
     GALLERY,
@@ -43,6 +37,12 @@ from itl_infer.manifest import (
     describe_text,
     write_manifest,
 )
+from itl_infer.captions import CaptionDataset
+from itl_infer.evaluation import Evaluation, evaluate_dataset
+from itl_infer.evaluation.metrics import Figures
+from itl_infer.image import ImageRules, load_pixels
+from itl_infer.index import Index
+from itl_infer.ingest import embed_directory
 from itl_infer.text import TextProcessor, format_spellings, format_vocabulary
 
 GOLDEN_PICTURES, GOLDEN_CAPTIONS = 8, 32

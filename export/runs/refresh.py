@@ -26,8 +26,8 @@ from export.graphs.to_onnx import export_image_encoder
 from export.report import Reporter
 from export.trunk.of_bundle import constants, trunk_of_bundle
 from itl_infer.bundle import load_bundle
+from itl_infer.bundle.manifest import GALLERY_INDEX, GOLDEN, IMAGE_GRAPH, write_manifest
 from itl_infer.captions import CaptionDataset
-from itl_infer.manifest import GALLERY_INDEX, GOLDEN, IMAGE_GRAPH, write_manifest
 
 
 def refresh_bundle(folder: Path, dataset: CaptionDataset, reporter: Reporter) -> Drift:

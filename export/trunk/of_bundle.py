@@ -22,7 +22,7 @@ from export.trunk.inception import NAME as INCEPTION
 from export.trunk.keras import without_padding_in_means
 from export.trunk.networks import find_network
 from export.trunk.trunk import Trunk
-from itl_infer.manifest import GOLDEN, IMAGE_GRAPH, read_manifest
+from itl_infer.bundle.manifest import GOLDEN, IMAGE_GRAPH, read_manifest
 
 _PREFIXES = ("trunk.", "looks.network.")  # of its weights in the graph; the second in bundles with votes
 

@@ -12,7 +12,7 @@ from export.trunk.networks import find_network
 from export.trunk.of_bundle import trunk_of_bundle
 from export.trunk.state import read_state
 from export.trunk.trunk import Trunk
-from itl_infer.manifest import MANIFEST
+from itl_infer.bundle.manifest import MANIFEST
 
 
 def open_trunk(

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from itl_infer.bundle import load_bundle
+from itl_infer.bundle.manifest import IMAGE_GRAPH
 from itl_infer.distributed.cluster import connected, map_numbers, require_cluster
 from itl_infer.distributed.files import find_filesystem, is_file, is_partial, one_line, remove, shown
 from itl_infer.distributed.plan import PlanFile, open_plan
@@ -35,7 +36,6 @@ from itl_infer.errors import ClusterError, ImageError
 from itl_infer.image import DEFAULT_MAX_MEGAPIXELS, load_pixels, open_picture_file
 from itl_infer.index import UNIT_TOLERANCE
 from itl_infer.ingest import Failure
-from itl_infer.manifest import IMAGE_GRAPH
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem

@@ -22,8 +22,8 @@ from export.graphs.quantize import quantize_image_encoder
 from export.graphs.to_onnx import export_image_encoder
 from export.trunk.of_bundle import trunk_of_bundle
 from itl_infer.bundle import Bundle, load_bundle
+from itl_infer.bundle.manifest import IMAGE_GRAPH, MANIFEST, write_manifest
 from itl_infer.image import IMAGE_SUFFIXES, ImageRules, load_pixels
-from itl_infer.manifest import IMAGE_GRAPH, MANIFEST, write_manifest
 from tests.benchmarks.timing import sample
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import io
 import os
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -17,15 +15,11 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from itl_infer.encoder import ImageEncoder, TextEncoder
-from itl_infer.errors import BundleError, ImageError, QueryError
-from itl_infer.image import DEFAULT_MAX_MEGAPIXELS, load_pixels
-from itl_infer.manifest import (
+from itl_infer.bundle.manifest import (
     CARD,
     FORMS,
     GALLERY,
     GALLERY_INDEX,
-    GOLDEN,
     IMAGE_GRAPH,
     MANIFEST,
     RESTORE,
@@ -34,6 +28,9 @@ from itl_infer.manifest import (
     WORDS,
     read_manifest,
 )
+from itl_infer.encoder import ImageEncoder, TextEncoder
+from itl_infer.errors import BundleError, ImageError, QueryError
+from itl_infer.image import DEFAULT_MAX_MEGAPIXELS, load_pixels
 from itl_infer.text import (
     ParsedText,
     TextProcessor,
@@ -48,7 +45,7 @@ if TYPE_CHECKING:
     from itl_infer.image import ImageSource
 
 _LISTED = 10  # words named in a message
-_BATCH = 32  # pictures embedded at a time
+BATCH_SIZE = 32  # pictures embedded at a time, where nobody says otherwise
 _TEXT_BATCH = 256
 
 T = TypeVar("T")
@@ -81,9 +78,9 @@ class Bundle:
         self.embed_dim = manifest.embed_dim
         self.image_rules = manifest.image_rules
         self.fingerprint = manifest.fingerprint
-        self._checked = manifest
+        self.checked = manifest  # what the manifest says, by field
         self._image_encoder = _Once(self._open_image_encoder)
-        self._text_encoder = _Once(self._open_text_encoder)
+        self.text_encoder = _Once(self._open_text_encoder)
         self._text_processor = _Once(self._open_text_processor)
 
     def __repr__(self) -> str:
@@ -92,7 +89,7 @@ class Bundle:
     @property
     def gallery_path(self) -> Path | None:
         """The folder of pictures that comes with the bundle, if one does."""
-        return None if self._checked.gallery_files is None else self.path / GALLERY
+        return None if self.checked.gallery_files is None else self.path / GALLERY
 
     @property
     def gallery_index_path(self) -> Path | None:
@@ -111,12 +108,17 @@ class Bundle:
             raise TypeError("embed_images takes a list of pictures: embed_images([picture])")
         pixels = self._load_all(images, max_megapixels)
         embeddings = [np.empty((0, self.embed_dim), np.float32)]
-        while batch := list(islice(pixels, _BATCH)):
+        while batch := list(islice(pixels, BATCH_SIZE)):
             embeddings.append(self.embed_pixels(np.stack(batch)))
         return np.concatenate(embeddings)
 
-    def embed_pixels(self, pixel_values: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """(N, embed_dim) float32, unit rows, for what `load_pixels` made: (N, side, side, 3) uint8."""
+    def embed_pixels(
+        self, pixel_values: npt.NDArray[np.uint8], *, batch_size: int = BATCH_SIZE
+    ) -> npt.NDArray[np.float32]:
+        """(N, embed_dim) float32, unit rows, for what `load_pixels` made: (N, side, side, 3) uint8.
+
+        The graph takes `batch_size` of them at a time.
+        """
         side = self.image_rules.side
         if pixel_values.dtype != np.uint8 or pixel_values.shape[1:] != (side, side, 3):
             raise ValueError(
@@ -124,8 +126,8 @@ class Bundle:
                 f" expected uint8 (N, {side}, {side}, 3)"
             )
         embeddings = [np.empty((0, self.embed_dim), np.float32)]
-        for start in range(0, len(pixel_values), _BATCH):
-            embeddings.append(self._image_encoder().embed(pixel_values[start : start + _BATCH]))
+        for start in range(0, len(pixel_values), batch_size):
+            embeddings.append(self._image_encoder().embed(pixel_values[start : start + batch_size]))
         return np.concatenate(embeddings)
 
     def embed_texts(self, texts: Iterable[str]) -> npt.NDArray[np.float32]:
@@ -149,7 +151,7 @@ class Bundle:
                 block = places[start : start + _TEXT_BATCH]
                 # Only texts of one length, and never one alone: there onnxruntime adds in another order.
                 together = [texts[place] for place in block] * (2 if len(block) == 1 else 1)
-                embeddings[block] = self._text_encoder().embed(pad_ids(together))[: len(block)]
+                embeddings[block] = self.text_encoder().embed(pad_ids(together))[: len(block)]
         return embeddings
 
     def parse_text(self, text: str) -> ParsedText:
@@ -184,7 +186,7 @@ class Bundle:
     @property
     def card(self) -> str:
         """What it was made of, what it finds and how well, in plain words. BundleError where it has none."""
-        if CARD not in self._checked.files:
+        if CARD not in self.checked.files:
             raise BundleError(
                 f"{self.path}: has no {CARD}: `itl-infer bundle show` prints what is known of it"
             )
@@ -212,7 +214,7 @@ class Bundle:
 
     def read_file(self, name: str) -> bytes:
         """The content of a file that the manifest lists. Raises BundleError where it is not what it was."""
-        record = (self._checked.files | (self._checked.gallery_files or {}))[name]
+        record = (self.checked.files | (self.checked.gallery_files or {}))[name]
         path = self.path / name
         try:
             content = path.read_bytes()
@@ -244,12 +246,12 @@ class Bundle:
         )
 
     def _open_text_processor(self) -> TextProcessor:
-        name, rules = FORMS, self._checked.text_rules
+        name, rules = FORMS, self.checked.text_rules
         try:
-            if self._checked.has_forms:
+            if self.checked.has_forms:
                 rules = replace(rules, forms=WordForms.parse(self.read_file(FORMS)))
             name = VOCABULARY
-            spellings = parse_spellings(self.read_file(WORDS)) if WORDS in self._checked.files else None
+            spellings = parse_spellings(self.read_file(WORDS)) if WORDS in self.checked.files else None
             return TextProcessor(rules, parse_vocabulary(self.read_file(VOCABULARY)), spellings)
         except ValueError as error:
             raise BundleError(f"{self.path / name}: {error}; {RESTORE}") from error
@@ -264,116 +266,6 @@ class Bundle:
                 if isinstance(image, (str, os.PathLike)):
                     raise
                 raise ImageError(f"images[{number}]", error.reason) from error
-
-
-@dataclass(frozen=True)
-class VerifyReport:
-    """What `verify_bundle` found; `ok` where nothing differs."""
-
-    path: Path
-    files: int
-    gallery_pictures: int
-    image_min_cosine: float | None  # of the worst golden picture; None where it could not be embedded
-    text_min_cosine: float | None
-    problems: tuple[str, ...]
-
-    @property
-    def ok(self) -> bool:
-        return not self.problems
-
-
-def verify_bundle(path: str | os.PathLike[str] | None = None, *, threads: int | None = None) -> VerifyReport:
-    """Compare every file with its hash, and what the graphs compute here with the golden embeddings.
-
-    Raises BundleError only where the manifest itself cannot be used; all else is in the report.
-    """
-    bundle = load_bundle(path, threads=threads)
-    files, gallery_files = bundle._checked.files, bundle._checked.gallery_files or {}
-    problems: dict[str, None] = {}  # an ordered set: a damaged graph is met twice
-    for name in [*files, *gallery_files]:
-        with _noted(problems):
-            bundle.read_file(name)
-    image_cosine = text_cosine = None
-    with _noted(problems):
-        golden = _read_golden(bundle)
-        image_cosine = _min_cosine(bundle.embed_pixels(golden.pixel_values), golden.image_embeddings)
-        parsed = [bundle._text_processor().parse(caption).ids for caption in golden.captions]
-        for caption, ids, row in zip(golden.captions, parsed, golden.input_ids, strict=True):
-            if set(ids) != set(row.tolist()) - {0}:
-                raise BundleError(
-                    f"{bundle.path / VOCABULARY}: {caption!r} has other ids than in {GOLDEN}; {RESTORE}"
-                )
-        text_cosine = min(
-            _min_cosine(bundle._text_encoder().embed(golden.input_ids), golden.text_embeddings),
-            _min_cosine(bundle.embed_ids(parsed), golden.text_embeddings),
-        )
-    for graph, cosine, demanded in (
-        (IMAGE_GRAPH, image_cosine, bundle._checked.image_min_cosine),
-        (TEXT_GRAPH, text_cosine, bundle._checked.text_min_cosine),
-    ):
-        if cosine is not None and not cosine >= demanded:
-            problem = f"min cosine to the golden embeddings is {cosine:.6f}, expected {demanded} or more"
-            problems[f"{bundle.path / graph}: {problem}; {RESTORE}"] = None
-    return VerifyReport(
-        path=bundle.path,
-        files=len(files),
-        gallery_pictures=len(gallery_files),
-        image_min_cosine=image_cosine,
-        text_min_cosine=text_cosine,
-        problems=tuple(problems),
-    )
-
-
-@dataclass(frozen=True)
-class _Golden:
-    """Inputs, and the embeddings that the training side computed from them."""
-
-    pixel_values: npt.NDArray[np.uint8]  # (n, side, side, 3)
-    image_embeddings: npt.NDArray[np.float32]  # (n, embed_dim)
-    captions: list[str]  # m
-    input_ids: npt.NDArray[np.int64]  # (m, T)
-    text_embeddings: npt.NDArray[np.float32]  # (m, embed_dim)
-
-
-def _read_golden(bundle: Bundle) -> _Golden:
-    content = bundle.read_file(GOLDEN)
-    side, width = bundle.image_rules.side, bundle.embed_dim
-    try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            golden = _Golden(
-                pixel_values=arrays["pixel_values"],
-                image_embeddings=arrays["image_embeddings"],
-                captions=[str(caption) for caption in arrays["captions"]],
-                input_ids=arrays["input_ids"],
-                text_embeddings=arrays["text_embeddings"],
-            )
-        pictures, texts = len(golden.image_embeddings), len(golden.captions)
-        if not pictures or not texts:
-            raise ValueError("no golden embeddings in it")
-        for name, found, dtype, shape in (
-            ("pixel_values", golden.pixel_values, np.uint8, (pictures, side, side, 3)),
-            ("image_embeddings", golden.image_embeddings, np.float32, (pictures, width)),
-            ("input_ids", golden.input_ids, np.int64, (texts, *golden.input_ids.shape[1:2])),
-            ("text_embeddings", golden.text_embeddings, np.float32, (texts, width)),
-        ):
-            if found.dtype != dtype or found.shape != shape:
-                raise ValueError(f"{name} is {found.dtype} {found.shape}, expected {np.dtype(dtype)} {shape}")
-    except Exception as error:  # zipfile, zlib and numpy each raise their own
-        raise BundleError(f"{bundle.path / GOLDEN}: {error}; {RESTORE}") from error
-    return golden
-
-
-def _min_cosine(embeddings: npt.NDArray[np.float32], golden: npt.NDArray[np.float32]) -> float:
-    """The worst cosine of unit rows, as 1 - |a - b|^2 / 2, which punishes rows of another length too."""
-    return float(1 - np.square(embeddings.astype(np.float64) - golden).sum(axis=1).max() / 2)
-
-
-@contextlib.contextmanager
-def _noted(problems: dict[str, None]) -> Iterator[None]:
-    try:
-        yield
-    except BundleError as error:
-        problems[str(error)] = None
 
 
 class _Once(Generic[T]):
@@ -392,7 +284,7 @@ class _Once(Generic[T]):
 
 
 def _default_path() -> Path:
-    package = Path(__file__).parent
+    package = Path(__file__).parents[1]
     places = [package / "starter", package.parent / "artifacts" / "starter"]  # installed; a checkout
     for place in places:
         if (place / MANIFEST).is_file():
