@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from itl_infer.search import Answer as Answer
     from itl_infer.search import Searcher as Searcher
     from itl_infer.search.query import Query as Query
-    from itl_infer.sheet import write_sheet as write_sheet
+    from itl_infer.show.sheet import write_sheet as write_sheet
     from itl_infer.store import Store as Store
     from itl_infer.store import open_store as open_store
 

@@ -19,7 +19,7 @@ from PIL import Image
 
 from itl_infer import Index, PreviewError, embed_directory, load_bundle
 from itl_infer.cli import main
-from itl_infer.preview import draw_picture
+from itl_infer.show.preview import draw_picture
 from tests.tiny_bundle import save_colours
 
 pytest.importorskip("textual_image")

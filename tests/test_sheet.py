@@ -23,7 +23,7 @@ from itl_infer import (
     load_bundle,
     write_sheet,
 )
-from itl_infer.sheet import shorten_middle
+from itl_infer.show.wording import shorten_middle
 from tests.tiny_bundle import save_colours
 
 RED = (212, 0, 0)

@@ -77,14 +77,14 @@ def searcher_over(
 def check_sheet(path: Path | None) -> None:
     """Before anything is embedded."""
     if path is not None:
-        from itl_infer.sheet import require_sheet_name
+        from itl_infer.show.sheet import require_sheet_name
 
         require_sheet_name(path)
 
 
 def write_sheet(answers: Sequence[Answer], path: Path | None) -> None:
     if path is not None and answers:
-        from itl_infer import sheet
+        from itl_infer.show import sheet
 
         sheet.write_sheet(answers, path)
         note(f"Sheet: {path}")

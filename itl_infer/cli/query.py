@@ -178,7 +178,7 @@ def _can_draw() -> bool:
 
 def _draw_pictures(answer: Answer) -> None:
     """The table, with each picture under its row."""
-    from itl_infer.preview import draw_picture
+    from itl_infer.show.preview import draw_picture
 
     drawn = [(found, draw_picture(found.path)) for found in answer.results]
     from rich.console import Console  # only now, as the line above says what to do where it is missing
