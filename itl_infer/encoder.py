@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -9,12 +10,19 @@ import numpy.typing as npt
 
 from itl_infer.cpus import usable_cpus
 from itl_infer.errors import BundleError
-from itl_infer.saturation import sums_of_products_overflow
 
 # How a graph names a file that holds its weights: key "location", as protobuf writes it. onnxruntime would
 # read that file unchecked, and from the current folder.
 _EXTERNAL_DATA = b"\x0a\x08location"
 _INT8 = b"DequantizeLinear"  # the kind of node that is in every int8 graph
+
+
+# An ONNX graph of one node: c = MatMulInteger(a, b), a (1, 4) uint8, b (4, 1) int8, each value of b 127.
+_PRODUCT = (
+    b'\x08\x04:X\n\x18\n\x01a\n\x01b\x12\x01c"\rMatMulInteger\x12\x01g*\x0f\x08\x04\x08\x01\x10\x03B\x01bJ\x04'
+    b"\x7f\x7f\x7f\x7fZ\x13\n\x01a\x12\x0e\n\x0c\x08\x02\x12\x08\n\x02\x08\x01\n\x02\x08\x04b\x13\n\x01c\x12\x0e"
+    b"\n\x0c\x08\x06\x12\x08\n\x02\x08\x01\n\x02\x08\x01B\x04\n\x00\x10\n"
+)
 
 
 class _Encoder:
@@ -124,3 +132,18 @@ def _describe(node: tuple[str, str, list[int | None]]) -> str:
 
 def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
+
+
+@cache
+def sums_of_products_overflow() -> bool:
+    """True on x64 without VNNI, where onnxruntime sums unsigned times signed bytes in 16 bits.
+
+    Embeddings of an int8 bundle would then be wrong: cosines of 0.7 to what they should be were seen.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(_PRODUCT, options, providers=["CPUExecutionProvider"])
+    [[[found]]] = session.run(None, {"a": np.full((1, 4), 255, np.uint8)})
+    return int(found) != 4 * 255 * 127
