@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ import torch
 from torch import nn
 
 from export.errors import ExportError
+from itl_infer.files import replacing
 
 CHECKPOINT_SECONDS = 180
 _RATE_SECONDS = 5
@@ -150,18 +150,17 @@ class Loop:
 
     def _save(self, position: dict[str, Any]) -> None:
         self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = self.checkpoint.with_suffix(".part")
         state = {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "kept": self.kept,
         }
-        torch.save({"run": self.settings, "plan": self.plan, "state": state | position}, unfinished)
+        paths = [self.checkpoint]
         if position["step"] == self.keep_after * self.steps_per_epoch:
-            kept = self.checkpoint.with_stem(f"{self.checkpoint.stem}-{self.keep_after}")
-            shutil.copyfile(unfinished, kept.with_suffix(".part"))
-            kept.with_suffix(".part").replace(kept)
-        unfinished.replace(self.checkpoint)
+            paths.insert(0, self.checkpoint.with_stem(f"{self.checkpoint.stem}-{self.keep_after}"))
+        for path in paths:
+            with replacing(path) as file:
+                torch.save({"run": self.settings, "plan": self.plan, "state": state | position}, file)
 
 
 def _read_checkpoint(path: Path) -> dict[str, Any]:

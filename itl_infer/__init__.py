@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from itl_infer.errors import ImageError as ImageError
     from itl_infer.errors import IndexStoreError as IndexStoreError
     from itl_infer.errors import ItlError as ItlError
+    from itl_infer.errors import MissingExtraError as MissingExtraError
     from itl_infer.errors import PreviewError as PreviewError
     from itl_infer.errors import QueryError as QueryError
     from itl_infer.errors import SheetError as SheetError
@@ -45,7 +46,8 @@ _MODULES = {
     "bundle": ("Bundle", "load_bundle", "verify_bundle"),
     "errors": (
         *("BundleError", "CaptionsError", "ClusterError", "FolderError"),
-        *("ImageError", "IndexStoreError", "ItlError", "PreviewError", "QueryError", "SheetError"),
+        *("ImageError", "IndexStoreError", "ItlError", "MissingExtraError", "PreviewError"),
+        *("QueryError", "SheetError"),
     ),
     "evaluation": (
         *("Evaluation", "LabelledEvaluation"),

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from itl_infer.cpus import usable_cpus
-from itl_infer.errors import BundleError
+from itl_infer.errors import BundleError, reason_of
 
 # How a graph names a file that holds its weights: key "location", as protobuf writes it. onnxruntime would
 # read that file unchecked, and from the current folder.
@@ -60,7 +60,7 @@ class _Encoder:
         try:
             (embeddings,) = self._session.run(None, {self._input_name: inputs})
         except Exception as error:  # onnxruntime's errors have no common base of their own
-            raise BundleError(f"{self._where}: the graph failed: {_one_line(error)}") from error
+            raise BundleError(f"{self._where}: the graph failed: {reason_of(error)}") from error
         if embeddings.shape != (len(inputs), self._embed_dim):
             raise BundleError(
                 f"{self._where}: the graph gave {embeddings.shape}, the manifest says"
@@ -114,7 +114,7 @@ def _open_session(graph: bytes, where: str, threads: int | None) -> Any:
         return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's errors have no common base of their own
         raise BundleError(
-            f"{where}: not a graph that onnxruntime {onnxruntime.__version__} can open: {_one_line(error)}"
+            f"{where}: not a graph that onnxruntime {onnxruntime.__version__} can open: {reason_of(error)}"
         ) from error
 
 
@@ -128,10 +128,6 @@ def _shape_fits(found: list[int | None], expected: tuple[int | None, ...]) -> bo
 def _describe(node: tuple[str, str, list[int | None]]) -> str:
     name, kind, shape = node
     return f"{name} {kind} [{', '.join('any' if size is None else str(size) for size in shape)}]"
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
 
 
 @cache

@@ -9,10 +9,12 @@ ItlError
 ├── QueryError        a query that cannot be answered, such as one without a known word
 ├── SheetError        a contact sheet that cannot be made
 ├── ClusterError      work on a cluster that cannot be begun, or go on
-└── PreviewError      pictures that cannot be drawn in a terminal
+└── MissingExtraError a package that an extra of this one would have installed
 """
 
 from __future__ import annotations
+
+_LONGEST_REASON = 300  # characters of what a library says; some list all that they tried
 
 
 class ItlError(Exception):
@@ -59,5 +61,21 @@ class ClusterError(ItlError):
     """A cluster, or what it is to read or write, cannot be reached, is not what it should be, or failed."""
 
 
-class PreviewError(ItlError):
-    """Pictures cannot be drawn in a terminal."""
+class MissingExtraError(ItlError):
+    """What was asked for needs `package`, which is not installed; the extra `extra` of itl-infer brings it."""
+
+    def __init__(self, wanted: str, package: str, extra: str) -> None:
+        super().__init__(wanted, package, extra)  # all three, so that the error survives pickling
+        self.wanted, self.package, self.extra = wanted, package, extra
+
+    def __str__(self) -> str:
+        return f"{self.wanted} needs {self.package}: pip install 'itl-infer[{self.extra}]'"
+
+
+PreviewError = MissingExtraError  # its name until previews were no longer the only extra
+
+
+def reason_of(error: BaseException) -> str:
+    """What an error says, on one line that is not endless; of one of the system's, its reason."""
+    said = getattr(error, "strerror", None) or str(error)
+    return " ".join(str(said).split())[:_LONGEST_REASON] or type(error).__name__

@@ -825,7 +825,7 @@ def test_every_byte_is_on_the_disk_before_it_counts(
         assert check_index(copy).ok
         assert_whole(Index.open(copy, FakeBundle()))
 
-    monkeypatch.setattr("itl_infer.index.disk.sync", sync)
+    monkeypatch.setattr("itl_infer.files.sync", sync)
     monkeypatch.setattr("itl_infer.index.writer.sync", sync)
     write_pictures(photos / "more", 20, seed=100)
     embed_directory(photos, index, batch_size=3)

@@ -31,6 +31,7 @@ def test_public_names() -> None:
         "IndexStoreError",
         "ItlError",
         "LabelledEvaluation",
+        "MissingExtraError",
         "PreviewError",
         "Query",
         "QueryError",

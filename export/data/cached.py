@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from itl_infer.errors import ImageError
+from itl_infer.files import replacing, sync
 
 Progress = Callable[[int, int], None]
 """Called with (done, total)."""
@@ -117,8 +118,7 @@ def _write_header(file: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> No
 
 
 def _sync(file: Any) -> None:
-    file.flush()
-    os.fsync(file.fileno())
+    sync(file)
 
 
 def _read_counter(counter: Path) -> tuple[int, dict[str, str]]:
@@ -130,6 +130,5 @@ def _read_counter(counter: Path) -> tuple[int, dict[str, str]]:
 
 
 def _write_json(path: Path, content: Any) -> None:
-    unfinished = path.with_suffix(f"{path.suffix}-new")
-    unfinished.write_text(json.dumps(content), encoding="utf-8")
-    unfinished.replace(path)
+    with replacing(path) as file:
+        file.write(json.dumps(content).encode())

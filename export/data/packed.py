@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from itl_infer.errors import ImageError
+from itl_infer.files import replacing, sync
 from itl_infer.image import load_thumbnail
 
 LONGEST_SIDE = 256
@@ -65,11 +66,9 @@ def pack_pictures(paths: Sequence[Path], cache: Path, progress: Callable[[int, i
                         sizes.append(found.shape[:2])
                         file.write(found.tobytes())
                 progress(len(sizes), len(paths))
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished = index.with_suffix(".part")
-        unfinished.write_text(json.dumps({"sizes": sizes, "failed": failed}), encoding="utf-8")
-        unfinished.replace(index)
+            sync(file)
+        with replacing(index) as file:
+            file.write(json.dumps({"sizes": sizes, "failed": failed}).encode())
     known = json.loads(index.read_text(encoding="utf-8"))
     shapes = np.array(known["sizes"], dtype=np.int64).reshape(-1, 2)
     ends = np.cumsum(3 * shapes.prod(axis=1))

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from export.errors import ExportError
 from export.trunk.imagenet import IMAGENET_CLASSES, imagenet_names
 from export.trunk.trunk import Trunk
+from itl_infer.files import replacing
 
 State = Mapping[str, Tensor]
 
@@ -92,6 +93,5 @@ def _linear(tensors: State, trunk: Trunk, where: str) -> nn.Linear | None:
 
 def save_network(network: nn.Module, path: Path) -> None:
     """Write the state dict of a trunk's network, for `--trunk-weights`; the file appears whole or not at all."""
-    unfinished = path.with_suffix(".part")
-    torch.save(network.state_dict(), unfinished)
-    unfinished.replace(path)
+    with replacing(path) as file:
+        torch.save(network.state_dict(), file)

@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from itl_infer.errors import BundleError
+from itl_infer.files import replacing
 from itl_infer.image import ImageRules
 from itl_infer.text import TextRules
 
@@ -108,9 +109,8 @@ def write_manifest(folder: str | os.PathLike[str], content: Mapping[str, Any]) -
         }
     text = json.dumps(complete, indent=1, ensure_ascii=False) + "\n"
     manifest = _check(json.loads(text), str(path))
-    unfinished = path.with_suffix(".json.new")
-    unfinished.write_text(text, encoding="utf-8")
-    unfinished.replace(path)
+    with replacing(path) as file:
+        file.write(text.encode())
     return manifest
 
 

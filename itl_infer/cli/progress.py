@@ -4,27 +4,13 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import IO, Protocol
+from typing import IO
 
 import click
 
+from itl_infer.progress import Progress
+
 _REDRAW_SECONDS = 0.1
-
-
-class Progress(Protocol):
-    """How far a run is, in pictures."""
-
-    @property
-    def done(self) -> int: ...
-    @property
-    def total(self) -> int: ...
-    @property
-    def rate(self) -> float:
-        """Pictures a second."""
-
-    @property
-    def eta_seconds(self) -> float | None:
-        """Seconds left; None where that is not known yet."""
 
 
 class ProgressLine:

@@ -9,6 +9,7 @@ import click
 from itl_infer.cli.opened import open_store
 from itl_infer.cli.options import all_of, bundle_option, store_option
 from itl_infer.cli.output import failure, note
+from itl_infer.errors import MissingExtraError
 
 
 @click.command()
@@ -47,7 +48,7 @@ def serve(
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("itl_infer"):
             raise
-        raise failure(f"serve needs {error.name}: pip install 'itl-infer[serve]'") from error
+        raise MissingExtraError("serve", error.name or "Starlette", "serve") from error
     from itl_infer.bundle import load_bundle
 
     store = open_store(location, load_bundle(bundle_path, threads=1))  # requests are many, each is small

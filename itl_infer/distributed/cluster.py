@@ -13,8 +13,7 @@ from typing import Any, TypeVar
 
 from itl_infer import __version__
 from itl_infer.cpus import usable_cpus
-from itl_infer.distributed.files import one_line
-from itl_infer.errors import ClusterError
+from itl_infer.errors import ClusterError, MissingExtraError, reason_of
 
 INSTALL = "pip install 'itl-infer[ray]'"
 _HOST_AND_PORT = re.compile(r"\[?([^/\s\]]+)\]?:(\d+)")
@@ -49,7 +48,7 @@ def connected(address: str | None) -> Iterator[None]:
     try:
         ray.init(address=address, log_to_driver=False, **own)
     except Exception as error:  # Ray raises ConnectionError, ValueError, RuntimeError and types of its own
-        raise ClusterError(f"Ray at {address}: {one_line(error)}") from error
+        raise ClusterError(f"Ray at {address}: {reason_of(error)}") from error
     try:
         yield
     finally:
@@ -66,7 +65,7 @@ def require_cluster(address: str | None) -> None:
         import ray
         import ray.data
     except ImportError as error:
-        raise ClusterError(f"working on a cluster needs Ray: {INSTALL}") from error
+        raise MissingExtraError("working on a cluster", "Ray", "ray") from error
     if not ray.is_initialized():
         _require_answer(_meant(address))
 
@@ -100,7 +99,7 @@ def _require_answer(address: str) -> None:
             answer = connection.recv(4)
     except (OSError, OverflowError) as error:
         raise ClusterError(
-            f"Ray at {address}: no answer ({one_line(error)}): is it running, and is this its address?"
+            f"Ray at {address}: no answer ({reason_of(error)}): is it running, and is this its address?"
             " `ray status` on the head node says so"
         ) from error
     if answer[3:] != bytes([_SETTINGS]):
@@ -197,7 +196,7 @@ class _Actor:
     def _describe(self, error: Exception) -> str:
         if isinstance(error, ClusterError):
             return str(error)
-        return f"node {self._node}: {type(error).__name__}: {one_line(error)}; what is finished stays"
+        return f"node {self._node}: {type(error).__name__}: {reason_of(error)}; what is finished stays"
 
 
 def _last_line(error: Exception) -> str:

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from itl_infer.bundle import load_bundle
 from itl_infer.bundle.manifest import IMAGE_GRAPH
 from itl_infer.distributed.cluster import connected, map_numbers, require_cluster
-from itl_infer.distributed.files import find_filesystem, is_file, is_partial, one_line, remove, shown
+from itl_infer.distributed.files import find_filesystem, is_file, is_partial, remove, shown
 from itl_infer.distributed.plan import PlanFile, open_plan
 from itl_infer.distributed.shards import Rows, finished_shards, read_shard, shard_path, write_shard
 from itl_infer.distributed.source import (
@@ -32,10 +32,11 @@ from itl_infer.distributed.source import (
     picture_column,
 )
 from itl_infer.encoder import ImageEncoder
-from itl_infer.errors import ClusterError, ImageError
+from itl_infer.errors import ClusterError, ImageError, reason_of
 from itl_infer.image import DEFAULT_MAX_MEGAPIXELS, load_pixels, open_picture_file
 from itl_infer.index import UNIT_TOLERANCE
 from itl_infer.ingest import Failure
+from itl_infer.progress import Progress
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
@@ -67,21 +68,6 @@ class Report:
     def to_json(self) -> dict[str, Any]:
         """The report as an object for `json`."""
         return {**vars(self), "failures": [failure._asdict() for failure in self.failures]}
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a run is: pictures in finished shards, of all."""
-
-    done: int
-    total: int
-    seconds: float
-    rate: float  # pictures a second, in this run
-
-    @property
-    def eta_seconds(self) -> float | None:
-        """Seconds left at this rate; None before the first shard."""
-        return (self.total - self.done) / self.rate if self.rate else None
 
 
 def embed(
@@ -189,7 +175,7 @@ class _Tally:
         if self._progress is not None:
             seconds = time.monotonic() - self._started
             done = self._embedded + self._failed
-            self._progress(Progress(self._kept + done, self._total, seconds, done / seconds))
+            self._progress(Progress(self._kept + done, self._total, seconds, self._kept))
 
     def report(self, shards: int) -> Report:
         seconds = time.monotonic() - self._started
@@ -249,7 +235,7 @@ class _Worker:
                 write_shard(self._system, path, rows, self._fingerprint)
         except OSError as error:  # the disk is full, the store away
             raise ClusterError(
-                f"{shown(self._out)}: shard {number} cannot be written: {one_line(error)}; what is finished stays:"
+                f"{shown(self._out)}: shard {number} cannot be written: {reason_of(error)}; what is finished stays:"
                 " see that it can be, and run again"
             ) from error
         failures = [Failure(rows.paths[row], why) for row in tried if (why := rows.errors[row]) is not None]
@@ -319,7 +305,7 @@ class _Worker:
         except ClusterError as error:
             return str(error).removeprefix(f"{shown(name)}: ")
         except Exception as error:  # file systems of fsspec raise errors of their own
-            return f"cannot be read: {one_line(error)}"
+            return f"cannot be read: {reason_of(error)}"
 
     def _decode(self, file: BinaryIO) -> Pixels:
         return load_pixels(file, self._rules, max_megapixels=self._max_megapixels)
@@ -356,4 +342,4 @@ def _rows_of_table(entry: Entry) -> Iterator[tuple[str, bytes | None]]:
                 if start >= entry.end:
                     return
     except (ArrowException, OSError) as error:
-        raise ClusterError(f"{shown(entry.location)}: cannot be read: {one_line(error)}") from error
+        raise ClusterError(f"{shown(entry.location)}: cannot be read: {reason_of(error)}") from error

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 from uuid import uuid4
 
-from itl_infer.errors import ClusterError
-from itl_infer.index.disk import sync, sync_folder
+from itl_infer.errors import ClusterError, reason_of
+from itl_infer.files import sync, sync_folder
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
@@ -21,7 +21,6 @@ _OF_PYARROW = {"file", "s3", "gs", "gcs", "hdfs", "viewfs", "abfs", "abfss"}
 _OBJECT_STORES = {"s3", "gcs", "abfs"}  # a file appears there when it is complete
 _IN_URIS = "%/:?#[]@!$&'()*+,;=~"  # characters that have their place in a URI, beside letters and digits
 _PART = ".part"
-_LONGEST = 300  # characters of what a library says; some list all that they tried
 
 
 def find_filesystem(location: str) -> tuple[FileSystem, str]:
@@ -42,7 +41,7 @@ def find_filesystem(location: str) -> tuple[FileSystem, str]:
             return system, path
         system, top = _system_at(parts.scheme, parts.netloc, parts.query)
     except (ArrowException, OSError, ImportError, ValueError) as error:  # ValueError: fsspec knows it neither
-        raise ClusterError(f"{shown(location)}: no such place: {one_line(error)}") from error
+        raise ClusterError(f"{shown(location)}: no such place: {reason_of(error)}") from error
     return system, (top + unquote(parts.path).lstrip("/")).rstrip("/") or "/"
 
 
@@ -138,9 +137,3 @@ def is_file(system: FileSystem, path: str) -> bool:
     from pyarrow import fs
 
     return bool(system.get_file_info(path).type == fs.FileType.File)
-
-
-def one_line(error: BaseException) -> str:
-    """What an error says, on one line; of one of the system's, its reason."""
-    said = getattr(error, "strerror", None) or str(error)
-    return " ".join(str(said).split())[:_LONGEST] or type(error).__name__

@@ -9,9 +9,9 @@ import tempfile
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from itl_infer.distributed.files import find_filesystem, is_file, is_partial, one_line, shown, write_whole
+from itl_infer.distributed.files import find_filesystem, is_file, is_partial, shown, write_whole
 from itl_infer.distributed.source import Entry, Source, add_to_digest
-from itl_infer.errors import ClusterError
+from itl_infer.errors import ClusterError, reason_of
 from itl_infer.image.formats import describe_formats
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def _about(system: FileSystem, folder: str) -> dict[str, Any] | None:
         return PlanFile(system, folder).about() if is_file(system, f"{folder}/{_PLAN}") else None
     except (ArrowException, OSError, KeyError, TypeError, ValueError) as error:
         raise ClusterError(
-            f"{folder}/{_PLAN}: cannot be read: {one_line(error)}: give another --out"
+            f"{folder}/{_PLAN}: cannot be read: {reason_of(error)}: give another --out"
         ) from error
 
 
@@ -104,7 +104,7 @@ def _require_empty(system: FileSystem, folder: str, out: str) -> None:
     try:
         listing = system.get_file_info(fs.FileSelector(folder, allow_not_found=True))
     except (ArrowException, OSError) as error:
-        raise ClusterError(f"{shown(out)}: cannot be used: {one_line(error)}: give another --out") from error
+        raise ClusterError(f"{shown(out)}: cannot be used: {reason_of(error)}: give another --out") from error
     names = sorted(info.base_name for info in listing)
     if others := [name for name in names if not (name.startswith(".") or is_partial(name))]:
         raise ClusterError(
@@ -148,7 +148,7 @@ def _write(system: FileSystem, folder: str, source: Source, settings: dict[str, 
             write_whole(system, f"{folder}/{_PLAN}", iter(lambda: file.read(_BLOCK), b""))
     except OSError as error:
         raise ClusterError(
-            f"{shown(out)}: cannot be written: {one_line(error)}: see that it can be, or give another --out"
+            f"{shown(out)}: cannot be written: {reason_of(error)}: see that it can be, or give another --out"
         ) from error
     return Plan(pieces)
 

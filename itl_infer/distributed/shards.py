@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from itl_infer.distributed.files import one_line, shown, write_whole
-from itl_infer.errors import ClusterError
+from itl_infer.distributed.files import shown, write_whole
+from itl_infer.errors import ClusterError, reason_of
 from itl_infer.index import UNIT_TOLERANCE
 from itl_infer.index.export import FINGERPRINT_METADATA
 from itl_infer.store import Origin
@@ -92,7 +92,7 @@ def require_shards(system: FileSystem, folder: str, location: str) -> list[Shard
     try:
         shards = finished_shards(system, folder)
     except (ArrowException, OSError) as error:
-        raise ClusterError(f"{shown(location)}: cannot be listed: {one_line(error)}") from error
+        raise ClusterError(f"{shown(location)}: cannot be listed: {reason_of(error)}") from error
     if not shards:
         raise ClusterError(
             f"{shown(location)}: no shards (part-000000.parquet, ...) in there: make them with"
@@ -162,4 +162,4 @@ def _read(system: FileSystem, path: str, columns: list[str]) -> pyarrow.Table:
                 )
             return file.read(columns)
     except (ArrowException, OSError) as error:
-        raise ClusterError(f"{path}: cannot be read: {one_line(error)}: {_AGAIN}") from error
+        raise ClusterError(f"{path}: cannot be read: {reason_of(error)}: {_AGAIN}") from error

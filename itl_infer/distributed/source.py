@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from itl_infer.distributed.files import beside, find_filesystem, folder_of, one_line, shown
-from itl_infer.errors import ClusterError
+from itl_infer.distributed.files import beside, find_filesystem, folder_of, shown
+from itl_infer.errors import ClusterError, reason_of
 from itl_infer.image import IMAGE_SUFFIXES
 from itl_infer.ingest.walk import Walk, is_excluded
 
@@ -99,7 +99,7 @@ class Source:
                     f"{self}: expected a folder, a picture, a .txt file of locations, or .parquet"
                 )
         except (ArrowException, OSError) as error:
-            raise ClusterError(f"{self}: cannot be read: {one_line(error)}") from error
+            raise ClusterError(f"{self}: cannot be read: {reason_of(error)}") from error
 
     def _missing(self) -> ClusterError:
         return ClusterError(f"{self}: no such file or folder: check the name")

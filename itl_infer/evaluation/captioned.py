@@ -22,6 +22,7 @@ from itl_infer.evaluation.metrics import (
 )
 from itl_infer.evaluation.pictures import ShowProgress, embed_pictures, pictures_in_index
 from itl_infer.evaluation.report import Measured
+from itl_infer.files import replacing
 from itl_infer.index import Index
 
 EVERY_SPLIT = "all"
@@ -91,9 +92,8 @@ class Evaluation(Measured):
         writer = csv.writer(lines, lineterminator="\n")
         writer.writerow(["rank", "image", "caption"])
         writer.writerows((found.rank, found.image, found.caption) for found in self.ranks)
-        partial = Path(f"{os.fspath(path)}.part")
-        partial.write_bytes(os.fsencode(lines.getvalue()))
-        partial.replace(path)
+        with replacing(Path(path)) as file:
+            file.write(os.fsencode(lines.getvalue()))
 
 
 def evaluate_index(

@@ -16,7 +16,7 @@ from itl_infer.errors import CaptionsError, ImageError
 from itl_infer.image.ahead import decode_ahead
 from itl_infer.index import Index
 from itl_infer.index.roots import real_path
-from itl_infer.ingest import Progress
+from itl_infer.progress import Progress
 
 ShowProgress = Callable[[Progress], None]
 

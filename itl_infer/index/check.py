@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from itl_infer.errors import IndexStoreError
+from itl_infer.files import sync, sync_folder
 from itl_infer.index import schema
-from itl_infer.index.disk import map_file, store_errors, sync, sync_folder, writer_lock
+from itl_infer.index.disk import map_file, store_errors, writer_lock
 from itl_infer.index.schema import DATABASE, LOCK, RowState, State, transaction
 from itl_infer.index.snapshot import make_name, read_roots
 from itl_infer.index.writer import UNIT_TOLERANCE, Picture, checksum, locked_writer

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from itl_infer.errors import IndexStoreError
+from itl_infer.files import sync
 
 if sys.platform == "win32":
     import msvcrt
@@ -74,26 +75,6 @@ def write_at(path: Path, offset: int, data: bytes | memoryview) -> None:
         while rest:
             rest = rest[file.write(rest) :]
         sync(file)
-
-
-def sync(file: IO[bytes]) -> None:
-    """Wait until what was written to `file` is on the disk, and not in a cache on the way."""
-    file.flush()
-    if sys.platform == "darwin":
-        fcntl.fcntl(file, fcntl.F_FULLFSYNC)  # fsync leaves it in the drive's own cache there
-    else:
-        os.fsync(file.fileno())
-
-
-def sync_folder(folder: Path) -> None:
-    """Wait until files made, renamed or removed in `folder` are so on the disk."""
-    if sys.platform == "win32":
-        return  # folders cannot be opened there; NTFS keeps its own journal of them
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def map_file(path: Path, length: int, *, private: bool = False) -> mmap.mmap | bytearray:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
-from itl_infer.errors import IndexStoreError
+from itl_infer.errors import IndexStoreError, MissingExtraError
+from itl_infer.files import replacing
 from itl_infer.index.index import Index
 
 FINGERPRINT_METADATA = b"itl_infer.bundle"  # of the bundle, in the schema of a Parquet file
@@ -34,15 +33,15 @@ def export_index(index: Index, output: str | os.PathLike[str], format: str) -> l
 
 def _write_npy(index: Index, path: Path) -> list[Path]:
     beside = path.with_suffix(".paths.json")
-    with _replacing(beside) as file:
+    with replacing(beside) as file:
         file.write(json.dumps(_texts(index.paths[:]), ensure_ascii=False, indent=0).encode())
-    with _replacing(path) as file:
+    with replacing(path) as file:
         np.save(file, index.embeddings)
     return [path, beside]
 
 
 def _write_jsonl(index: Index, path: Path) -> list[Path]:
-    with _replacing(path) as file:
+    with replacing(path) as file:
         for location, embedding in zip(index.paths, index.embeddings, strict=True):
             line = {"path": _text(location), "embedding": embedding.tolist()}
             file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
@@ -54,13 +53,13 @@ def _write_parquet(index: Index, path: Path) -> list[Path]:
         import pyarrow
         from pyarrow import parquet
     except ImportError as error:
-        raise IndexStoreError("parquet needs pyarrow: pip install 'itl-infer[parquet]'") from error
+        raise MissingExtraError("--format parquet", "pyarrow", "parquet") from error
     width = index.embeddings.shape[1]
     schema = pyarrow.schema(
         [("path", pyarrow.string()), ("embedding", pyarrow.list_(pyarrow.float32(), width))],
         metadata={FINGERPRINT_METADATA: index.state.bundle_fingerprint},
     )
-    with _replacing(path) as file, parquet.ParquetWriter(file, schema) as writer:
+    with replacing(path) as file, parquet.ParquetWriter(file, schema) as writer:
         for start in range(0, len(index), _BLOCK_ROWS):
             block = slice(start, start + _BLOCK_ROWS)
             values = pyarrow.array(index.embeddings[block].reshape(-1))
@@ -83,15 +82,3 @@ def _text(path: str) -> str:
 
 def _texts(paths: list[str]) -> list[str]:
     return [_text(path) for path in paths]
-
-
-@contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[IO[bytes]]:
-    """A file that takes the place of `path` when the block is done, and leaves it alone when that fails."""
-    partial = path.with_name(path.name + ".part")
-    try:
-        with partial.open("wb") as file:
-            yield file
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -20,8 +20,9 @@ import numpy as np
 import numpy.typing as npt
 
 from itl_infer.errors import IndexStoreError
+from itl_infer.files import sync, sync_folder
 from itl_infer.index import schema
-from itl_infer.index.disk import map_file, store_errors, sync, sync_folder, write_at, writer_lock
+from itl_infer.index.disk import map_file, store_errors, write_at, writer_lock
 from itl_infer.index.roots import Root, resolve_location, store_location
 from itl_infer.index.schema import RowState, State, transaction
 from itl_infer.index.snapshot import Layout, make_name, read_roots

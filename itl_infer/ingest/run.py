@@ -27,6 +27,7 @@ from itl_infer.index.schema import RowState
 from itl_infer.index.upkeep import remembered_paths
 from itl_infer.ingest.survey import EXCLUDED_ROWS, GONE_ROWS, WANTED_AGAIN_ROWS, Item, Survey, Target
 from itl_infer.ingest.walk import UNKNOWN
+from itl_infer.progress import Progress
 
 if TYPE_CHECKING:
     from itl_infer.bundle import Bundle
@@ -70,25 +71,6 @@ class Report:
     def to_json(self) -> dict[str, Any]:
         """The report as an object for `json`."""
         return {**asdict(self), "failed": [failure._asdict() for failure in self.failed]}
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a run is with the pictures that are new or changed."""
-
-    done: int
-    total: int
-    seconds: float
-
-    @property
-    def rate(self) -> float:
-        """Pictures a second."""
-        return self.done / self.seconds if self.seconds > 0 else 0.0
-
-    @property
-    def eta_seconds(self) -> float | None:
-        """Seconds left at this rate; None before the first picture."""
-        return (self.total - self.done) / self.rate if self.rate else None
 
 
 def embed_directory(

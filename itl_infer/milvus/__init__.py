@@ -5,8 +5,9 @@ Needs the extra `milvus`. Nothing else in the package imports this before a coll
 
 from itl_infer.milvus.address import Address
 from itl_infer.milvus.collection import Collection
-from itl_infer.milvus.push import Progress, Report, push
+from itl_infer.milvus.push import Report, push
 from itl_infer.milvus.recall import DEFAULT_SAMPLE, Check, check_collection
+from itl_infer.progress import Progress
 
 __all__ = [
     "DEFAULT_SAMPLE",

@@ -12,11 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from itl_infer.distributed.files import one_line
-from itl_infer.errors import ClusterError
+from itl_infer.errors import ClusterError, MissingExtraError, reason_of
 from itl_infer.milvus.address import Address
 
-INSTALL = "pip install 'itl-infer[milvus]'"
 SECONDS = 10.0  # that an answer may take, and that an unreachable cluster is tried again
 _SECONDS_OF_LITE = 3600.0
 _CONNECT_SECONDS = 5.0  # the same before the first answer: what is away is said soon
@@ -145,7 +143,7 @@ def _import_pymilvus() -> Any:
     try:
         import pymilvus
     except ImportError as error:
-        raise ClusterError(f"a collection needs {error.name}: {INSTALL}") from error
+        raise MissingExtraError("a collection", error.name or "pymilvus", "milvus") from error
     for name in ("pymilvus", "milvus_lite"):  # the same
         logging.getLogger(name).setLevel(logging.CRITICAL)
     return pymilvus
@@ -156,7 +154,9 @@ def _check_lite(path: Path, create: bool) -> None:
     try:
         import milvus_lite  # noqa: F401
     except ImportError as error:
-        raise ClusterError(f"{path}: a file of Milvus Lite needs {error.name}: {INSTALL}") from error
+        raise MissingExtraError(
+            f"{path}: a file of Milvus Lite", error.name or "milvus_lite", "milvus"
+        ) from error
     if not path.exists():
         if not create:
             raise ClusterError(f"{path}: no such file: itl-infer push makes it")
@@ -199,4 +199,4 @@ def _lite_error(address: Address, reason: BaseException) -> ClusterError:
         return ClusterError(
             f"{address.place}: in use by another process, and Milvus Lite serves one at a time: wait for it to end"
         )
-    return ClusterError(f"{address.place}: Milvus Lite cannot open it: {one_line(reason)}")
+    return ClusterError(f"{address.place}: Milvus Lite cannot open it: {reason_of(reason)}")

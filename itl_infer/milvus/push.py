@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 
 from itl_infer.errors import ClusterError
-from itl_infer.ingest import Progress as Progress
 from itl_infer.milvus.address import Address
 from itl_infer.milvus.client import Connection
 from itl_infer.milvus.collection import (
@@ -27,6 +26,7 @@ from itl_infer.milvus.collection import (
 from itl_infer.milvus.engine import Engine
 from itl_infer.milvus.rows import DIGEST, KEY, row_of
 from itl_infer.milvus.sources import Source, open_source
+from itl_infer.progress import Progress
 
 DEFAULT_BATCH_ROWS = 1000
 MOST_BATCH_ROWS = 10_000

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from itl_infer.distributed.files import find_filesystem, one_line, shown
+from itl_infer.distributed.files import find_filesystem, shown
 from itl_infer.distributed.shards import require_shards
-from itl_infer.errors import ClusterError
+from itl_infer.errors import ClusterError, MissingExtraError, reason_of
 from itl_infer.index import UNIT_TOLERANCE, Index
 from itl_infer.index.export import FINGERPRINT_METADATA
 from itl_infer.index.schema import DATABASE
@@ -74,9 +74,7 @@ class _Parquet:
         try:
             import pyarrow  # noqa: F401
         except ImportError as error:
-            raise ClusterError(
-                f"{shown(location)}: Parquet needs pyarrow: pip install 'itl-infer[milvus]'"
-            ) from error
+            raise MissingExtraError(f"{shown(location)}: Parquet", "pyarrow", "parquet") from error
         self.name = shown(location)
         self._system, path = find_filesystem(location)
         if location.endswith(".parquet"):
@@ -133,7 +131,7 @@ def _reading(system: FileSystem, path: str) -> Iterator[Any]:
         with parquet.ParquetFile(path, filesystem=system) as file:
             yield file
     except (ArrowException, OSError) as error:
-        raise ClusterError(f"{path}: cannot be read: {one_line(error)}") from error
+        raise ClusterError(f"{path}: cannot be read: {reason_of(error)}") from error
 
 
 def _read_schema(path: str, schema: pyarrow.Schema) -> Origin:

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from itl_infer.errors import ImageError, PreviewError
+from itl_infer.errors import ImageError, MissingExtraError
 from itl_infer.image import load_thumbnail
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def draw_picture(path: str) -> RenderableType:
     """A picture for rich to print: in iTerm2's, kitty's or the sixel protocol, else in coloured half-blocks.
 
     What the terminal knows is asked of it at the first call, so stdout must be one; only iTerm2 says so in the
-    environment. A picture that cannot be read is the reason why. Raises PreviewError where textual-image is missing.
+    environment. A picture that cannot be read is the reason why. Raises MissingExtraError.
     """
     try:
         from rich.text import Text
@@ -33,7 +33,7 @@ def draw_picture(path: str) -> RenderableType:
         with _asking_only_a_terminal():
             from textual_image.renderable import Image
     except ImportError as error:
-        raise PreviewError("--preview needs textual-image: pip install 'itl-infer[preview]'") from error
+        raise MissingExtraError("--preview", "textual-image", "preview") from error
     try:
         picture = load_thumbnail(path, _THUMBNAIL)
     except ImageError as error:

@@ -32,6 +32,7 @@ from export.data.postcards.catalogue import (
     SUBJECTS,
 )
 from export.errors import ExportError
+from itl_infer.files import replacing
 
 EMOJI_FONT_SIZE = 109  # the one size of the bitmaps in Noto Color Emoji
 FONT_PLACES = (
@@ -436,10 +437,9 @@ def draw_postcards(
         for i, (scene, split) in enumerate(zip(compose_scenes(len(splits), seed), splits, strict=True))
     ]
     draw = partial(_draw_one, seed=seed, font=typeface, folder=folder)
-    captions, partial_file = folder / "captions.jsonl", folder / "captions.jsonl.part"
-    with ProcessPoolExecutor(processes) as pool, partial_file.open("w", encoding="utf-8") as lines:
+    captions = folder / "captions.jsonl"
+    with ProcessPoolExecutor(processes) as pool, replacing(captions) as lines:
         for done, row in enumerate(pool.map(draw, jobs, chunksize=64), 1):
-            lines.write(json.dumps(row, ensure_ascii=False) + "\n")
+            lines.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
             progress(done, len(jobs))
-    partial_file.replace(captions)
     return captions

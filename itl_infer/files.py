@@ -1,0 +1,47 @@
+"""Files that are whole or not there: written beside, waited for until the disk has them, then put in place."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+if sys.platform == "darwin":
+    import fcntl
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """A file that takes the place of `path` when the block is done, and leaves it alone when that fails."""
+    partial = path.with_name(path.name + ".part")
+    try:
+        with partial.open("wb") as file:
+            yield file
+            sync(file)
+        partial.replace(path)
+        sync_folder(path.parent)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def sync(file: IO[bytes]) -> None:
+    """Wait until what was written to `file` is on the disk, and not in a cache on the way."""
+    file.flush()
+    if sys.platform == "darwin":
+        fcntl.fcntl(file, fcntl.F_FULLFSYNC)  # fsync leaves it in the drive's own cache there
+    else:
+        os.fsync(file.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until files made, renamed or removed in `folder` are so on the disk."""
+    if sys.platform == "win32":
+        return  # folders cannot be opened there; NTFS keeps its own journal of them
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
