@@ -32,13 +32,13 @@ if TYPE_CHECKING:
     from itl_infer.index import SearchResult as SearchResult
     from itl_infer.ingest import Report as Report
     from itl_infer.ingest import embed_directory as embed_directory
+    from itl_infer.opening import open_store as open_store
     from itl_infer.ranking import rank as rank
     from itl_infer.search import Answer as Answer
     from itl_infer.search import Searcher as Searcher
     from itl_infer.search.query import Query as Query
     from itl_infer.show.sheet import write_sheet as write_sheet
     from itl_infer.store import Store as Store
-    from itl_infer.store import open_store as open_store
 
 __version__ = "0.1.0"
 
@@ -55,11 +55,11 @@ _MODULES = {
     ),
     "index": ("Index", "SearchResult"),
     "ingest": ("Report", "embed_directory"),
-    "query": ("Query",),
+    "opening": ("open_store",),
     "ranking": ("rank",),
-    "search": ("Answer", "Searcher"),
-    "sheet": ("write_sheet",),
-    "store": ("Store", "open_store"),
+    "search": ("Answer", "Query", "Searcher"),
+    "show.sheet": ("write_sheet",),
+    "store": ("Store",),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 

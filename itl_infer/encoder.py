@@ -15,8 +15,6 @@ from itl_infer.errors import BundleError, reason_of
 # read that file unchecked, and from the current folder.
 _EXTERNAL_DATA = b"\x0a\x08location"
 _INT8 = b"DequantizeLinear"  # the kind of node that is in every int8 graph
-
-
 # An ONNX graph of one node: c = MatMulInteger(a, b), a (1, 4) uint8, b (4, 1) int8, each value of b 127.
 _PRODUCT = (
     b'\x08\x04:X\n\x18\n\x01a\n\x01b\x12\x01c"\rMatMulInteger\x12\x01g*\x0f\x08\x04\x08\x01\x10\x03B\x01bJ\x04'

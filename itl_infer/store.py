@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     Floats = npt.NDArray[np.float32]
 
 MILVUS = "milvus:"  # how the address of a collection begins
+UNIT_TOLERANCE = 1e-3  # how far from 1 the length of a stored embedding may be
 
 
 class Origin(NamedTuple):
@@ -76,21 +76,15 @@ class Whole(Protocol):
         """N paths."""
 
 
-def open_store(location: str | os.PathLike[str], bundle: Bundle | None = None) -> Store:
-    """Open the index in a folder, or a collection, "milvus:URI#NAME", to read.
-
-    A bundle is needed to search by text, and must be the one that the rows were made with. Raises IndexStoreError,
-    and ClusterError where Milvus does not answer.
-    """
-    if is_collection(location):
-        from itl_infer.milvus import Collection
-
-        return Collection.open(os.fspath(location), bundle)
-    from itl_infer.index import Index
-
-    return Index.open(Path(location), bundle, mode="r")
-
-
 def is_collection(location: str | os.PathLike[str]) -> bool:
     """Whether this is the address of a collection, and no folder."""
     return os.fspath(location).startswith(MILVUS)
+
+
+def are_unit_rows(rows: Floats) -> npt.NDArray[np.bool_]:
+    """Whether each of (N, D) rows is of unit length, (N,); one with NaN in it is not."""
+    import numpy as np  # which `is_collection`, asked by every command, does not need
+
+    lengths = np.sqrt(np.einsum("nd,nd->n", rows, rows))
+    are_unit: npt.NDArray[np.bool_] = np.abs(lengths - 1) < UNIT_TOLERANCE
+    return are_unit

@@ -24,7 +24,7 @@ from PIL import Image
 
 from itl_infer.bundle import load_bundle
 from itl_infer.bundle.manifest import write_manifest
-from itl_infer.cli import batch, main
+from itl_infer.cli import lines, main
 from tests.terminal import run_with_terminal
 from tests.tiny_bundle import image_graph, make_tiny_bundle, save_colours, text_graph, word_table
 
@@ -511,12 +511,12 @@ def test_batch_reads_no_more_than_it_needs() -> None:
             return len(buffer)
 
     blocks = list(islice(batch.blocks_of_queries(io.BufferedReader(Endless())), 3))
-    assert [len(block) for block in blocks] == [batch.BLOCK] * 3
+    assert [len(block) for block in blocks] == [lines.BLOCK] * 3
     assert set(blocks[0]) == {"red wave"}
 
 
 def test_batch_refuses_what_has_no_lines(index: Path, tmp_path: Path) -> None:
-    (tmp_path / "film.bin").write_bytes(b"red\n" + b"\0" * (batch.LONGEST_LINE + 2**17))
+    (tmp_path / "film.bin").write_bytes(b"red\n" + b"\0" * (lines.LONGEST_LINE + 2**17))
     result = run("batch", tmp_path / "film.bin", "-d", index)
     assert result.exit_code == 1
     assert json.loads(result.stdout)["query"] == "red"

@@ -142,7 +142,7 @@ def write_pictures(folder: Path, count: int, seed: int = 0) -> None:
 
 def files_in(folder: Path) -> list[str]:
     """The pictures, in the order in which they are embedded."""
-    from itl_infer.ingest.walk import Walk
+    from itl_infer.walk import Walk
 
     return [found.path for found in Walk(folder)]
 

@@ -18,7 +18,7 @@ from itl_infer.errors import FolderError, IndexStoreError
 from itl_infer.index import Index, Picture
 from itl_infer.index.upkeep import read_status
 from itl_infer.ingest import Progress, Report, embed_directory
-from itl_infer.ingest.walk import Walk
+from itl_infer.walk import Walk
 from tests.fake_bundle import LONG_AGO_NS, FakeBundle, assert_whole, write_picture, write_pictures
 
 

@@ -40,11 +40,11 @@ from itl_infer import (
     rank,
 )
 from itl_infer.cli import main
-from itl_infer.distributed import shards
 from itl_infer.index import Picture
 from itl_infer.milvus.address import Address
 from itl_infer.milvus.engine import Engine
 from itl_infer.milvus.rows import key_of, path_to_text, text_to_path
+from itl_infer.parquet import shards
 from tests.terminal import run_with_terminal
 from tests.tiny_bundle import make_tiny_bundle, save_colours
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,8 @@ def export_image_encoder(encoder: nn.Module, pixel_values: np.ndarray[Any, Any],
     """Write the graph of an `ImageEncoder`; `pixel_values` are uint8 (N, S, S, 3) of real pictures, N >= 5."""
     dynamic = {0: torch.export.Dim("images")}
     pixels = torch.from_numpy(pixel_values)
-    return _export(encoder, fold_batch_norms(encoder, pixels[:1]), "pixel_values", pixels, dynamic, path)
+    folded = fold_batch_norms(encoder, pixels[:1])
+    return _export(encoder, folded, "pixel_values", pixels, dynamic, path, pool_after_convolution)
 
 
 def export_text_encoder(encoder: nn.Module, input_ids: np.ndarray[Any, Any], path: Path) -> Parity:
@@ -68,16 +70,16 @@ def _export(
     inputs: Tensor,
     dynamic: dict[int, Any],
     path: Path,
+    rewrite: Callable[[onnx.ModelProto], onnx.ModelProto] = lambda graph: graph,
 ) -> Parity:
-    """Write the graph of `traced`, which is to compute what `encoder` does."""
+    """Write the graph of `traced`, which is to compute what `encoder` does, rewritten for speed."""
     if len(inputs) < max(_COMPARED_AT):
         raise ExportError(
             f"{path}: {len(inputs)} inputs to compare with, expected {max(_COMPARED_AT)} or more"
         )
     encoder = encoder.cpu().eval()
     write_graph(traced.cpu().eval(), inputs[:_TRACED_AT], input_name, dynamic, path, ["embeddings"])
-    graph = without_traces(onnx.load(str(path)))
-    onnx.save(pool_after_convolution(graph), str(path))
+    onnx.save(rewrite(without_traces(onnx.load(str(path)))), str(path))
     onnx.checker.check_model(str(path), full_check=True)
     return check_parity(encoder, inputs, path)
 

@@ -8,7 +8,7 @@ from itertools import groupby
 from pathlib import Path, PurePath, PurePosixPath
 
 from itl_infer.errors import CaptionsError
-from itl_infer.ingest.walk import UNKNOWN, Walk
+from itl_infer.walk import UNKNOWN, Walk
 
 
 class PictureNames:

@@ -15,8 +15,8 @@ from itl_infer.cli.opened import DEFAULT_TOP
 
 if TYPE_CHECKING:
     from itl_infer.bundle import Bundle
-    from itl_infer.cli.batch import AnswerMany
     from itl_infer.distributed import Report
+    from itl_infer.search import AnswerMany
 
 _RESULTS = 2**18  # found in one pass over the shards, at most
 

@@ -18,7 +18,7 @@ from itl_infer.errors import ItlError, QueryError
 _MODULES = {
     "batch": "batch",
     "bundle": "bundle",
-    "check": "index",
+    "check": "check",
     "completion": "completion",
     "embed-images": "embed_images",
     "evaluate": "evaluate",

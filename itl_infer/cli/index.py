@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import click
 
 from itl_infer.cli.opened import require_index_path
 from itl_infer.cli.options import (
-    bundle_option,
     index_option,
     report_format_option,
-    store_option,
     wait_option,
 )
-from itl_infer.cli.output import as_json, failure, note, on_one_line, write
-from itl_infer.store import is_collection
+from itl_infer.cli.output import as_json, note, on_one_line, write
 
 
 @click.command()
@@ -51,87 +46,6 @@ def status(index_path: Path | None, format_name: str) -> None:
         *(f"failure      {failure.path}: {failure.error}" for failure in status.failures),
     ]
     write(os.fsencode("".join(f"{on_one_line(line)}\n" for line in lines)))
-
-
-@click.command()
-@store_option
-@click.option("--repair", is_flag=True, help="Drop what is damaged, and never the rest.")
-@wait_option
-@click.option(
-    "--against",
-    metavar="INDEX|PARQUET",
-    type=click.Path(),
-    help="Of a collection: compare it with what was pushed into it.",
-)
-@click.option(
-    "--queries",
-    metavar="FILE",
-    type=click.Path(path_type=Path, allow_dash=True),
-    help="Of a collection: measure recall on the queries of this file, one a line, instead of on its own pictures.",
-)
-@click.option(
-    "--sample",
-    metavar="N",
-    type=click.IntRange(min=1),
-    help="Of a collection: how many of its pictures to measure recall on.  [default: 100]",
-)
-@click.option(
-    "-k",
-    "--top",
-    metavar="N",
-    type=click.IntRange(min=1),
-    help="Of a collection: how many pictures of each query recall looks at.  [default: 10]",
-)
-@bundle_option
-@report_format_option
-def check(
-    location: str | None, repair: bool, wait: bool, bundle_path: Path | None, format_name: str, **options: Any
-) -> None:
-    """Compare all that an index stores with its checksums, or what Milvus finds with what it should.
-
-    Of an index, checks the database, that every embedding has unit length and the bytes that were written, and that
-    names and counts agree. What a repair drops is embedded again by the next embed-images.
-
-    Of a collection of Milvus, measures the recall of its index: of the best pictures by exact ranking, the share that
-    Milvus finds. Queries are pictures of its own, each of which looks for others, or the lines of a file. It reads
-    every row, or with --against only their keys, and then also says whether the collection is in step. The exit code
-    is 1 where it lacks pictures.
-
-    \b
-    itl-infer check -d photos.itl
-    itl-infer check -d photos.itl --repair
-    itl-infer check -d milvus:http://localhost:19530#photos
-    itl-infer check -d "milvus:http://localhost:19530#photos?ef=400" --against photos.itl --queries queries.txt
-    """
-    if location is not None and is_collection(location):
-        if repair or wait:
-            raise click.UsageError("--repair and --wait are for an index on this machine.")
-        from itl_infer.cli.push import check_collection
-
-        check_collection(location, bundle_path, format_name, **options)
-        return
-    if given := [name for name, value in options.items() if value is not None]:
-        raise click.UsageError(f"--{given[0]} is for a collection, -d milvus:URI#NAME.")
-    _check_index(require_index_path(None if location is None else Path(location)), repair, wait, format_name)
-
-
-def _check_index(path: Path, repair: bool, wait: bool, format_name: str) -> None:
-    from itl_infer.index.check import check_index
-
-    report = check_index(path, repair=repair, wait=wait)
-    for problem in report.problems:
-        note(problem)
-    if format_name == "json":
-        write(as_json({"path": str(path), **asdict(report), "ok": report.ok}, indent=2))
-    elif report.ok:
-        write(os.fsencode(f"{path}: ok, {report.rows} rows\n"))
-    elif repair:
-        dropped = len(report.damaged_rows)
-        write(
-            os.fsencode(f"{path}: repaired, damaged rows dropped: {dropped}; embed-images fills the gaps\n")
-        )
-    if not report.ok and not repair:
-        raise failure(f"{path}: damaged: itl-infer check -d {path} --repair drops that and keeps the rest")
 
 
 @click.command()

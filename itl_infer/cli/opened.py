@@ -28,7 +28,7 @@ def open_bundle(path: Path | None, threads: int | None = None) -> Bundle:
 def open_store(location: str | None, bundle: Bundle) -> Store:
     """What is to be searched, or else the pictures that come with the bundle."""
     if location is not None:
-        from itl_infer.store import open_store
+        from itl_infer.opening import open_store
 
         store = open_store(location, bundle)
         click.get_current_context().call_on_close(store.close)

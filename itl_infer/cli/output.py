@@ -18,11 +18,7 @@ if TYPE_CHECKING:
 
 _COLUMNS = ["rank", "score", "path"]
 _CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-
-
 _TSV_ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
-
-
 _BAR = 24  # characters of the longest bar of an explanation
 
 

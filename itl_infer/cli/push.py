@@ -2,29 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
-from collections.abc import Iterator
-from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, cast
-
 import click
 
-from itl_infer.cli.opened import open_bundle
 from itl_infer.cli.options import report_format_option
-from itl_infer.cli.output import as_json, failure, note, on_one_line, write
+from itl_infer.cli.output import as_json, failure, note, write
 from itl_infer.cli.progress import ProgressLine
 from itl_infer.store import is_collection
-
-if TYPE_CHECKING:
-    import io
-
-    import numpy as np
-    import numpy.typing as npt
-
-    from itl_infer.bundle import Bundle
-    from itl_infer.milvus import Check
 
 
 class _Parameter(click.ParamType[tuple[str, float]]):
@@ -150,82 +133,3 @@ def push(
         )
     if not report.added + report.updated + report.unchanged:
         raise failure(f"{source}: none of its pictures has an embedding")
-
-
-def check_collection(
-    location: str,
-    bundle_path: Path | None,
-    format_name: str,
-    *,
-    against: str | None,
-    queries: Path | None,
-    sample: int | None,
-    top: int | None,
-) -> None:
-    """Print what `milvus.check_collection` finds."""
-    from itl_infer import milvus
-
-    vectors = None
-    bundle = None
-    if queries is not None:
-        if sample is not None:
-            raise click.UsageError(
-                "--sample is for pictures of the collection, which --queries takes the place of."
-            )
-        bundle = open_bundle(bundle_path)
-        vectors = _embed_lines(queries, bundle)
-    with milvus.Collection.open(location, bundle) as collection:
-        found = milvus.check_collection(
-            collection,
-            queries=vectors,
-            k=top or 10,
-            sample=sample or milvus.DEFAULT_SAMPLE,
-            against=against,
-        )
-        address = collection.address
-    if format_name == "json":
-        write(as_json({"collection": str(address), **found.to_json()}, indent=2))
-    else:
-        write("".join(f"{on_one_line(line)}\n" for line in _describe(str(address), found)).encode())
-    if found.against and not found.against.is_none:
-        raise failure(
-            f"{address}: not in step with {against}: itl-infer push {against} --to {address.place} --collection"
-            f" {address.name}"
-        )
-
-
-def _embed_lines(file: Path, bundle: Bundle) -> npt.NDArray[np.float32]:
-    """The queries of a file, (Q, D)."""
-    import numpy as np
-
-    from itl_infer.cli.batch import answer_each, blocks_of_queries
-    from itl_infer.search.query import EmbeddedQuery, embed_each
-
-    vectors = []
-    with contextlib.nullcontext(sys.stdin.buffer) if str(file) == "-" else file.open("rb") as stream:
-        for lines in blocks_of_queries(cast("io.BufferedReader", stream)):
-            for found in answer_each(partial(embed_each, bundle=bundle), lines):
-                if isinstance(found, EmbeddedQuery):
-                    vectors.append(found.vector)
-                else:
-                    note(f"left out: {found}")
-    if not vectors:
-        raise failure(f"{file}: no queries in it: write one on each line")
-    return np.array(vectors, np.float32)
-
-
-def _describe(address: str, found: Check) -> Iterator[str]:
-    yield f"collection   {address}"
-    yield f"pictures     {found.pictures}"
-    yield f"bundle       {found.bundle_name or 'unknown'} ({found.fingerprint[:12]})"
-    yield f"index        {found.index}"
-    kind = "pictures of its own, each for others" if found.are_pictures else "given queries"
-    yield (
-        f"recall@{found.k:<4}  {found.recall:.4f} of the exact ranking, {found.worst:.4f} at worst"
-        f" ({found.queries} queries: {kind})"
-    )
-    if (other := found.against) is not None:
-        yield (
-            f"against      {other.source}, {other.pictures} pictures: missing {other.missing}, changed {other.changed},"
-            f" only in the collection {other.more}"
-        )

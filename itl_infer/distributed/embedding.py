@@ -19,9 +19,7 @@ import numpy.typing as npt
 from itl_infer.bundle import load_bundle
 from itl_infer.bundle.manifest import IMAGE_GRAPH
 from itl_infer.distributed.cluster import connected, map_numbers, require_cluster
-from itl_infer.distributed.files import find_filesystem, is_file, is_partial, remove, shown
 from itl_infer.distributed.plan import PlanFile, open_plan
-from itl_infer.distributed.shards import Rows, finished_shards, read_shard, shard_path, write_shard
 from itl_infer.distributed.source import (
     CONTENT,
     NAMES,
@@ -34,9 +32,11 @@ from itl_infer.distributed.source import (
 from itl_infer.encoder import ImageEncoder
 from itl_infer.errors import ClusterError, ImageError, reason_of
 from itl_infer.image import DEFAULT_MAX_MEGAPIXELS, load_pixels, open_picture_file
-from itl_infer.index import UNIT_TOLERANCE
 from itl_infer.ingest import Failure
+from itl_infer.parquet.files import find_filesystem, is_file, is_partial, remove, shown
+from itl_infer.parquet.shards import Rows, finished_shards, read_shard, shard_path, write_shard
 from itl_infer.progress import Progress
+from itl_infer.store import are_unit_rows
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
@@ -267,10 +267,11 @@ class _Worker:
         if not batch:
             return
         embeddings = self._encoder.embed(np.stack([pixels for _, pixels in batch]))
-        for (row, _), embedding in zip(batch, embeddings, strict=True):
-            if abs(float(np.linalg.norm(embedding)) - 1) < UNIT_TOLERANCE:
+        are_unit = are_unit_rows(embeddings)
+        for (row, _), embedding, is_unit in zip(batch, embeddings, are_unit, strict=True):
+            if is_unit:
                 rows.embeddings[row] = embedding
-            else:  # NaN too
+            else:
                 rows.errors[row] = "the bundle gave it no unit vector: itl-infer bundle verify"
 
     def _pictures(self, entries: list[Entry], wanted: set[int]) -> Iterator[tuple[int, str, Pixels | str]]:

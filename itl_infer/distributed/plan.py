@@ -9,10 +9,10 @@ import tempfile
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from itl_infer.distributed.files import find_filesystem, is_file, is_partial, shown, write_whole
 from itl_infer.distributed.source import Entry, Source, add_to_digest
 from itl_infer.errors import ClusterError, reason_of
 from itl_infer.image.formats import describe_formats
+from itl_infer.parquet.files import find_filesystem, is_file, is_partial, shown, write_whole
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem

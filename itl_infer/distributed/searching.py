@@ -13,11 +13,11 @@ import numpy.typing as npt
 from itl_infer import ranking
 from itl_infer.bundle import Bundle, load_bundle
 from itl_infer.distributed.cluster import connected, map_numbers, require_cluster
-from itl_infer.distributed.files import find_filesystem, shown
 from itl_infer.distributed.plan import find_plan
-from itl_infer.distributed.shards import Shard, read_embeddings, read_paths, require_shards
 from itl_infer.distributed.source import Location, absolute
 from itl_infer.errors import ClusterError, ImageError, QueryError
+from itl_infer.parquet.files import find_filesystem, shown
+from itl_infer.parquet.shards import Shard, read_embeddings, read_paths, require_shards
 from itl_infer.search import Answer, Found
 from itl_infer.search.query import EmbeddedQuery, Query, embed_each
 from itl_infer.store import Origin

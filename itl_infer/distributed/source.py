@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from itl_infer.distributed.files import beside, find_filesystem, folder_of, shown
 from itl_infer.errors import ClusterError, reason_of
 from itl_infer.image import IMAGE_SUFFIXES
-from itl_infer.ingest.walk import Walk, is_excluded
+from itl_infer.parquet.files import beside, find_filesystem, folder_of, shown
+from itl_infer.walk import Walk, is_excluded
 
 if TYPE_CHECKING:
     from pyarrow import Schema

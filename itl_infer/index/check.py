@@ -16,9 +16,11 @@ from itl_infer.errors import IndexStoreError
 from itl_infer.files import sync, sync_folder
 from itl_infer.index import schema
 from itl_infer.index.disk import map_file, store_errors, writer_lock
+from itl_infer.index.rows import Picture, checksum
 from itl_infer.index.schema import DATABASE, LOCK, RowState, State, transaction
 from itl_infer.index.snapshot import make_name, read_roots
-from itl_infer.index.writer import UNIT_TOLERANCE, Picture, checksum, locked_writer
+from itl_infer.index.writer import locked_writer
+from itl_infer.store import are_unit_rows
 
 _BLOCK_ROWS = 2**13
 _SALVAGED = f"{DATABASE}.salvaged"
@@ -93,7 +95,7 @@ def _examine_rows(connection: sqlite3.Connection, folder: Path, report: CheckRep
             damage = "has no vector"
         elif checksum(picture, vectors[row].tobytes()) != crc:
             damage = "does not match its checksum"
-        elif not abs(float(np.linalg.norm(vectors[row])) - 1) < UNIT_TOLERANCE:
+        elif not are_unit_rows(vectors[row : row + 1])[0]:
             damage = "is not of unit length"
         else:
             misnamed += row >= len(names) or names[row] != make_name(picture.root, picture.path)

@@ -12,8 +12,8 @@ import numpy as np
 from itl_infer.errors import IndexStoreError, MissingExtraError
 from itl_infer.files import replacing
 from itl_infer.index.index import Index
+from itl_infer.parquet.table import embedding_column, make_schema
 
-FINGERPRINT_METADATA = b"itl_infer.bundle"  # of the bundle, in the schema of a Parquet file
 _BLOCK_ROWS = 2**13
 
 
@@ -54,17 +54,12 @@ def _write_parquet(index: Index, path: Path) -> list[Path]:
         from pyarrow import parquet
     except ImportError as error:
         raise MissingExtraError("--format parquet", "pyarrow", "parquet") from error
-    width = index.embeddings.shape[1]
-    schema = pyarrow.schema(
-        [("path", pyarrow.string()), ("embedding", pyarrow.list_(pyarrow.float32(), width))],
-        metadata={FINGERPRINT_METADATA: index.state.bundle_fingerprint},
-    )
+    schema = make_schema(index.embeddings.shape[1], index.state.bundle_fingerprint)
     with replacing(path) as file, parquet.ParquetWriter(file, schema) as writer:
         for start in range(0, len(index), _BLOCK_ROWS):
             block = slice(start, start + _BLOCK_ROWS)
-            values = pyarrow.array(index.embeddings[block].reshape(-1))
-            embeddings = pyarrow.FixedSizeListArray.from_arrays(values, width)
-            writer.write_table(pyarrow.table([_texts(index.paths[block]), embeddings], schema=schema))
+            columns = [_texts(index.paths[block]), embedding_column(index.embeddings[block])]
+            writer.write_table(pyarrow.table(columns, schema=schema))
     return [path]
 
 

@@ -10,9 +10,7 @@ import contextlib
 import os
 import sqlite3
 import threading
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,52 +18,25 @@ import numpy as np
 import numpy.typing as npt
 
 from itl_infer.errors import IndexStoreError
-from itl_infer.files import sync, sync_folder
+from itl_infer.files import sync_folder
 from itl_infer.index import schema
-from itl_infer.index.disk import map_file, store_errors, write_at, writer_lock
+from itl_infer.index.compaction import compact
+from itl_infer.index.disk import store_errors, write_at, writer_lock
 from itl_infer.index.roots import Root, resolve_location, store_location
+from itl_infer.index.rows import FailedFile, Picture, checksum
 from itl_infer.index.schema import RowState, State, transaction
-from itl_infer.index.snapshot import Layout, make_name, read_roots
+from itl_infer.index.snapshot import make_name, read_roots
 
 if TYPE_CHECKING:
     from itl_infer.bundle import Bundle
 
-UNIT_TOLERANCE = 1e-3  # how far from 1 the length of a stored embedding may be
 
 _GONE_SHARE = 1 / 4  # of all rows, from which on a compaction is worth its while
 _SPARE_BYTES = 2**24  # what a compaction that nobody asked for leaves free on the disk
-_BLOCK_ROWS = 2**14  # rows copied at a time by a compaction: 8 MiB at 128 columns
 
 _INSERT_PICTURE = """
     INSERT INTO pictures (row, root, path, size, mtime_ns, digest, crc) VALUES (?, ?, ?, ?, ?, ?, ?)
 """
-
-
-class Picture(NamedTuple):
-    """A file as it was when it was read."""
-
-    root: int
-    path: bytes
-    size: int
-    mtime_ns: int
-    digest: bytes
-
-
-def checksum(picture: Picture, vector: bytes) -> int:
-    """CRC-32 over what must never change while a row counts: its vector, its name and its digest."""
-    return zlib.crc32(vector + make_name(picture.root, picture.path) + picture.digest)
-
-
-class FailedFile(NamedTuple):
-    """A file that could not be embedded, as it was then."""
-
-    root: int
-    path: bytes
-    size: int
-    mtime_ns: int
-    digest: bytes | None  # None: it could not be read
-    error: str
-    max_megapixels: float  # the limit of that run
 
 
 class _Addition(NamedTuple):
@@ -220,60 +191,14 @@ class Writer:
                 self.compact()
 
     def compact(self) -> None:
-        """Rewrite the files without the rows that are gone; in one step, and in the order that readers saw.
-
-        The new files are whole on the disk before the database turns to them; until then they are nothing.
-        """
+        """Rewrite the files without the rows that are gone; in one step, and in the order that readers saw."""
         assert not self._changes, "commit first"
         with store_errors(self.folder):
-            order = self._kept_rows()
             try:
-                new = self._write_generation(order)
-                with transaction(self._connection):
-                    self._renumber(order)
-                    schema.write_state(self._connection, new)
+                compact(self.folder, self._connection, self.state)
             finally:
                 self.state = schema.read_state(self._connection)
                 remove_other_generations(self.folder, self.state)
-
-    def _kept_rows(self) -> npt.NDArray[np.int64]:
-        """The rows to keep: the live ones in the order of a reader's view, then those set aside."""
-        hidden = np.setdiff1d(np.arange(self.state.rows), self._rows("state = 0"), assume_unique=True)
-        return np.concatenate([Layout.around(hidden, self.state.rows).rows(), self._rows("state = 1")])
-
-    def _rows(self, where: str) -> npt.NDArray[np.int64]:
-        found = self._connection.execute(f"SELECT row FROM pictures WHERE {where} ORDER BY row")
-        return np.array([row for (row,) in found], np.int64)
-
-    def _write_generation(self, order: npt.NDArray[np.int64]) -> State:
-        old = self.state
-        new = replace(old, generation=old.generation + 1, rows=len(order))
-        needed = int(order.max(initial=-1)) + 1  # after a repair, the end of the file may be missing
-        mapped = map_file(old.vectors_file(self.folder), needed * old.embed_dim * 4)
-        vectors = np.frombuffer(mapped, "<f4").reshape(needed, old.embed_dim)
-        with new.vectors_file(self.folder).open("wb") as file:
-            for start in range(0, len(order), _BLOCK_ROWS):
-                file.write(vectors[order[start : start + _BLOCK_ROWS]].tobytes())
-            sync(file)
-        with new.paths_file(self.folder).open("wb") as file:
-            for row in order.tolist():
-                found = self._connection.execute("SELECT root, path FROM pictures WHERE row = ?", (row,))
-                file.write(make_name(*found.fetchone()) + b"\0")
-            sync(file)
-            paths_bytes = file.tell()
-        sync_folder(self.folder)
-        return replace(new, paths_bytes=paths_bytes)
-
-    def _renumber(self, order: npt.NDArray[np.int64]) -> None:
-        """Give the kept rows the numbers of their new places; most have them already."""
-        self._connection.execute("DELETE FROM pictures WHERE state = 2")
-        moved = np.flatnonzero(order != np.arange(len(order)))
-        # By way of negative numbers, as a new place may not be free yet.
-        self._connection.executemany(
-            "UPDATE pictures SET row = ? WHERE row = ?",
-            zip((-1 - moved).tolist(), order[moved].tolist(), strict=True),
-        )
-        self._connection.execute("UPDATE pictures SET row = -1 - row WHERE row < 0")
 
     def start_over(self, bundle: Bundle) -> None:
         """Empty the index and bind it to another bundle, in one step; its roots stay."""

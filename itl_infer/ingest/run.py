@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from collections import deque
@@ -10,24 +9,24 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from itl_infer.cpus import usable_cpus
-from itl_infer.errors import FolderError, ImageError, IndexStoreError
-from itl_infer.image import DEFAULT_MAX_MEGAPIXELS, describe_formats, load_pixels, open_picture_file
-from itl_infer.index import UNIT_TOLERANCE, FailedFile, Index, Picture, Writer
+from itl_infer.errors import FolderError, IndexStoreError
+from itl_infer.image import DEFAULT_MAX_MEGAPIXELS, describe_formats
+from itl_infer.index import FailedFile, Index, Writer
 from itl_infer.index.disk import database_errors
 from itl_infer.index.roots import Root
 from itl_infer.index.schema import RowState
 from itl_infer.index.upkeep import remembered_paths
-from itl_infer.ingest.survey import EXCLUDED_ROWS, GONE_ROWS, WANTED_AGAIN_ROWS, Item, Survey, Target
-from itl_infer.ingest.walk import UNKNOWN
+from itl_infer.ingest.reading import Reader, Reading
+from itl_infer.ingest.report import Failure, Report
+from itl_infer.ingest.survey import EXCLUDED_ROWS, GONE_ROWS, WANTED_AGAIN_ROWS, Survey, Target
 from itl_infer.progress import Progress
+from itl_infer.store import are_unit_rows
 
 if TYPE_CHECKING:
     from itl_infer.bundle import Bundle
@@ -38,39 +37,6 @@ DEFAULT_BATCH_SIZE = 32
 COMMIT_ROWS = 512
 MAX_BATCH_SIZE = COMMIT_ROWS  # two batches of pictures are held in memory
 COMMIT_SECONDS = 5.0
-
-# File systems tell time in steps of up to 2 s (FAT): a file that was modified less than that ago may be so
-# again without its time showing it.
-_SETTLED_NS = 2 * 10**9
-
-_HASHED_BYTES = 2**20  # at a time
-
-
-class Failure(NamedTuple):
-    """A picture that could not be embedded, or a folder that could not be listed."""
-
-    path: str
-    error: str
-
-
-@dataclass
-class Report:
-    """What a run did. A picture that was found counts once, `removed` are those no longer found."""
-
-    embedded: int = 0
-    unchanged: int = 0
-    renamed: int = 0  # known content under a new name, the old one gone: not embedded again
-    reused: int = 0  # known content, copied, restored or excluded until now: not embedded again
-    removed: int = 0  # gone from where it was
-    set_aside: int = 0  # there but left out now: no longer found, its embedding kept
-    known_failures: int = 0  # failed in an earlier run and the same since: not tried again
-    failed: list[Failure] = field(default_factory=list)
-    seconds: float = 0.0
-    images_per_second: float = 0.0  # of those embedded
-
-    def to_json(self) -> dict[str, Any]:
-        """The report as an object for `json`."""
-        return {**asdict(self), "failed": [failure._asdict() for failure in self.failed]}
 
 
 def embed_directory(
@@ -169,22 +135,6 @@ def _nothing_found(targets: Sequence[Target]) -> FolderError:
     )
 
 
-class _Reading(NamedTuple):
-    """What came of reading one file."""
-
-    item: Item
-    size: int = UNKNOWN
-    mtime_ns: int = UNKNOWN
-    digest: bytes | None = None  # None: could not be read
-    pixels: npt.NDArray[np.uint8] | None = None  # None: not needed, or not to be had
-    error: str | None = None
-    vanished: bool = False
-
-    def picture(self) -> Picture:
-        assert self.digest is not None
-        return Picture(self.item.root, self.item.path, self.size, self.mtime_ns, self.digest)
-
-
 class _Run:
     """One run over what a survey found."""
 
@@ -202,7 +152,7 @@ class _Run:
         self._max_megapixels = max_megapixels
         self._batch_size = batch_size
         self._progress = progress
-        self._batch: list[_Reading] = []
+        self._batch: list[Reading] = []
         self._done = 0
         self._total = survey.todo
         self._started = time.monotonic()
@@ -259,13 +209,14 @@ class _Run:
         [(count,)] = self._writer.execute(f"SELECT count(*) FROM {rows} AND root = ?", (root.id,))
         return int(count)
 
-    def _read_ahead(self, workers: int) -> Generator[Future[_Reading], None, None]:
+    def _read_ahead(self, workers: int) -> Generator[Future[Reading], None, None]:
         """The items being read, in order; enough of them that a batch is read while another is embedded."""
-        window: deque[Future[_Reading]] = deque()
+        reader = Reader(self._bundle.image_rules, self._max_megapixels, self._survey.knows)
+        window: deque[Future[Reading]] = deque()
         with ThreadPoolExecutor(workers, thread_name_prefix="itl-read") as pool:
             try:
                 for item in self._survey.items():
-                    window.append(pool.submit(self._read, item))
+                    window.append(pool.submit(reader.read, item))
                     if len(window) == 2 * self._batch_size + workers:
                         yield window.popleft()
                 while window:
@@ -274,39 +225,7 @@ class _Run:
                 for future in window:
                     future.cancel()
 
-    def _read(self, item: Item) -> _Reading:
-        """Read one file, in a thread of the pool."""
-        try:
-            with open_picture_file(item.location) as file:
-                return self._read_open(item, file)
-        except (ImageError, OSError) as error:
-            cause = error.__cause__ if isinstance(error, ImageError) else error
-            if isinstance(cause, FileNotFoundError) and not Path(item.location).is_symlink():
-                return _Reading(item, vanished=True)
-            reason = error.reason if isinstance(error, ImageError) else f"cannot be read: {error.strerror}"
-            # What the system refuses now it may grant later, without the file changing: tried each time.
-            mtime_ns = UNKNOWN if isinstance(cause, OSError) else item.mtime_ns
-            return _Reading(item, item.size, mtime_ns, error=reason)
-
-    def _read_open(self, item: Item, file: BinaryIO) -> _Reading:
-        status = os.fstat(file.fileno())
-        is_settled = time.time_ns() - status.st_mtime_ns > _SETTLED_NS
-        digest = _digest(file)
-        reading = _Reading(item, status.st_size, status.st_mtime_ns if is_settled else UNKNOWN, digest)
-        if digest in (item.picture_digest, item.failure_digest) or self._survey.knows(digest):
-            return reading
-        try:
-            pixels = load_pixels(file, self._bundle.image_rules, max_megapixels=self._max_megapixels)
-        except ImageError as error:
-            return reading._replace(error=error.reason)
-        after = os.fstat(file.fileno())
-        if (after.st_size, after.st_mtime_ns) != (status.st_size, status.st_mtime_ns):
-            return _Reading(
-                item, after.st_size, error="changed while it was read: run again when it is complete"
-            )
-        return reading._replace(pixels=pixels)
-
-    def _take(self, reading: _Reading) -> None:
+    def _take(self, reading: Reading) -> None:
         """Enter one file that was read into the index, or into the next batch."""
         item, report, writer = reading.item, self._report, self._writer
         if reading.vanished:
@@ -341,16 +260,16 @@ class _Run:
             return
         batch, self._batch = self._batch, []
         pixels = [reading.pixels for reading in batch if reading.pixels is not None]
-        embeddings = self._bundle.embed_pixels(np.stack(pixels))
-        for reading, embedding in zip(batch, embeddings, strict=True):
-            if not abs(float(np.linalg.norm(embedding)) - 1) < UNIT_TOLERANCE:  # so written, NaN fails too
+        embeddings = self._bundle.embed_pixels(np.stack(pixels), batch_size=self._batch_size)
+        for reading, embedding, is_unit in zip(batch, embeddings, are_unit_rows(embeddings), strict=True):
+            if not is_unit:
                 self._fail(reading, "the bundle gave it no unit vector: itl-infer bundle verify")
                 continue
             self._writer.add(reading.picture(), embedding)
             self._report.embedded += 1
         self._advance(len(batch))
 
-    def _fail(self, reading: _Reading, error: str) -> None:
+    def _fail(self, reading: Reading, error: str) -> None:
         item = reading.item
         as_read = (reading.size, reading.mtime_ns, reading.digest)
         self._writer.fail(FailedFile(item.root, item.path, *as_read, error, self._max_megapixels))
@@ -370,11 +289,3 @@ class _Run:
         self._embed_batch()
         self._writer.commit()
         self._committed = time.monotonic()
-
-
-def _digest(file: BinaryIO) -> bytes:
-    """The content hash that the index keeps."""
-    digest = hashlib.blake2b(digest_size=16)
-    while block := file.read(_HASHED_BYTES):
-        digest.update(block)
-    return digest.digest()

@@ -11,7 +11,7 @@ from itl_infer.errors import FolderError
 from itl_infer.index import Writer
 from itl_infer.index.roots import Root, real_path
 from itl_infer.index.schema import RowState
-from itl_infer.ingest.walk import FoundFile, Walk, describe
+from itl_infer.walk import FoundFile, Walk, describe
 
 _PAGE = 1000  # items read from the database at a time
 

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from itl_infer.distributed.files import find_filesystem, shown
-from itl_infer.distributed.shards import require_shards
 from itl_infer.errors import ClusterError, MissingExtraError, reason_of
-from itl_infer.index import UNIT_TOLERANCE, Index
-from itl_infer.index.export import FINGERPRINT_METADATA
+from itl_infer.index import Index
 from itl_infer.index.schema import DATABASE
-from itl_infer.store import Origin
+from itl_infer.parquet.files import find_filesystem, shown
+from itl_infer.parquet.shards import require_shards
+from itl_infer.parquet.table import embedding_rows, read_schema
+from itl_infer.store import Origin, are_unit_rows
 
 if TYPE_CHECKING:
     import pyarrow
@@ -87,7 +87,7 @@ class _Parquet:
             with _reading(self._system, path) as file:
                 schema = file.schema_arrow
                 self._rows += file.metadata.num_rows
-            origins.add(_read_schema(path, schema))
+            origins.add(_origin_of(path, schema))
         if len(origins) > 1:
             prints = " and ".join(
                 sorted(f"{origin.fingerprint[:12]} ({origin.embed_dim})" for origin in origins)
@@ -108,11 +108,8 @@ class _Parquet:
                     batch = batch.filter(batch.column("embedding").is_valid())
                     if "error" in columns:
                         batch = batch.filter(batch.column("error").is_null())
-                    embeddings = (
-                        batch.column("embedding").flatten().to_numpy().reshape(-1, self.origin.embed_dim)
-                    )
-                    lengths = np.linalg.norm(embeddings, axis=1)
-                    if not np.all(np.abs(lengths - 1) < UNIT_TOLERANCE):  # so written, NaN fails too
+                    embeddings = embedding_rows(batch.column("embedding"), self.origin.embed_dim)
+                    if not are_unit_rows(embeddings).all():
                         raise ClusterError(
                             f"{path}: holds embeddings that are not of unit length: write it again"
                         )
@@ -134,26 +131,11 @@ def _reading(system: FileSystem, path: str) -> Iterator[Any]:
         raise ClusterError(f"{path}: cannot be read: {reason_of(error)}") from error
 
 
-def _read_schema(path: str, schema: pyarrow.Schema) -> Origin:
-    import pyarrow
-
-    expected = {"path": "string", "embedding": "fixed-size list of float32"}
-    if missing := expected.keys() - set(schema.names):
-        raise ClusterError(
-            f"{path}: no column {min(missing)!r}, only {', '.join(schema.names)}: is it of itl-infer?"
-        )
-    text, numbers = schema.field("path").type, schema.field("embedding").type
-    is_text = pyarrow.types.is_string(text) or pyarrow.types.is_large_string(text)
-    is_rows = pyarrow.types.is_fixed_size_list(numbers) and pyarrow.types.is_float32(numbers.value_type)
-    for name, is_right in (("path", is_text), ("embedding", is_rows)):
-        if not is_right:
-            raise ClusterError(
-                f"{path}: the column {name} is {schema.field(name).type}, expected {expected[name]}"
-            )
-    fingerprint = (schema.metadata or {}).get(FINGERPRINT_METADATA, b"").decode()
+def _origin_of(path: str, schema: pyarrow.Schema) -> Origin:
+    fingerprint, width = read_schema(path, schema, ("path", "embedding"))
     if not fingerprint:
         raise ClusterError(
             f"{path}: does not say which bundle it was made with: write it again with itl-infer export-index, or"
             " embed-images --ray"
         )
-    return Origin("", fingerprint, numbers.list_size)
+    return Origin("", fingerprint, width)

@@ -3,11 +3,12 @@
 from itl_infer.search.answer import Answer, Duplicate, Found, Place, Share, Word
 from itl_infer.search.duplicates import NEAR_DUPLICATE
 from itl_infer.search.query import EmbeddedQuery, Query, Term, embed_each
-from itl_infer.search.searcher import Searcher
+from itl_infer.search.searcher import AnswerMany, Searcher
 
 __all__ = [
     "NEAR_DUPLICATE",
     "Answer",
+    "AnswerMany",
     "Duplicate",
     "EmbeddedQuery",
     "Found",

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -135,3 +135,7 @@ def _find(name: str, paths: Sequence[str]) -> int:
             f" {paths[matches[0]]}"
         )
     return matches[0]
+
+
+AnswerMany: TypeAlias = Callable[[Sequence[str]], Sequence[Answer | QueryError | ImageError]]
+"""What answers a block of queries: `Searcher.answer_many`, or a search over the shards of a cluster."""

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from itl_infer.distributed.files import shown, write_whole
 from itl_infer.errors import ClusterError, reason_of
-from itl_infer.index import UNIT_TOLERANCE
-from itl_infer.index.export import FINGERPRINT_METADATA
-from itl_infer.store import Origin
+from itl_infer.parquet.files import shown, write_whole
+from itl_infer.parquet.table import Floats, embedding_column, make_schema, read_schema
+from itl_infer.store import Origin, are_unit_rows
 
 if TYPE_CHECKING:
     import pyarrow
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
 
 _NAME = "part-{:06}.parquet"
 _IS_SHARD = re.compile(r"part-(\d{6,})\.parquet")
-
-Floats = npt.NDArray[np.float32]
 
 
 class Shard(NamedTuple):
@@ -49,24 +46,13 @@ def write_shard(system: FileSystem, path: str, rows: Rows, fingerprint: str) -> 
     import pyarrow
     from pyarrow import parquet
 
-    width = rows.embeddings.shape[1]
-    # Zeros and no nulls where there is an error: pyarrow before 26 cannot read lists of a fixed size that are null.
-    vectors = pyarrow.FixedSizeListArray.from_arrays(
-        pyarrow.array(rows.embeddings.reshape(-1), pyarrow.float32()), width
-    )
-    schema = pyarrow.schema(
-        [
-            ("path", pyarrow.string()),
-            ("embedding", pyarrow.list_(pyarrow.float32(), width)),
-            ("error", pyarrow.string()),
-        ],
-        metadata={FINGERPRINT_METADATA: fingerprint},
-    )
     columns = [
         pyarrow.array(rows.paths, pyarrow.string()),
-        vectors,
+        # Zeros and no nulls where there is an error: pyarrow before 26 cannot read lists of a fixed size that are null.
+        embedding_column(rows.embeddings),
         pyarrow.array(rows.errors, pyarrow.string()),
     ]
+    schema = make_schema(rows.embeddings.shape[1], fingerprint, with_errors=True)
     table = pyarrow.Table.from_arrays(columns, schema=schema)
     stream = pyarrow.BufferOutputStream()
     # Embeddings do not get smaller, and hardly a number comes twice.
@@ -104,7 +90,7 @@ def require_shards(system: FileSystem, folder: str, location: str) -> list[Shard
 def read_embeddings(system: FileSystem, path: str, origin: Origin) -> tuple[npt.NDArray[np.int64], Floats]:
     """Row numbers (N,) and embeddings (N, D), unit rows, of the pictures that have one. Raises ClusterError."""
     table = _read(system, path, ["embedding", "error"])
-    found = (table.schema.metadata or {}).get(FINGERPRINT_METADATA, b"").decode()
+    found, _ = read_schema(path, table.schema, ("embedding",))
     if found != origin.fingerprint:
         raise ClusterError(
             f"{path}: made with bundle {found[:12] or 'unknown'}, not with {origin.bundle_name!r}"
@@ -112,8 +98,7 @@ def read_embeddings(system: FileSystem, path: str, origin: Origin) -> tuple[npt.
         )
     rows = np.flatnonzero(table.column("error").is_null().to_numpy())
     embeddings = _matrix(table, path, origin.embed_dim)[rows]
-    lengths = np.sqrt(np.einsum("nd,nd->n", embeddings, embeddings))
-    if not (np.abs(lengths - 1) < UNIT_TOLERANCE).all():  # so written, NaN fails too
+    if not are_unit_rows(embeddings).all():
         raise ClusterError(f"{path}: damaged: embeddings that are not of unit length: {_AGAIN}")
     return rows, embeddings
 
@@ -123,12 +108,11 @@ _AGAIN = "delete it, and run the same `itl-infer embed-images` again"
 
 def _matrix(table: pyarrow.Table, path: str, width: int) -> Floats:
     """The embeddings (N, width) of all rows."""
-    import pyarrow
-
-    expected = pyarrow.list_(pyarrow.float32(), width)
-    if table.schema.field("embedding").type != expected:
+    if read_schema(path, table.schema, ("embedding",))[1] != width:
         found = table.schema.field("embedding").type
-        raise ClusterError(f"{path}: the column embedding is {found}, expected {expected}: is it a shard?")
+        raise ClusterError(
+            f"{path}: the column embedding is {found}, expected {width} numbers: is it of this bundle?"
+        )
     column = table.column("embedding")
     parts = [chunk.flatten() for chunk in column.chunks]
     if column.null_count or any(part.null_count for part in parts):
@@ -155,11 +139,7 @@ def _read(system: FileSystem, path: str, columns: list[str]) -> pyarrow.Table:
 
     try:
         with parquet.ParquetFile(path, filesystem=system) as file:
-            names = file.schema_arrow.names
-            if missing := [name for name in columns if name not in names]:
-                raise ClusterError(
-                    f"{path}: no column {missing[0]!r}, only {', '.join(names)[:200]}: is it a shard?"
-                )
+            read_schema(path, file.schema_arrow, tuple(columns))
             return file.read(columns)
     except (ArrowException, OSError) as error:
         raise ClusterError(f"{path}: cannot be read: {reason_of(error)}: {_AGAIN}") from error

@@ -1,0 +1,100 @@
+"""One file of a survey read, once: its bytes are what is hashed and what is decoded."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from itl_infer.errors import ImageError
+from itl_infer.image import ImageRules, load_pixels, open_picture_file
+from itl_infer.index import Picture
+from itl_infer.ingest.survey import Item
+from itl_infer.walk import UNKNOWN
+
+# File systems tell time in steps of up to 2 s (FAT): a file that was modified less than that ago may be so
+# again without its time showing it.
+_SETTLED_NS = 2 * 10**9
+
+_WHOLE_BYTES = (
+    2**24
+)  # of a file that is kept in memory between hashing and decoding; a larger one is read twice
+_HASHED_BYTES = 2**20  # of a larger one at a time
+
+
+class Reading(NamedTuple):
+    """What came of reading one file."""
+
+    item: Item
+    size: int = UNKNOWN
+    mtime_ns: int = UNKNOWN
+    digest: bytes | None = None  # None: could not be read
+    pixels: npt.NDArray[np.uint8] | None = None  # None: not needed, or not to be had
+    error: str | None = None
+    vanished: bool = False
+
+    def picture(self) -> Picture:
+        assert self.digest is not None
+        return Picture(self.item.root, self.item.path, self.size, self.mtime_ns, self.digest)
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads files for an index; safe to call from several threads."""
+
+    rules: ImageRules
+    max_megapixels: float
+    knows: Callable[
+        [bytes], bool
+    ]  # whether the index has content of this digest, so that no pixels are needed
+
+    def read(self, item: Item) -> Reading:
+        try:
+            with open_picture_file(item.location) as file:
+                return self._read_open(item, file)
+        except (ImageError, OSError) as error:
+            cause = error.__cause__ if isinstance(error, ImageError) else error
+            if isinstance(cause, FileNotFoundError) and not Path(item.location).is_symlink():
+                return Reading(item, vanished=True)
+            reason = error.reason if isinstance(error, ImageError) else f"cannot be read: {error.strerror}"
+            # What the system refuses now it may grant later, without the file changing: tried each time.
+            mtime_ns = UNKNOWN if isinstance(cause, OSError) else item.mtime_ns
+            return Reading(item, item.size, mtime_ns, error=reason)
+
+    def _read_open(self, item: Item, file: BinaryIO) -> Reading:
+        status = os.fstat(file.fileno())
+        is_settled = time.time_ns() - status.st_mtime_ns > _SETTLED_NS
+        content: BinaryIO = io.BytesIO(file.read()) if status.st_size <= _WHOLE_BYTES else file
+        digest = _digest(content)
+        reading = Reading(item, status.st_size, status.st_mtime_ns if is_settled else UNKNOWN, digest)
+        if digest in (item.picture_digest, item.failure_digest) or self.knows(digest):
+            return reading
+        try:
+            pixels = load_pixels(content, self.rules, max_megapixels=self.max_megapixels)
+        except ImageError as error:
+            return reading._replace(error=error.reason)
+        after = os.fstat(file.fileno())
+        if (after.st_size, after.st_mtime_ns) != (status.st_size, status.st_mtime_ns):
+            return Reading(
+                item, after.st_size, error="changed while it was read: run again when it is complete"
+            )
+        return reading._replace(pixels=pixels)
+
+
+def _digest(file: BinaryIO) -> bytes:
+    """The content hash that the index keeps."""
+    digest = hashlib.blake2b(digest_size=16)
+    if isinstance(file, io.BytesIO):
+        digest.update(file.getbuffer())
+    else:
+        while block := file.read(_HASHED_BYTES):
+            digest.update(block)
+    return digest.digest()
