@@ -28,7 +28,7 @@ class FakeBundle:
         self.fingerprint = hashlib.sha256(name.encode()).hexdigest()
         self.embedded = 0  # pictures, since it was made
 
-    def embed_pixels(self, pixel_values: np.ndarray) -> np.ndarray:
+    def embed_pixels(self, pixel_values: np.ndarray, *, batch_size: int = 32) -> np.ndarray:  # noqa: ARG002
         self.embedded += len(pixel_values)
         return np.array([embed(pixels) for pixels in pixel_values], np.float32).reshape(-1, EMBED_DIM)
 

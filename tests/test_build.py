@@ -48,7 +48,7 @@ from itl_infer.cli import main as itl_infer_main
 from itl_infer.errors import ImageError
 from itl_infer.evaluation import evaluate_labelled
 from itl_infer.image import ImageRules, load_pixels
-from itl_infer.image.ahead import decode_ahead
+from itl_infer.image.batches import decode_ahead
 from itl_infer.index import Index
 from itl_infer.text import ORIGINAL_TEXT_RULES
 
@@ -501,7 +501,7 @@ def test_decoding_goes_on_while_the_network_works_and_not_far_ahead(
         decoded.append(path)
         return load_pixels(path, rules)
 
-    monkeypatch.setattr("itl_infer.image.ahead.load_pixels", load)
+    monkeypatch.setattr("itl_infer.image.batches.load_pixels", load)
     batches = decode_ahead(many.paths, ImageRules(side=30))
     next(batches)
     for _ in range(500):  # the consumer is busy: five seconds at most

@@ -16,9 +16,11 @@ import pytest
 from onnx import TensorProto, helper
 from PIL import Image
 
+from itl_infer import Index, embed_directory
 from itl_infer.bundle import Bundle, load_bundle, verify_bundle
 from itl_infer.bundle import bundle as bundle_module
 from itl_infer.bundle.manifest import compute_fingerprint, write_manifest
+from itl_infer.encoder import ImageEncoder
 from itl_infer.errors import BundleError, ImageError, QueryError
 from tests.tiny_bundle import (
     COLOURS,
@@ -103,6 +105,25 @@ def test_many_pictures_are_embedded_in_order(bundle: Bundle) -> None:
     expected = unit_rows(pixels.mean(axis=(1, 2)) / 255)
     assert np.allclose(bundle.embed_images(list(pixels)), expected, atol=1e-6)
     assert np.allclose(bundle.embed_pixels(pixels), expected, atol=1e-6)
+
+
+def test_the_graph_takes_batches_of_the_size_that_is_asked_for(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    sizes: list[int] = []
+    embed = ImageEncoder.embed
+    monkeypatch.setattr(
+        ImageEncoder, "embed", lambda self, pixels: sizes.append(len(pixels)) or embed(self, pixels)
+    )
+    pixels = np.random.default_rng(3).integers(0, 256, (75, SIDE, SIDE, 3), dtype=np.uint8)
+    bundle.embed_pixels(pixels)
+    bundle.embed_pixels(pixels, batch_size=50)
+    assert sizes == [32, 32, 11, 50, 25]
+    (tmp_path / "photos").mkdir()
+    for number, picture in enumerate(pixels):
+        Image.fromarray(picture).save(tmp_path / "photos" / f"{number}.png")
+    embed_directory(tmp_path / "photos", Index.open(tmp_path / "photos.itl", bundle), batch_size=60)
+    assert sizes[5:] == [60, 15]
 
 
 def test_a_text_is_embedded_the_same_whatever_stands_beside_it(bundle: Bundle) -> None:

@@ -24,7 +24,8 @@ from PIL import Image
 
 from itl_infer.bundle import load_bundle
 from itl_infer.bundle.manifest import write_manifest
-from itl_infer.cli import lines, main
+from itl_infer.cli import main
+from itl_infer.cli.lines import BLOCK, LONGEST_LINE, blocks_of_queries
 from tests.terminal import run_with_terminal
 from tests.tiny_bundle import image_graph, make_tiny_bundle, save_colours, text_graph, word_table
 
@@ -510,13 +511,13 @@ def test_batch_reads_no_more_than_it_needs() -> None:
             buffer[:] = (b"red wave\n" * len(buffer))[: len(buffer)]
             return len(buffer)
 
-    blocks = list(islice(batch.blocks_of_queries(io.BufferedReader(Endless())), 3))
-    assert [len(block) for block in blocks] == [lines.BLOCK] * 3
+    blocks = list(islice(blocks_of_queries(io.BufferedReader(Endless())), 3))
+    assert [len(block) for block in blocks] == [BLOCK] * 3
     assert set(blocks[0]) == {"red wave"}
 
 
 def test_batch_refuses_what_has_no_lines(index: Path, tmp_path: Path) -> None:
-    (tmp_path / "film.bin").write_bytes(b"red\n" + b"\0" * (lines.LONGEST_LINE + 2**17))
+    (tmp_path / "film.bin").write_bytes(b"red\n" + b"\0" * (LONGEST_LINE + 2**17))
     result = run("batch", tmp_path / "film.bin", "-d", index)
     assert result.exit_code == 1
     assert json.loads(result.stdout)["query"] == "red"

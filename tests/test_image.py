@@ -20,9 +20,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageFile, ImageOps
 
-from itl_infer import image
 from itl_infer.errors import ImageError
 from itl_infer.image import IMAGE_SUFFIXES, ImageRules, load_pixels, resize_bilinear
+from itl_infer.image import decode as image
 
 SIDE = 8
 RULES = ImageRules(SIDE)

@@ -16,8 +16,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from itl_infer.errors import FolderError, IndexStoreError
-from itl_infer.index import Index, Picture, disk, schema, snapshot
+from itl_infer import files
+from itl_infer.errors import FolderError, IndexStoreError, MissingExtraError
+from itl_infer.index import Index, Picture, schema, snapshot
 from itl_infer.index.check import check_index
 from itl_infer.index.export import export_index
 from itl_infer.index.snapshot import Layout
@@ -734,7 +735,7 @@ def test_export_names_the_extra_that_is_missing(
     index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(IndexStoreError, match=r"pip install 'itl-infer\[parquet\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install 'itl-infer\[parquet\]'"):
         export_index(index, tmp_path / "out.parquet", "parquet")
 
 
@@ -812,7 +813,7 @@ def test_every_byte_is_on_the_disk_before_it_counts(
 ) -> None:
     """Power loss, at its worst: of the files only what was synced is kept, the rest reads as zeros."""
     synced: dict[str, bytes] = {path.name: path.read_bytes() for path in index.path.glob("*-*")}
-    real_sync = disk.sync
+    real_sync = files.sync
 
     def sync(file) -> None:
         real_sync(file)
@@ -825,8 +826,8 @@ def test_every_byte_is_on_the_disk_before_it_counts(
         assert check_index(copy).ok
         assert_whole(Index.open(copy, FakeBundle()))
 
-    monkeypatch.setattr("itl_infer.files.sync", sync)
-    monkeypatch.setattr("itl_infer.index.writer.sync", sync)
+    monkeypatch.setattr("itl_infer.index.disk.sync", sync)
+    monkeypatch.setattr("itl_infer.index.compaction.sync", sync)
     write_pictures(photos / "more", 20, seed=100)
     embed_directory(photos, index, batch_size=3)
     lose_power(index.path.parent / "after-commits.itl")

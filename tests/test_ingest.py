@@ -17,7 +17,9 @@ from PIL import Image
 from itl_infer.errors import FolderError, IndexStoreError
 from itl_infer.index import Index, Picture
 from itl_infer.index.upkeep import read_status
-from itl_infer.ingest import Progress, Report, embed_directory
+from itl_infer.ingest import Progress, Report, embed_directory, reading
+from itl_infer.ingest.reading import Reader, Reading
+from itl_infer.ingest.survey import Item
 from itl_infer.walk import Walk
 from tests.fake_bundle import LONG_AGO_NS, FakeBundle, assert_whole, write_picture, write_pictures
 
@@ -491,8 +493,8 @@ def test_what_the_system_refuses_is_tried_each_time(
 
 def test_an_embedding_that_is_no_unit_vector_is_not_stored(tmp_path: Path, photos: Path) -> None:
     class Broken(FakeBundle):
-        def embed_pixels(self, pixel_values: np.ndarray) -> np.ndarray:
-            embeddings = super().embed_pixels(pixel_values)
+        def embed_pixels(self, pixel_values: np.ndarray, **options: int) -> np.ndarray:
+            embeddings = super().embed_pixels(pixel_values, **options)
             embeddings[1], embeddings[2] = np.nan, 2
             return embeddings
 
@@ -585,30 +587,30 @@ def test_a_folder_that_changes_while_it_is_walked(tmp_path: Path) -> None:
     assert_whole(index, pictures_in(folder))
 
 
+@pytest.mark.parametrize("whole_bytes", [2**24, 0])  # a file is read into memory, or twice
 def test_files_that_go_or_change_between_the_walk_and_the_reading(
-    index: Index, photos: Path, monkeypatch: pytest.MonkeyPatch
+    index: Index, photos: Path, monkeypatch: pytest.MonkeyPatch, whole_bytes: int
 ) -> None:
     write_picture(photos / "001.bmp", 50, LONG_AGO_NS + 1)
     write_picture(photos / "002.bmp", 51, LONG_AGO_NS + 1)
     write_picture(photos / "new.bmp", 52)
 
-    import itl_infer.ingest.run as run
-
-    real_open, real_load = run.open_picture_file, run.load_pixels
+    real_open, real_load = reading.open_picture_file, reading.load_pixels
 
     def remove_then_open(path: str):
         if path.endswith(("001.bmp", "new.bmp")):
             Path(path).unlink()
         return real_open(path)
 
-    def change_then_load(file, *arguments: object, **options: object):
-        with Path(file.name).open("ab") as changing:
+    def change_then_load(*arguments: object, **options: object):
+        with (photos / "002.bmp").open("ab") as changing:
             changing.write(b"more")
-        return real_load(file, *arguments, **options)
+        return real_load(*arguments, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(run, "open_picture_file", remove_then_open)
-        patch.setattr(run, "load_pixels", change_then_load)
+        patch.setattr(reading, "_WHOLE_BYTES", whole_bytes)
+        patch.setattr(reading, "open_picture_file", remove_then_open)
+        patch.setattr(reading, "load_pixels", change_then_load)
         report = embed_directory(photos, index)
     assert counts(report) == {"unchanged": 4, "removed": 1, "failed": 1}
     assert report.failed == [
@@ -625,11 +627,11 @@ class Interrupting(FakeBundle):
         super().__init__()
         self.batch, self.error = batch, error
 
-    def embed_pixels(self, pixel_values: np.ndarray) -> np.ndarray:
+    def embed_pixels(self, pixel_values: np.ndarray, **options: int) -> np.ndarray:
         self.batch -= 1
         if self.batch < 0:
             raise self.error
-        return super().embed_pixels(pixel_values)
+        return super().embed_pixels(pixel_values, **options)
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("graph")])
@@ -699,17 +701,17 @@ def test_commits_do_not_wait_for_a_slow_file_or_a_full_batch(
     import itl_infer.ingest.run as run
 
     monkeypatch.setattr(run, "COMMIT_SECONDS", 0.1)
-    real_load = run.load_pixels
+    real_read = Reader.read
     index = Index.open(tmp_path / "photos.itl", FakeBundle())
     on_disk = []
 
-    def load_slowly(file, *arguments: object, **options: object):
-        if file.name.endswith("009.bmp"):
+    def read_slowly(reader: Reader, item: Item) -> Reading:
+        if item.location.endswith("009.bmp"):
             time.sleep(0.5)
             on_disk.append(len(Index.open(index.path)))
-        return real_load(file, *arguments, **options)
+        return real_read(reader, item)
 
-    monkeypatch.setattr(run, "load_pixels", load_slowly)
+    monkeypatch.setattr(Reader, "read", read_slowly)
     write_pictures(tmp_path / "photos", 12)
     embed_directory(tmp_path / "photos", index, workers=1)
     assert on_disk == [9]
@@ -717,23 +719,21 @@ def test_commits_do_not_wait_for_a_slow_file_or_a_full_batch(
 
 
 def test_memory_and_reading_ahead_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import itl_infer.ingest.run as run
+    begun, embedded, ahead = [], [], []
+    real_read = Reader.read
 
-    reading, embedded, ahead = [], [], []
-    real_load = run.load_pixels
-
-    def load(file, *arguments: object, **options: object):
-        reading.append(file.name)
-        ahead.append(len(reading) - len(embedded))
-        return real_load(file, *arguments, **options)
+    def read(reader: Reader, item: Item) -> Reading:
+        begun.append(item.location)
+        ahead.append(len(begun) - len(embedded))
+        return real_read(reader, item)
 
     class Slow(FakeBundle):
-        def embed_pixels(self, pixel_values: np.ndarray) -> np.ndarray:
+        def embed_pixels(self, pixel_values: np.ndarray, **options: int) -> np.ndarray:
             time.sleep(0.005)
             embedded.extend(pixel_values)
-            return super().embed_pixels(pixel_values)
+            return super().embed_pixels(pixel_values, **options)
 
-    monkeypatch.setattr(run, "load_pixels", load)
+    monkeypatch.setattr(Reader, "read", read)
     write_pictures(tmp_path / "photos", 200)
     index = Index.open(tmp_path / "photos.itl", Slow())
     embed_directory(tmp_path / "photos", index, workers=2, batch_size=8)

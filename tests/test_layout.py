@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 # Each line may import from itself and the lines above it. docs/contributing.md draws them.
 ROOMS = {
     "itl_infer": """
-        errors cpus files progress
+        errors ahead cpus files progress
         text
         image
         encoder

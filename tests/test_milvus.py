@@ -518,7 +518,7 @@ def test_another_index_type_on_request_only(tmp_path: Path, bundle: Bundle) -> N
 
 def test_an_index_that_milvus_refuses_leaves_the_one_that_is_there(tmp_path: Path, bundle: Bundle) -> None:
     from itl_infer.milvus.client import Connection
-    from itl_infer.milvus.collection import build
+    from itl_infer.milvus.setup import build
 
     index = write_rows(tmp_path / "photos.itl", bundle, unit_rows(50))
     address = f"milvus:{tmp_path}/photos.db#photos"
@@ -584,7 +584,7 @@ def test_killed_in_the_middle_nothing_is_lost_and_nothing_twice(
 
 def test_killed_before_the_collection_has_its_index(colours: Index) -> None:
     from itl_infer.milvus.client import Connection
-    from itl_infer.milvus.collection import create_collection
+    from itl_infer.milvus.setup import create_collection
     from itl_infer.milvus.sources import open_source
 
     address = f"milvus:{colours.path.parent}/photos.db#photos"

@@ -83,33 +83,6 @@ def test_importing_is_cheap(code: str, kept_out: list[str]) -> None:
     assert result.stdout.splitlines()[-1] == "[]"
 
 
-def test_imports_point_to_earlier_modules() -> None:
-    """The order of the design; what is imported for type checkers only does not count."""
-    order = [
-        *("errors", "text", "image", "decoding", "encoder", "manifest", "bundle", "ranking", "store"),
-        *("index", "ingest", "captions", "evaluation", "query", "search", "sheet", "preview"),
-        *("distributed", "milvus", "web", "cli"),
-    ]
-    for place, name in enumerate(order):
-        check = (
-            f"import itl_infer.{name}, sys\n"
-            f"print([name for name in {order[place + 1 :]} if 'itl_infer.' + name in sys.modules])"
-        )
-        result = subprocess.run(
-            [sys.executable, "-c", check], cwd=ROOT, capture_output=True, text=True, check=True
-        )
-        assert result.stdout == "[]\n", name
-
-
-def test_no_module_of_the_package_knows_the_training_side() -> None:
-    for path in (ROOT / "itl_infer").rglob("*.py"):
-        assert not re.search(
-            r"^\s*(import|from) (torch|torchvision|onnx|export)\b",
-            path.read_text(encoding="utf-8"),
-            re.MULTILINE,
-        )
-
-
 def test_every_module_says_what_it_does() -> None:
     for path in (ROOT / "itl_infer").rglob("*.py"):
         if path.name == "__main__.py":

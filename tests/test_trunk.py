@@ -323,7 +323,7 @@ class TestFeatures:
             return features_of(dataset, trunk, tmp_path / "cache", lambda _done, _total: None).array
 
         features()
-        monkeypatch.setattr("itl_infer.image.ahead.load_pixels", None)  # nothing is decoded again
+        monkeypatch.setattr("itl_infer.image.batches.load_pixels", None)  # nothing is decoded again
         pixels = np.stack([load_pixels(path, trunk.image_rules) for path in dataset.paths])
         with torch.inference_mode():
             expected = whole(ScalePixels(trunk.mean, trunk.std)(torch.from_numpy(pixels)))

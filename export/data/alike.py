@@ -11,7 +11,7 @@ from PIL import Image
 
 from itl_infer.errors import ImageError
 from itl_infer.image import ImageRules
-from itl_infer.image.ahead import decode_ahead
+from itl_infer.image.batches import decode_ahead
 
 COPY_BITS = 50  # of 256: copies of another size and quality differ in fewer, other pictures in more
 _SIDE = 64  # pixels, before they become a hash's 17 x 16

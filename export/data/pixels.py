@@ -15,7 +15,7 @@ from export.data.cached import Progress, Rows, cached_rows, failures_beside
 from itl_infer.captions import CaptionDataset
 from itl_infer.errors import ImageError
 from itl_infer.image import ImageRules
-from itl_infer.image.ahead import decode_ahead
+from itl_infer.image.batches import decode_ahead
 
 _BATCH = 32  # pictures
 

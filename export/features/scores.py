@@ -20,7 +20,7 @@ from export.errors import ExportError
 from itl_infer.captions import CaptionDataset
 from itl_infer.errors import ImageError
 from itl_infer.image import ImageRules
-from itl_infer.image.ahead import decode_ahead
+from itl_infer.image.batches import decode_ahead
 
 _COCO_NAMES = """
     person, bicycle, car, motorcycle, airplane, bus, train, truck, boat, traffic light, fire hydrant, stop sign,

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from itl_infer.bundle import Bundle
 from itl_infer.captions import PictureNames
 from itl_infer.errors import CaptionsError, ImageError
-from itl_infer.image.ahead import decode_ahead
+from itl_infer.image.batches import decode_ahead
 from itl_infer.index import Index
 from itl_infer.index.roots import real_path
 from itl_infer.progress import Progress

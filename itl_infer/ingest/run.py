@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
 from contextlib import closing
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from itl_infer.ahead import in_order_ahead
 from itl_infer.cpus import usable_cpus
 from itl_infer.errors import FolderError, IndexStoreError
 from itl_infer.image import DEFAULT_MAX_MEGAPIXELS, describe_formats
@@ -173,8 +173,14 @@ class _Run:
 
     def embed(self, workers: int) -> None:
         """Read, embed and commit what is new or changed."""
+        reader = Reader(self._bundle.image_rules, self._max_megapixels, self._survey.knows)
         try:
-            with closing(self._read_ahead(workers)) as readings:
+            # Enough are read ahead that a batch is read while another is embedded.
+            ahead = 2 * self._batch_size + workers
+            with (
+                ThreadPoolExecutor(workers, thread_name_prefix="itl-read") as pool,
+                closing(in_order_ahead(pool, reader.read, self._survey.items(), ahead)) as readings,
+            ):
                 for future in readings:
                     while not wait_for([future], timeout=self._seconds_to_commit()).done:
                         self._commit()
@@ -208,22 +214,6 @@ class _Run:
     def _known_of(self, root: Root, rows: str) -> int:
         [(count,)] = self._writer.execute(f"SELECT count(*) FROM {rows} AND root = ?", (root.id,))
         return int(count)
-
-    def _read_ahead(self, workers: int) -> Generator[Future[Reading], None, None]:
-        """The items being read, in order; enough of them that a batch is read while another is embedded."""
-        reader = Reader(self._bundle.image_rules, self._max_megapixels, self._survey.knows)
-        window: deque[Future[Reading]] = deque()
-        with ThreadPoolExecutor(workers, thread_name_prefix="itl-read") as pool:
-            try:
-                for item in self._survey.items():
-                    window.append(pool.submit(reader.read, item))
-                    if len(window) == 2 * self._batch_size + workers:
-                        yield window.popleft()
-                while window:
-                    yield window.popleft()
-            finally:
-                for future in window:
-                    future.cancel()
 
     def _take(self, reading: Reading) -> None:
         """Enter one file that was read into the index, or into the next batch."""

@@ -14,17 +14,10 @@ import numpy.typing as npt
 from itl_infer.errors import ClusterError
 from itl_infer.milvus.address import Address
 from itl_infer.milvus.client import Connection
-from itl_infer.milvus.collection import (
-    Collection,
-    build,
-    create_collection,
-    engine_of,
-    load,
-    read_origin,
-    require_same_origin,
-)
+from itl_infer.milvus.collection import Collection
 from itl_infer.milvus.engine import Engine
 from itl_infer.milvus.rows import DIGEST, KEY, row_of
+from itl_infer.milvus.setup import build, create_collection, engine_of, load, read_origin, require_same_origin
 from itl_infer.milvus.sources import Source, open_source
 from itl_infer.progress import Progress
 

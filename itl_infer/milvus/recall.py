@@ -12,8 +12,9 @@ import numpy.typing as npt
 
 from itl_infer import ranking
 from itl_infer.errors import ClusterError
-from itl_infer.milvus.collection import Collection, require_same_origin
+from itl_infer.milvus.collection import Collection
 from itl_infer.milvus.rows import DIGEST, EMBEDDING, KEY, digest_of, key_of
+from itl_infer.milvus.setup import require_same_origin
 from itl_infer.milvus.sources import Source, open_source
 
 Floats = npt.NDArray[np.float32]
