@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.places import SHARED
 from tests.tiny_bundle import make_tiny_bundle
 
 settings.register_profile("itl-infer", deadline=None, print_blob=True)
@@ -21,10 +22,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of shared data beside the checkout; without it, the test is skipped."""
-    folder = Path(__file__).parents[1] / ".." / "shared"
-    if not (folder / "seed").is_dir():
+    if not (SHARED / "seed").is_dir():
         pytest.skip("no ../shared/seed beside the checkout")
-    return folder
+    return SHARED
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests.places import ROOT
 
 # Each line may import from itself and the lines above it. docs/contributing.md draws them.
 ROOMS = {

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.places import ROOT
 from tests.tiny_bundle import save_colours
 
-ROOT = Path(__file__).parents[1]
 # Python runs a module of this name at start-up.
 SITECUSTOMIZE = """
 import sys

@@ -6,13 +6,12 @@ import importlib
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 import itl_infer
+from tests.places import ROOT
 
-ROOT = Path(__file__).parents[1]
 HEAVY = ["numpy", "onnxruntime", "nltk", "PIL", "sqlite3", "click"]
 
 

@@ -14,8 +14,7 @@ from packaging.requirements import Requirement
 
 from tests.benchmarks.ground import Ground
 from tests.benchmarks.report import Table
-
-ROOT = Path(__file__).parents[2]
+from tests.places import ROOT
 
 
 def tables(_: Ground) -> Iterator[Table]:

@@ -1,0 +1,9 @@
+"""Where things are in a checkout."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+FIXTURES = ROOT / "tests" / "fixtures"
+STARTER = ROOT / "artifacts" / "starter"
+SHARED = ROOT.parent / "shared"
+"""Data that stands beside the checkout, and not everywhere."""
