@@ -1,0 +1,27 @@
+"""Pictures, and an index of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from itl_infer.index import Index
+from itl_infer.ingest import embed_directory
+from tests.fake_bundle import FakeBundle, write_pictures
+from tests.runtime.ingest.helpers import counts
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Six pictures."""
+    write_pictures(tmp_path / "photos", 6)
+    return tmp_path / "photos"
+
+
+@pytest.fixture
+def index(tmp_path: Path, photos: Path) -> Index:
+    """An index of them."""
+    index = Index.open(tmp_path / "photos.itl", FakeBundle())
+    assert counts(embed_directory(photos, index)) == {"embedded": 6}
+    return index
