@@ -1,0 +1,26 @@
+"""Twelve pictures, and an index of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from itl_infer.index import Index
+from itl_infer.ingest import embed_directory
+from tests.fake_bundle import FakeBundle, write_pictures
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Twelve pictures."""
+    write_pictures(tmp_path / "photos", 12)
+    return tmp_path / "photos"
+
+
+@pytest.fixture
+def index(tmp_path: Path, photos: Path) -> Index:
+    """An index of them, beside them."""
+    index = Index.open(tmp_path / "photos.itl", FakeBundle())
+    embed_directory(photos, index)
+    return index
