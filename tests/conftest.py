@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+# So that what a helper asserts says what it found, as a test's own asserts do.
+pytest.register_assert_rewrite("tests.fake_bundle", "tests.runtime", "tests.export")
+
 from tests.places import SHARED
 from tests.tiny_bundle import make_tiny_bundle
 

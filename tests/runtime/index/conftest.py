@@ -1,7 +1,10 @@
-"""Twelve pictures, and an index of them."""
+"""Twelve pictures and an index of them, and a folder for what is killed over and over."""
 
 from __future__ import annotations
 
+import os
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,3 +27,11 @@ def index(tmp_path: Path, photos: Path) -> Index:
     index = Index.open(tmp_path / "photos.itl", FakeBundle())
     embed_directory(photos, index)
     return index
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """In memory where there is such a place: a killed process loses none of that, and syncing costs nothing."""
+    memory = "/dev/shm"
+    with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as folder:
+        yield Path(folder).resolve()

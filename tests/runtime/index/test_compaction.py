@@ -14,8 +14,6 @@ from itl_infer.index.upkeep import prune, read_status
 from itl_infer.ingest import embed_directory
 from tests.fake_bundle import EMBED_DIM, assert_whole, write_pictures
 
-# --- status, prune, check, export
-
 
 def test_prune_drops_what_is_gone_and_gives_back_the_space(
     index: Index, photos: Path, tmp_path: Path
@@ -44,9 +42,6 @@ def test_pruning_makes_the_database_smaller(index: Index, tmp_path: Path) -> Non
     shutil.rmtree(tmp_path / "many")
     prune(index.path)
     assert (index.path / schema.DATABASE).stat().st_size < before / 2
-
-
-# --- compaction and durability
 
 
 def test_compaction_when_a_quarter_is_gone(index: Index, photos: Path) -> None:

@@ -26,9 +26,6 @@ def base_of(array: np.ndarray) -> object:
     return base.obj if isinstance(base, memoryview) else base
 
 
-# --- opening and searching
-
-
 def test_a_new_index_is_empty_and_not_on_the_disk(tmp_path: Path) -> None:
     index = Index.open(tmp_path / "new.itl", FakeBundle())
     assert index.embeddings.shape == (0, EMBED_DIM)
@@ -124,9 +121,6 @@ def test_opening_a_million_rows_takes_no_time_and_no_memory(tmp_path: Path) -> N
     assert isinstance(base_of(big.embeddings), mmap.mmap)
     assert big.paths[999_999].endswith("999999.jpg")
     assert min(seconds) < 0.05
-
-
-# --- status, prune, check, export
 
 
 def test_status(index: Index, photos: Path, tmp_path: Path) -> None:
