@@ -1,8 +1,10 @@
-"""What every test may use: the data shared beside the checkout, and hypothesis without a stopwatch."""
+"""What every test may use, and which tests go together where several processes share them."""
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from hypothesis import settings
 # So that what a helper asserts says what it found, as a test's own asserts do.
 pytest.register_assert_rewrite("tests.fake_bundle", "tests.runtime", "tests.export")
 
-from tests.places import SHARED
+from tests.places import SHARED, TESTS
 from tests.tiny_bundle import make_tiny_bundle
 
 settings.register_profile("itl-infer", deadline=None, print_blob=True)
@@ -20,6 +22,50 @@ settings.load_profile("itl-infer")
 # Programs inherit an ignored Ctrl+C, as that of a shell's background job is; tests send it to some.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+# With several processes, those of a room below begin first, as they take longest; and a room that has something
+# costly for all of its tests, such as a cluster, stays in one process.
+_LONGEST = (
+    *(
+        "runtime/distributed",
+        "export/runs",
+        "runtime/index/test_killed.py",
+        "export/trunk",
+        "export/branches",
+    ),
+    *("runtime/milvus", "export/from_keras", "runtime/web"),
+)
+_TOGETHER = ("runtime/distributed", "export/runs", "runtime/milvus", "runtime/web")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests of one file, or of a room, are a group for pytest-xdist; the longest groups come first.
+
+    Those marked slow run where the expression of -m names that mark.
+    """
+    if "slow" not in config.option.markexpr:
+        slow = [item for item in items if item.get_closest_marker("slow")]
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if item not in slow]
+
+    def place(item: pytest.Item) -> str:
+        return item.path.relative_to(TESTS).as_posix()
+
+    def priority(item: pytest.Item) -> int:
+        return next((n for n, start in enumerate(_LONGEST) if place(item).startswith(start)), len(_LONGEST))
+
+    for item in items:
+        room = next((room for room in _TOGETHER if place(item).startswith(room)), place(item))
+        item.add_marker(pytest.mark.xdist_group(room))
+    items.sort(key=priority)
+
+
+def pytest_runtest_setup() -> None:
+    """One process among several leaves the cores to the others: torch's threads wait for each other by spinning."""
+    if "PYTEST_XDIST_WORKER" in os.environ and (torch := sys.modules.get("torch")):
+        torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
