@@ -19,6 +19,7 @@ from export.trunk.sources import open_trunk
 from export.trunk.state import save_network
 from export.trunk.torchvision_models import torchvision_models
 from export.trunk.trunk import Trunk
+from tests.export.helpers import Toy
 from tests.places import ROOT
 
 
@@ -76,6 +77,19 @@ def test_a_saved_trunk_comes_back_whole(trunk: Trunk, tmp_path: Path) -> None:
     assert loaded.weights_sha256 == trunk.weights_sha256
     assert open_inception("none").weights_sha256 != trunk.weights_sha256
     assert loaded.classifier is None
+
+
+def test_a_trunk_gets_its_name_when_it_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A later build takes trunk.pth for a trained one."""
+
+    def killed(_state: object, path: Path) -> None:
+        Path(path).write_bytes(b"half of it")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("torch.save", killed)
+    with pytest.raises(KeyboardInterrupt):
+        save_network(Toy(), tmp_path / "trunk.pth")
+    assert not (tmp_path / "trunk.pth").exists()
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
 
 from itl_infer import Index, embed_directory, load_bundle
-from tests.runtime.web.test_web import serving
+from tests.runtime.web.helpers import serving
 from tests.tiny_bundle import save_colours
 
 expect = playwright.expect

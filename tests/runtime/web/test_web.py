@@ -11,8 +11,6 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +28,7 @@ from itl_infer.cli import main
 from itl_infer.web import HostRule, make_app
 from itl_infer.web.openapi import LIMITS
 from tests.places import ROOT
+from tests.runtime.web.helpers import serving
 from tests.tiny_bundle import save_colours
 
 
@@ -299,21 +298,6 @@ def test_what_browsers_may_do(client: TestClient) -> None:
 
 
 # The command
-
-
-@contextmanager
-def serving(index: Path, bundle: Path, *options: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """`itl-infer serve` on a free port: its address and process."""
-    command = [sys.executable, "-m", "itl_infer", "serve", "-d", str(index), "-m", str(bundle), "--port", "0"]
-    with subprocess.Popen([*command, *options], cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr
-        try:
-            line = process.stderr.readline()
-            [url] = re.findall(r"http://\S+", line) or [line]
-            yield url, process
-        finally:
-            if process.poll() is None:
-                process.terminate()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals differ there")

@@ -1,0 +1,143 @@
+"""A search of shards on a cluster is the ranking of one machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("ray", reason="working on a cluster needs the extra: pip install -e .[ray]")
+pa = pytest.importorskip("pyarrow", reason="working on a cluster needs the extra: pip install -e .[ray]")
+pytest.importorskip("ray.data", reason="working on a cluster needs the extra: pip install -e .[ray]")
+import pyarrow.parquet as pq
+
+import itl_infer
+from itl_infer import distributed
+from tests.runtime.distributed.helpers import command, error_of, itl
+from tests.tiny_bundle import EMBED_DIM
+
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.filterwarnings(r"ignore::DeprecationWarning:ray\..*"),  # Ray warns of what it does itself
+]
+
+
+def write_shards(out: Path, bundle: itl_infer.Bundle, shards: list[np.ndarray], **changes: Any) -> None:
+    """As the format is written down; rows of zeros have an error."""
+    out.mkdir()
+    for number, embeddings in enumerate(shards):
+        failed = ~embeddings.any(axis=1)
+        width = changes.get("width", EMBED_DIM)
+        vectors = pa.FixedSizeListArray.from_arrays(pa.array(embeddings[:, :width].reshape(-1)), width)
+        table = pa.table(
+            {
+                "path": [f"/{number}/{row}.jpg" for row in range(len(embeddings))],
+                changes.get("column", "embedding"): vectors,
+                "error": ["damaged" if bad else None for bad in failed],
+            }
+        )
+        made_with = changes.get("fingerprint", bundle.fingerprint)
+        table = table.replace_schema_metadata({"itl_infer.bundle": made_with})
+        pq.write_table(table, out / f"part-{number:06}.parquet")
+
+
+def random_shards(sizes: tuple[int, ...], seed: int = 0) -> list[np.ndarray]:
+    """Unit rows, each of them several times over all, some of zeros."""
+    rng = np.random.default_rng(seed)
+    rows = np.abs(rng.standard_normal((sum(sizes) // 5 + 1, EMBED_DIM))).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    rows[0] = 0
+    every = rows[rng.integers(0, len(rows), sum(sizes))]
+    return np.split(every, np.cumsum(sizes)[:-1])
+
+
+@pytest.mark.parametrize("k", [7, 2000])
+def test_search_is_the_ranking_of_one_machine(
+    cluster: str, bundle: itl_infer.Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, k: int
+) -> None:
+    monkeypatch.setattr("itl_infer.distributed.searching._GROUP_BYTES", 300_000)  # two or three shards
+    shards = random_shards((400, 1, 300, 500))
+    write_shards(tmp_path / "out", bundle, shards)
+    queries = ["red", "a green wave", "blue", "bright red", "zzz", "green"]
+    every = np.concatenate(shards)
+    paths = [f"/{number}/{row}.jpg" for number, part in enumerate(shards) for row in range(len(part))]
+    good = np.flatnonzero(every.any(axis=1))
+    indices, scores = itl_infer.rank(bundle.embed_texts([q for q in queries if q != "zzz"]), every[good], k)
+    answers = distributed.search(queries, tmp_path / "out", k=k, bundle=bundle, address=cluster)
+    assert isinstance(answers.pop(4), itl_infer.QueryError)
+    for answer, index, score in zip(answers, indices, scores, strict=True):
+        assert isinstance(answer, itl_infer.Answer)
+        assert [found.path for found in answer.results] == [paths[good[row]] for row in index]
+        assert [found.score for found in answer.results] == score.tolist()
+        assert [found.rank for found in answer.results] == list(range(1, len(index) + 1))
+        assert answer.pictures == len(good)
+
+
+def test_batch_prints_what_it_prints_of_an_index(
+    cluster: str, bundle: itl_infer.Bundle, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ITL_BUNDLE", str(bundle.path))
+    monkeypatch.setenv(
+        "ITL_INDEX", str(tmp_path / "photos.itl")
+    )  # in the environment it stands in nobody's way
+    distributed.embed(pictures, tmp_path / "out", bundle=bundle, address=cluster, shard_rows=4)
+    assert itl("embed-images", pictures).exit_code == 0
+    (tmp_path / "queries.txt").write_bytes(b"red\nzzz\na bright \xff wave\nblue\n\ngreen wave")
+    monkeypatch.setattr("itl_infer.cli.cluster.queries_at_once", lambda _: 4)
+    asked = ("batch", tmp_path / "queries.txt")
+    expected = itl(*asked)
+    found = command(
+        *asked, "--shards", tmp_path / "out", "--ray", cluster
+    )  # in a process of its own, as people do
+    assert (found.stdout, found.stderr) == (expected.stdout, expected.stderr)
+    assert found.returncode == expected.exit_code == 1  # a line is not UTF-8
+    options = ("-k", "3", "--min-score", "0.8")
+    found = itl("batch", "--ray", *asked[1:], "--shards", tmp_path / "out", *options)
+    assert found.stdout_bytes == itl(*asked, *options).stdout_bytes
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"fingerprint": "ab" * 32}, "part-000000.parquet: made with bundle abababababab, not with 'tiny'"),
+        (
+            {"width": 64},
+            "the column embedding is fixed_size_list<element: float>[64], expected fixed_size_list",
+        ),
+        ({"column": "vector"}, "no column 'embedding', only path, vector, error: is it a shard?"),
+        (
+            {"value": np.nan},
+            "damaged: embeddings that are not of unit length",
+        ),
+        ({"text": "no Parquet"}, "part-000000.parquet: cannot be read: Parquet magic bytes not found"),
+    ],
+)
+def test_shards_that_cannot_be_searched(
+    cluster: str, bundle: itl_infer.Bundle, tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    out = tmp_path / "out"
+    shards = random_shards((20,))
+    shards[0][7, 5] = changes.get("value", 0)
+    write_shards(out, bundle, shards, **changes)
+    if "text" in changes:
+        (out / "part-000000.parquet").write_text(changes["text"] * 20)
+    error = error_of(itl("batch", "-", "--shards", out, "--ray", cluster, "-m", bundle.path, input="red\n"))
+    assert message in error
+    assert error.startswith(str(out))
+
+
+def test_shards_that_are_not_all_there(
+    cluster: str, bundle: itl_infer.Bundle, pictures: Path, tmp_path: Path
+) -> None:
+    run = ("batch", "-", "--shards", tmp_path / "out", "--ray", cluster, "-m", bundle.path)
+    assert error_of(itl(*run, input="red\n")).startswith(
+        f"{tmp_path / 'out'}: no shards (part-000000.parquet, ...) in"
+    )
+    distributed.embed(pictures, tmp_path / "out", bundle=bundle, address=cluster, shard_rows=4)
+    (tmp_path / "out" / "part-000002.parquet").unlink()
+    error = error_of(itl(*run, input="red\n"))
+    assert error.startswith(
+        f"{tmp_path / 'out'}: 1 of 4 shards are not there yet: run the same `itl-infer embed-"
+    )
