@@ -122,14 +122,6 @@ def test_every_option_has_help() -> None:
             assert isinstance(option, click.Argument) or option.help, f"{child.name} {option.name}"
 
 
-def test_every_command_is_in_the_readme() -> None:
-    readme = ROOT / "README.md"
-    if not readme.exists():
-        pytest.skip("no README yet")
-    text = readme.read_text(encoding="utf-8")
-    assert [name for name in COMMANDS if f"itl-infer {name}" not in text] == []
-
-
 def test_without_a_command_there_is_help() -> None:
     assert "Usage:" in run().stderr
     assert run().exit_code == 2
