@@ -324,9 +324,10 @@ def build(
     \b
     python -m export build --captions flickr30k/results.csv --images flickr30k/images --out artifacts/flickr30k
     """
-    from export.bundle.make import Gallery
+    from export.bundle.gallery import Gallery
     from export.data.forms import text_rules
-    from export.runs.build import BuildSettings, build
+    from export.runs.build import build
+    from export.runs.prepare import BuildSettings
     from itl_infer.captions import read_captions
     from itl_infer.evaluation.metrics import format_figures
     from itl_infer.text import ORIGINAL_TEXT_RULES

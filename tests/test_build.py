@@ -24,7 +24,7 @@ from click.testing import CliRunner
 from export.branches.encoders import ImageEncoder, TextEncoder, image_branch
 from export.branches.recipe import Recipe
 from export.branches.train import TrainingData
-from export.bundle.make import Gallery
+from export.bundle.gallery import Gallery
 from export.cli import main
 from export.data.forms import text_rules
 from export.data.pixels import pixels_of
@@ -34,7 +34,8 @@ from export.features.features import features_of
 from export.graphs.quantize import embed_with, measure_drift, quantize_image_encoder
 from export.graphs.to_onnx import check_parity, export_image_encoder, export_text_encoder, fold_batch_norms
 from export.report import Reporter
-from export.runs.build import BuildSettings, build
+from export.runs.build import build
+from export.runs.prepare import BuildSettings
 from export.runs.refresh import refresh_bundle
 from export.runs.study import TRIED, format_study, short_query_map, study
 from export.trunk.inception import inception_v3

@@ -15,6 +15,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from export.data.forms import TABLE, WordNet, make_forms, read_forms, text_rules
+from export.data.words import LearnedWords
 from itl_infer import Bundle, BundleError, Index, Searcher, embed_directory, load_bundle
 from itl_infer.bundle import manifest as manifest_module
 from itl_infer.bundle.manifest import describe_text
@@ -233,6 +234,10 @@ def test_words_that_are_known_have_the_stems_that_the_rules_give_them(texts: lis
     for text in texts:
         assert knowing.parse(text) == stemming.parse(text)
         assert not knowing.parse(text).unknown_words
+    for min_count in (1, 2):  # ids that were found when the vocabulary was, and by reading again
+        learned = LearnedWords(texts, RULES, min_count=min_count)
+        again = TextProcessor(RULES, learned.stems)
+        assert [learned.ids_of(text) for text in texts] == [again.parse(text).ids for text in texts]
 
 
 def test_nothing_that_was_known_becomes_unknown(shared: Path) -> None:

@@ -37,7 +37,8 @@ from export.from_keras.tokenizer import read_stems
 from export.graphs.to_onnx import export_image_encoder, export_text_encoder
 from export.layers import l2_normalize
 from export.report import Reporter
-from export.runs.build import BuildSettings, build
+from export.runs.build import build
+from export.runs.prepare import BuildSettings
 from export.trunk import keras as inception_module
 from export.trunk import sources
 from export.trunk.fetch import fetch

@@ -5,9 +5,6 @@ Everything is built in a folder of its own and takes the bundle's place when it 
 
 from __future__ import annotations
 
-import re
-import shutil
-import unicodedata
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,18 +14,19 @@ import numpy as np
 import torch
 from torch import nn
 
+from export.bundle.folder import new_folder, take_place
+from export.bundle.gallery import Gallery, copy_gallery, index_gallery
 from export.errors import ExportError
 from export.graphs.quantize import embed_with, measure_drift, quantize_image_encoder
 from export.graphs.to_onnx import export_image_encoder, export_text_encoder
 from export.graphs.weights import quantize_rows
 from export.report import Reporter
 from export.trunk.trunk import Trunk
-from itl_infer.bundle import Bundle, load_bundle, verify_bundle
+from itl_infer.bundle import Bundle, load_bundle
 from itl_infer.bundle.manifest import (
     CARD,
     FORMS,
     GALLERY,
-    GALLERY_INDEX,
     GOLDEN,
     IMAGE_GRAPH,
     TEXT_GRAPH,
@@ -41,8 +39,6 @@ from itl_infer.captions import CaptionDataset
 from itl_infer.evaluation import Evaluation, evaluate_dataset
 from itl_infer.evaluation.metrics import Figures
 from itl_infer.image import ImageRules, load_pixels
-from itl_infer.index import Index
-from itl_infer.ingest import embed_directory
 from itl_infer.text import TextProcessor, format_spellings, format_vocabulary
 
 GOLDEN_PICTURES, GOLDEN_CAPTIONS = 8, 32
@@ -51,14 +47,6 @@ CALIBRATION_PICTURES = 256
 INT8_SLACK = 0.02
 FLOAT_MIN_COSINE = 0.9999
 ROWS_MIN_COSINE = 0.999  # of texts, with rows of int8
-
-
-@dataclass(frozen=True)
-class Gallery:
-    """Test pictures that go along with a bundle: how many, and the words of captions that bring a picture in."""
-
-    pictures: int = 0
-    featuring: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -178,14 +166,6 @@ def make_bundle_without_data(
     take_place(building, out)
 
 
-def new_folder(out: Path) -> Path:
-    """An empty folder beside `out`, to build in."""
-    building = out.with_name(out.name + ".building")
-    shutil.rmtree(building, ignore_errors=True)
-    building.mkdir(parents=True)
-    return building
-
-
 def _write_float32(
     building: Path, trained: Trained, pixels: np.ndarray[Any, Any], captions: list[str]
 ) -> dict[str, Any]:
@@ -229,49 +209,3 @@ def pixels_across(dataset: CaptionDataset, rules: ImageRules, count: int) -> np.
     paths = dataset.paths
     chosen = np.linspace(0, len(paths) - 1, min(count, len(paths))).astype(int)
     return np.stack([load_pixels(paths[i], rules) for i in chosen])
-
-
-def copy_gallery(dataset: CaptionDataset, gallery: Gallery, folder: Path) -> None:
-    """Copy pictures of `dataset` into the new `folder`, named after what they show.
-
-    Every picture whose captions have one of the featured words, then others, evenly spread over the set.
-    """
-    folder.mkdir(parents=True)
-    words = [set(" ".join(example.captions).lower().split()) for example in dataset]
-    chosen = [i for i in range(len(dataset)) if words[i] & set(gallery.featuring)][: gallery.pictures]
-    others = [i for i in range(len(dataset)) if i not in set(chosen)]
-    room = min(gallery.pictures - len(chosen), len(others))
-    chosen += [others[i * len(others) // room] for i in range(room)]
-    for i in chosen:
-        example = dataset.examples[i]
-        source = dataset.folder / example.image
-        name = _slug(example.image, example.captions, example.extra)
-        shutil.copyfile(source, folder / f"{name}{source.suffix.lower()}")
-
-
-def _slug(image: str, captions: tuple[str, ...], extra: dict[str, Any]) -> str:
-    """A file name that tells people what they see: what the data say is shown, or the first caption."""
-    shown = [*extra["subjects"], extra["setting"]] if "subjects" in extra else [captions[0]]
-    text = unicodedata.normalize("NFKD", " ".join(shown)).encode("ascii", "ignore").decode().lower()
-    words = re.sub("[^a-z0-9]+", "-", text).strip("-")[:80].strip("-")
-    return f"{words}-{Path(image).stem}"
-
-
-def index_gallery(bundle: Bundle) -> None:
-    """Embed the bundle's own pictures, into the index that comes with it."""
-    assert bundle.gallery_path is not None
-    report = embed_directory([bundle.gallery_path], Index.open(bundle.path / GALLERY_INDEX, bundle))
-    if report.failed:
-        raise ExportError(f"a gallery picture cannot be embedded: {report.failed[0]}")
-
-
-def take_place(building: Path, out: Path) -> None:
-    """Verify a bundle, and put it where it belongs; ExportError, and `out` as it was, if it does not verify."""
-    if problems := verify_bundle(building).problems:
-        raise ExportError(f"the new bundle does not verify: {problems[0]}")
-    retired = out.with_name(out.name + ".old")
-    shutil.rmtree(retired, ignore_errors=True)
-    if out.exists():
-        out.replace(retired)
-    building.replace(out)
-    shutil.rmtree(retired, ignore_errors=True)

@@ -12,14 +12,9 @@ import onnx
 import torch
 
 from export.branches.encoders import ImageEncoder, image_branch
-from export.bundle.make import (
-    CALIBRATION_PICTURES,
-    index_gallery,
-    measure_recall,
-    new_folder,
-    pixels_across,
-    take_place,
-)
+from export.bundle.folder import new_folder, take_place
+from export.bundle.gallery import index_gallery
+from export.bundle.make import CALIBRATION_PICTURES, measure_recall, pixels_across
 from export.errors import ExportError
 from export.graphs.quantize import Drift, embed_with, measure_drift, quantize_image_encoder
 from export.graphs.to_onnx import export_image_encoder

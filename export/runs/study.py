@@ -13,7 +13,7 @@ import torch
 from export.branches.recipe import BEST, ORIGINAL, Recipe
 from export.branches.train import TrainingData, TwoBranch, branch_note, embed, train
 from export.report import Reporter
-from export.runs.build import BuildSettings, prepare
+from export.runs.prepare import BuildSettings, prepare
 from export.trunk.recipe import TrunkRecipe
 from itl_infer.captions import CaptionDataset
 from itl_infer.evaluation.metrics import RECALL_AT, evaluate_retrieval, rsum

@@ -23,6 +23,7 @@ from export.branches.voting.encoders import (
 )
 from export.branches.voting.recipe import VotingRecipe
 from export.branches.voting.train import Voters, train_voting
+from export.data.words import LearnedWords
 from export.errors import ExportError
 from export.features.scores import NamedScores
 from export.features.sentences import meanings_of
@@ -32,7 +33,7 @@ from export.loop import History
 from export.report import Reporter
 from export.trunk.trunk import Trunk
 from itl_infer.captions import CaptionDataset, describe_faults, join_datasets
-from itl_infer.text import TextProcessor, TextRules, build_vocabulary, collect_spellings
+from itl_infer.text import TextProcessor, TextRules
 
 Array = np.ndarray[Any, Any]
 
@@ -86,7 +87,7 @@ def run_voting(
     class_names = list(trunk.class_names)
     thing_names = [(name,) for name in scores.names] if scores else []
     processor = _processor(train.captions, [*class_names, *thing_names], rules, min_count)
-    without_words = train.captions_without_words(lambda caption: bool(processor.parse(caption).ids))
+    without_words = train.captions_without_words(lambda caption: bool(processor.ids_of(caption)))
     lines = [train.describe(), f"  {len(processor.stems):,} stems in captions and names"]
     reporter.say("\n".join([*lines, *describe_faults(without_words)]))
 
@@ -164,8 +165,7 @@ def _processor(
     texts = Counter(captions)
     for synonyms in names:
         texts.update(dict.fromkeys(synonyms, min_count))
-    stems = build_vocabulary(texts, rules, min_count=min_count)
-    return TextProcessor(rules, stems, collect_spellings(texts.elements(), rules, stems))
+    return LearnedWords(texts, rules, min_count=min_count)
 
 
 def _things_head(

@@ -9,7 +9,8 @@ from typing import Any
 
 from export.allocator import keep_freed_memory
 from export.branches.voting.recipe import VotingRecipe
-from export.bundle.make import Gallery, Trained, make_bundle
+from export.bundle.gallery import Gallery
+from export.bundle.make import Trained, make_bundle
 from export.data.forms import text_rules
 from export.features.scores import NamedScores, detector_scores
 from export.report import Reporter

@@ -174,7 +174,7 @@ def stem_targets(dataset: CaptionDataset, processor: TextProcessor) -> Tensor:
     counts = torch.zeros(len(dataset), len(processor.stems) + 1)
     for row, example in enumerate(dataset):
         for caption in example.captions:
-            counts[row, list(processor.parse(caption).ids)] += 1 / len(example.captions)
+            counts[row, list(processor.ids_of(caption))] += 1 / len(example.captions)
     frequency = (counts > 0).sum(dim=0).clamp(min=1) / len(dataset)
     weights = counts * -torch.log(frequency.clamp(max=1 - 1e-3))
     return weights / weights.sum(dim=1, keepdim=True).clamp(min=1e-6)

@@ -11,6 +11,7 @@ from itl_infer.text.processor import ParsedText, TextProcessor, pad_ids
 from itl_infer.text.reading import stem_text
 from itl_infer.text.rules import ENGLISH_STOP_WORDS, NLTK_TEXT_RULES, ORIGINAL_TEXT_RULES, TextRules
 from itl_infer.text.vocabulary import (
+    ReadTexts,
     build_vocabulary,
     collect_spellings,
     count_stems,
@@ -25,6 +26,7 @@ __all__ = [
     "NLTK_TEXT_RULES",
     "ORIGINAL_TEXT_RULES",
     "ParsedText",
+    "ReadTexts",
     "TextProcessor",
     "TextRules",
     "WordForms",

@@ -73,6 +73,10 @@ class TextProcessor:
         ids = tuple(dict.fromkeys(used.values()))
         return ParsedText(ids, tuple(used), tuple(ignored), tuple(unknown), tuple(used.values()))
 
+    def ids_of(self, text: str) -> tuple[int, ...]:
+        """The unique ids of a text, in order of first appearance."""
+        return self.parse(text).ids
+
     def read_as(self, text: str) -> tuple[tuple[str, str], ...]:
         """Each known word of a text as it was typed, with the plainest word of the same id: feet, foot."""
         parsed = self.parse(text)
@@ -104,7 +108,7 @@ class TextProcessor:
 
     def input_ids(self, texts: Iterable[str]) -> npt.NDArray[np.int64]:
         """(N, T) int64 for the text graph; T is the most ids that one of the texts has, and at least 1."""
-        return pad_ids([self.parse(text).ids for text in texts])
+        return pad_ids([self.ids_of(text) for text in texts])
 
 
 def pad_ids(rows: Sequence[Sequence[int]]) -> npt.NDArray[np.int64]:

@@ -59,6 +59,11 @@ def plain_letters(text: str) -> str:
     return text.translate(_PLAIN)
 
 
+def has_hyphen(text: str) -> bool:
+    """Whether some of its words may be written with a hyphen, of whatever kind."""
+    return "-" in (text if text.isascii() else plain_letters(text))
+
+
 def words_of(text: str) -> tuple[list[str], list[str]]:
     """The words and marks of a text in plain letters, and what was typed for each, in lower case."""
     if text.isascii():

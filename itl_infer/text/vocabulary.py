@@ -4,50 +4,99 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from itl_infer.text.reading import Reader
+from itl_infer.text.reading import Read, Reader
 from itl_infer.text.rules import TextRules
+from itl_infer.text.tokens import has_hyphen
 
 Texts = Collection[str] | Mapping[str, int]
 """Captions, or a mapping from a text (a single word will do) to the times it occurs."""
 
 
+class ReadTexts:
+    """Texts read once: for their stems, how these were spelled, and the ids of each.
+
+    A hyphenated word, or two side by side, are one where somebody wrote them as one: which stems there are is known
+    only when all have been read. The few texts that this concerns are read again then.
+    """
+
+    def __init__(self, texts: Texts, rules: TextRules) -> None:
+        self._rules = rules
+        self._texts = list(texts)
+        self._times = list(texts.values()) if isinstance(texts, Mapping) else [1] * len(self._texts)
+        self._words: dict[tuple[str, str], int] = {}  # plain word and stem: their number
+        reader = Reader(rules)
+        self._read = [self._numbers(reader.read(text)) for text in self._texts]
+        self._read_again({stem for _, stem in self._words})
+
+    def count_stems(self) -> dict[str, int]:
+        """How often each stem occurs, in order of first appearance."""
+        counts: dict[str, int] = {}
+        stem_of = {number: stem for (_, stem), number in self._words.items()}
+        for numbers, times in zip(self._read, self._times, strict=True):
+            for number in numbers:
+                counts[stem_of[number]] = counts.get(stem_of[number], 0) + times
+        return counts
+
+    def vocabulary(self, *, min_count: int = 1) -> list[str]:
+        """The stems that occur at least `min_count` times, by falling count, ties by first appearance."""
+        counts = self.count_stems()
+        return sorted((stem for stem in counts if counts[stem] >= min_count), key=lambda stem: -counts[stem])
+
+    def spellings(self, stems: Sequence[str]) -> list[tuple[str, ...]]:
+        """For each stem the words that it was, by falling count, ties by first appearance.
+
+        A compound is spelled with a hyphen. A stem that is in none of the texts is its own word.
+        """
+        self._read_again(set(stems))
+        found: dict[str, dict[str, int]] = {stem: {} for stem in stems}
+        words_of = {number: words for words, number in self._words.items()}
+        for numbers, times in zip(self._read, self._times, strict=True):
+            for number in numbers:
+                word, stem = words_of[number]
+                if stem in found:
+                    found[stem][word] = found[stem].get(word, 0) + times
+        return [
+            tuple(sorted(words, key=lambda word: -words[word])) or (stem,) for stem, words in found.items()
+        ]
+
+    def ids(self, stems: Sequence[str]) -> dict[str, tuple[int, ...]]:
+        """For each text the ids that a vocabulary of these stems gives it, from 1, each once."""
+        self._read_again(set(stems))
+        id_of_stem = {stem: number for number, stem in enumerate(stems, start=1)}
+        id_of = {number: id_of_stem[stem] for (_, stem), number in self._words.items() if stem in id_of_stem}
+        return {
+            text: tuple(dict.fromkeys(id_of[number] for number in numbers if number in id_of))
+            for text, numbers in zip(self._texts, self._read, strict=True)
+        }
+
+    def _numbers(self, read: Iterable[Read]) -> tuple[int, ...]:
+        words = self._words
+        return tuple(words.setdefault((word, stem), len(words)) for _, word, stem in read if stem is not None)
+
+    def _read_again(self, stems: set[str]) -> None:
+        """Read by these stems what may be read otherwise by them."""
+        if self._rules.tokenizer != "words":
+            return
+        unsure = {number for (word, stem), number in self._words.items() if "-" in word or stem not in stems}
+        reader = Reader(self._rules, has=stems)
+        for place, text in enumerate(self._texts):
+            if has_hyphen(text) or not unsure.isdisjoint(self._read[place]):
+                self._read[place] = self._numbers(reader.read(text))
+
+
 def count_stems(texts: Texts, rules: TextRules) -> dict[str, int]:
     """How often each stem occurs, in order of first appearance."""
-    reader = _reader(texts, rules)
-    counts: dict[str, int] = {}
-    for text, times in texts.items() if isinstance(texts, Mapping) else ((text, 1) for text in texts):
-        for *_, stem in reader.read(text):
-            if stem is not None:
-                counts[stem] = counts.get(stem, 0) + times
-    return counts
-
-
-def _reader(texts: Texts, rules: TextRules) -> Reader:
-    """By the stems there are in these texts: a hyphenated word is one word if somebody wrote it so."""
-    first = Reader(rules)
-    if rules.tokenizer != "words":
-        return first
-    return Reader(rules, has={stem for text in texts for *_, stem in first.read(text) if stem is not None})
+    return ReadTexts(texts, rules).count_stems()
 
 
 def build_vocabulary(texts: Texts, rules: TextRules, *, min_count: int = 1) -> list[str]:
     """The stems that occur at least `min_count` times, by falling count, ties by first appearance."""
-    counts = count_stems(texts, rules)
-    return sorted((stem for stem in counts if counts[stem] >= min_count), key=lambda stem: -counts[stem])
+    return ReadTexts(texts, rules).vocabulary(min_count=min_count)
 
 
-def collect_spellings(texts: Iterable[str], rules: TextRules, stems: Sequence[str]) -> list[tuple[str, ...]]:
-    """For each stem the words that it was in these texts, by falling count, ties by first appearance.
-
-    A compound is spelled with a hyphen. A stem that is in none of the texts is its own word.
-    """
-    counts: dict[str, dict[str, int]] = {stem: {} for stem in stems}
-    reader = Reader(rules, has=counts)
-    for text in texts:
-        for _, word, stem in reader.read(text):
-            if stem in counts:
-                counts[stem][word] = counts[stem].get(word, 0) + 1
-    return [tuple(sorted(words, key=lambda word: -words[word])) or (stem,) for stem, words in counts.items()]
+def collect_spellings(texts: Texts, rules: TextRules, stems: Sequence[str]) -> list[tuple[str, ...]]:
+    """For each stem the words that it was in these texts, as `ReadTexts.spellings` gives them."""
+    return ReadTexts(texts, rules).spellings(stems)
 
 
 def format_vocabulary(stems: Iterable[str]) -> bytes:
