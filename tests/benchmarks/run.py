@@ -1,4 +1,4 @@
-"""What the README says of speed: python tests/benchmarks/run.py
+"""What docs/speed.md says: python tests/benchmarks/run.py
 
 Prints tables, medians with quartiles; every ratio is of figures taken in turns in this one run. Needs the extra
 `bench`, about 4 GB of memory, 2 GB in the folder for temporary files, and a machine that has nothing else to do.
