@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))  # where this is run as a file
 
 PARTS = ("graph", "folder", "peer", "text", "start", "footprint", "scaling")  # ten minutes
-MORE_PARTS = ("ranking", "index", "cluster", "milvus", "at_scale")  # half an hour more
+MORE_PARTS = ("ranking", "index", "prepare", "cluster", "milvus", "at_scale")  # half an hour more
 _PACKAGES = (
     *("itl-infer", "numpy", "onnxruntime", "pillow", "torch", "openvino", "faiss-cpu"),
     *("ray", "pymilvus", "milvus-lite"),
