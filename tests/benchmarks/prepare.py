@@ -1,4 +1,4 @@
-"""Preparing a build, from captioned pictures to what the branches are trained on, beside decoding the pictures alone."""
+"""Preparing a build: from captioned pictures to what branches are trained on, beside decoding the pictures alone."""
 
 from __future__ import annotations
 
