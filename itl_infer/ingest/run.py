@@ -17,7 +17,7 @@ from itl_infer.ahead import in_order_ahead
 from itl_infer.cpus import usable_cpus
 from itl_infer.errors import FolderError, IndexStoreError
 from itl_infer.image import DEFAULT_MAX_MEGAPIXELS, describe_formats
-from itl_infer.index import FailedFile, Index, Writer
+from itl_infer.index import FailedFile, Index
 from itl_infer.index.disk import database_errors
 from itl_infer.index.roots import Root
 from itl_infer.index.schema import RowState
@@ -30,6 +30,7 @@ from itl_infer.store import are_unit_rows
 
 if TYPE_CHECKING:
     from itl_infer.bundle import Bundle
+    from itl_infer.index import Writer
 
 DEFAULT_BATCH_SIZE = 32
 
