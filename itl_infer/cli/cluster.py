@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, TextIO
 
 import click
 
-from itl_infer.cli.opened import DEFAULT_TOP
+from itl_infer.cli.options import DEFAULT_TOP
 
 if TYPE_CHECKING:
     from itl_infer.bundle import Bundle
