@@ -76,8 +76,10 @@ def embed_directory(
     targets = [Target(Path(path), exclude, include_hidden) for path in given]
     if not prune:
         _require_all(targets)
+    # The survey needs a writer, which makes a new index: not for a folder without pictures. This walk ends at the
+    # first one, so that all but what stands before it is walked only once.
     if len(index) == 0 and not any(True for target in targets for _ in target.files()):
-        raise _nothing_found(targets)  # before a new index is made for nothing
+        raise _nothing_found(targets)
     bundle = index.require_bundle()
     report = Report()
     with index.writing(wait=wait) as writer, database_errors(index.path):
