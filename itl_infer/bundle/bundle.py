@@ -30,7 +30,7 @@ from itl_infer.bundle.manifest import (
 )
 from itl_infer.bundle.wording import with_suggestions
 from itl_infer.encoder import ImageEncoder, TextEncoder
-from itl_infer.errors import BundleError, ImageError, QueryError
+from itl_infer.errors import BundleError, ImageError, QueryError, reason_of
 from itl_infer.image import DEFAULT_MAX_MEGAPIXELS, load_pixels
 from itl_infer.text import (
     ParsedText,
@@ -217,7 +217,7 @@ class Bundle:
         try:
             content = path.read_bytes()
         except OSError as error:
-            raise BundleError(f"{path}: cannot be read: {error.strerror or error}; {RESTORE}") from error
+            raise BundleError(f"{path}: cannot be read: {reason_of(error)}; {RESTORE}") from error
         sha256 = hashlib.sha256(content).hexdigest()
         if (sha256, len(content)) != (record.sha256, record.bytes):
             raise BundleError(

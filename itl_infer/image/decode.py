@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO, TypeAlias, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from itl_infer.errors import ImageError
+from itl_infer.errors import ImageError, reason_of
 from itl_infer.image.formats import FORMATS, describe_formats
 from itl_infer.image.pillow import pixels_refused_above, quiet_pillow, unlimited_pillow
 from itl_infer.image.resize import resize_to
@@ -136,7 +136,7 @@ def open_picture_file(path: str | os.PathLike[str]) -> BinaryIO:
             raise ImageError(path, "empty file (0 bytes)")
         return Path(path).open("rb")
     except (OSError, ValueError) as error:  # ValueError: a null character in the name
-        raise ImageError(path, f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
+        raise ImageError(path, f"cannot be read: {reason_of(error)}") from error
 
 
 def _check_size(image: Image.Image, name: str, max_megapixels: float) -> None:
