@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -26,6 +27,9 @@ from itl_infer.bundle import load_bundle
 from itl_infer.bundle.manifest import write_manifest
 from itl_infer.cli import main
 from itl_infer.cli.lines import BLOCK, LONGEST_LINE, blocks_of_queries
+from itl_infer.image import DEFAULT_MAX_MEGAPIXELS
+from itl_infer.milvus import DEFAULT_SAMPLE
+from itl_infer.search import NEAR_DUPLICATE
 from tests.terminal import run_with_terminal
 from tests.tiny_bundle import image_graph, make_tiny_bundle, save_colours, text_graph, word_table
 
@@ -120,6 +124,18 @@ def test_every_option_has_help() -> None:
         assert child.help
         for option in child.params:
             assert isinstance(option, click.Argument) or option.help, f"{child.name} {option.name}"
+
+
+def test_defaults_typed_into_help_are_those_of_python() -> None:
+    """Commands that name a default without importing the module that knows it."""
+    for command, option, default in (
+        ("query", "dedupe-from", NEAR_DUPLICATE),
+        ("check", "sample", DEFAULT_SAMPLE),
+        ("embed-images", "max-megapixels", DEFAULT_MAX_MEGAPIXELS),
+    ):
+        text = " ".join(run(command, "--help").stdout.split())
+        [shown] = re.findall(rf"--{option} .*?\[default: ([0-9.]+)", text)
+        assert float(shown) == default
 
 
 def test_without_a_command_there_is_help() -> None:
