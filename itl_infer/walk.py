@@ -11,6 +11,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NamedTuple
 
+from itl_infer.errors import reason_of
 from itl_infer.image import IMAGE_SUFFIXES
 
 UNKNOWN = -1  # size and time of a file that cannot be asked for them
@@ -54,7 +55,7 @@ class Walk:
             except FileNotFoundError:
                 continue  # removed since its parent was listed
             except OSError as error:
-                self.problems.append((folder, f"cannot be listed: {error.strerror or error}"))
+                self.problems.append((folder, f"cannot be listed: {reason_of(error)}"))
                 continue
             subfolders: list[str] = []
             for entry in entries:

@@ -46,7 +46,12 @@ def pool_after_convolution(model: onnx.ModelProto) -> onnx.ModelProto:
         attributes = {a.name: helper.get_attribute_value(a) for a in pool.attribute}
         window = attributes.pop("kernel_shape")
         pads_count = not any(attributes.get("pads", ())) or attributes.pop("count_include_pad", 0)
-        if shape[2:] != [1, 1] or not shape[0] < shape[1] or not pads_count:
+        is_plain = not attributes.get("ceil_mode") and set(attributes.get("dilations", ())) <= {1}
+        if (
+            shape[2:] != [1, 1]
+            or not shape[0] < shape[1]
+            or not (pads_count and is_plain and _is_dense(conv))
+        ):
             continue
         mean = np.full((shape[0], 1, *window), 1 / math.prod(window), np.float32)
         mean_name, mixed = f"{conv.input[1].removesuffix('.weight')}.mean", f"{conv.output[0]}_mixed"
@@ -67,6 +72,16 @@ def pool_after_convolution(model: onnx.ModelProto) -> onnx.ModelProto:
     del graph.node[:], graph.value_info[:]  # the shapes noted between the nodes hold no more
     graph.node.extend(nodes)
     return model
+
+
+def _is_dense(conv: onnx.NodeProto) -> bool:
+    """Whether a 1x1 convolution gives every place, and of every channel."""
+    attributes = {a.name: helper.get_attribute_value(a) for a in conv.attribute}
+    return (
+        set(attributes.get("strides", ())) <= {1}
+        and not any(attributes.get("pads", ()))
+        and attributes.get("group", 1) == 1
+    )
 
 
 def float_nodes(model: onnx.ModelProto) -> list[str]:

@@ -28,8 +28,9 @@ from itl_infer.bundle.manifest import (
     WORDS,
     read_manifest,
 )
+from itl_infer.bundle.wording import with_suggestions
 from itl_infer.encoder import ImageEncoder, TextEncoder
-from itl_infer.errors import BundleError, ImageError, QueryError
+from itl_infer.errors import BundleError, ImageError, QueryError, reason_of
 from itl_infer.image import DEFAULT_MAX_MEGAPIXELS, load_pixels
 from itl_infer.text import (
     ParsedText,
@@ -206,10 +207,7 @@ class Bundle:
 
     def describe_unknown(self, words: Sequence[str]) -> str:
         """Unknown words for a message, with what may have been meant: "surfr (did you mean surfer?), zyx"."""
-        described = []
-        for word in words[:_LISTED]:
-            near = self.suggest_words(word)
-            described.append(word[:40] + (f" (did you mean {' or '.join(near[:2])}?)" if near else ""))
+        described = [with_suggestions(word[:40], self.suggest_words(word)) for word in words[:_LISTED]]
         return ", ".join(described) + (", ..." if len(words) > _LISTED else "")
 
     def read_file(self, name: str) -> bytes:
@@ -219,7 +217,7 @@ class Bundle:
         try:
             content = path.read_bytes()
         except OSError as error:
-            raise BundleError(f"{path}: cannot be read: {error.strerror or error}; {RESTORE}") from error
+            raise BundleError(f"{path}: cannot be read: {reason_of(error)}; {RESTORE}") from error
         sha256 = hashlib.sha256(content).hexdigest()
         if (sha256, len(content)) != (record.sha256, record.bytes):
             raise BundleError(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
-from itl_infer.errors import BundleError
+from itl_infer.errors import BundleError, reason_of
 from itl_infer.files import replacing
 from itl_infer.image import ImageRules
 from itl_infer.text import TextRules
@@ -77,7 +77,7 @@ def read_manifest(folder: Path) -> Manifest:
             " `python -m export starter`"
         ) from error
     except OSError as error:
-        raise BundleError(f"{path}: cannot be read: {error.strerror or error}") from error
+        raise BundleError(f"{path}: cannot be read: {reason_of(error)}") from error
     except (ValueError, RecursionError) as error:
         raise BundleError(f"{path}: not JSON ({error}); {RESTORE}") from error
     return _check(content, str(path))
@@ -239,5 +239,5 @@ def _record_of(path: Path) -> dict[str, Any]:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise BundleError(f"{path}: cannot be read: {error.strerror or error}") from error
+        raise BundleError(f"{path}: cannot be read: {reason_of(error)}") from error
     return {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}

@@ -4,11 +4,11 @@ from itl_infer.captions.dataset import (
     SPLITS,
     CaptionDataset,
     CaptionedImage,
-    Report,
     Skipped,
     describe_faults,
     join_datasets,
 )
+from itl_infer.captions.dataset import CaptionsReport as Report
 from itl_infer.captions.own import read_json_lines
 from itl_infer.captions.pictures import PictureNames
 from itl_infer.captions.recognise import match_captions, read_captions

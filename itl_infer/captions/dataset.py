@@ -39,7 +39,7 @@ class Skipped:
 
 
 @dataclass(frozen=True)
-class Report:
+class CaptionsReport:
     """Where a data set came from, and what of it was left out."""
 
     captions: Path | None = None
@@ -56,7 +56,7 @@ class CaptionDataset:
     name: str
     folder: Path
     examples: tuple[CaptionedImage, ...]
-    report: Report = field(default=Report(), compare=False)
+    report: CaptionsReport = field(default=CaptionsReport(), compare=False)
 
     def __len__(self) -> int:
         return len(self.examples)
@@ -159,7 +159,7 @@ def join_datasets(name: str, *parts: CaptionDataset) -> CaptionDataset:
         for example in part
     )
     skipped = tuple(skipped for part in parts for skipped in part.report.skipped)
-    return CaptionDataset(name, folder, examples, Report(skipped=skipped))
+    return CaptionDataset(name, folder, examples, CaptionsReport(skipped=skipped))
 
 
 def describe_faults(faults: Sequence[Skipped], verb: str = "", *, examples: int = 3) -> list[str]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PureWindowsPath
 
 from itl_infer.captions.dataset import SPLITS, Skipped, one_line
-from itl_infer.errors import CaptionsError
+from itl_infer.errors import CaptionsError, reason_of
 
 SPLIT_NAMES = {split: split for split in SPLITS} | {
     "restval": "train",  # Karpathy's COCO: validation pictures left over, always trained on
@@ -141,7 +141,7 @@ def read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise CaptionsError(f"{path} cannot be read: {error.strerror}") from error
+        raise CaptionsError(f"{path} cannot be read: {reason_of(error)}") from error
 
 
 def line_of(error: UnicodeDecodeError) -> int:

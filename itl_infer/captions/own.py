@@ -6,7 +6,7 @@ import json
 import os
 from pathlib import Path, PurePosixPath
 
-from itl_infer.captions.dataset import CaptionDataset, CaptionedImage, Report, one_line
+from itl_infer.captions.dataset import CaptionDataset, CaptionedImage, CaptionsReport, one_line
 from itl_infer.captions.listing import (
     SPLIT_NAMES,
     Gathering,
@@ -39,7 +39,7 @@ def read_json_lines(path: Path, *, name: str | None = None) -> CaptionDataset:
         CaptionedImage(listed.image, listed.captions, listed.split or "train", listed.extra, listed.places)
         for listed in listing.pictures
     )
-    report = Report(path, listing.format, path.name)
+    report = CaptionsReport(path, listing.format, path.name)
     return CaptionDataset(name or path.parent.name, path.parent, examples, report)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from itl_infer.captions import flickr
 from itl_infer.captions.coco import is_coco, read_coco
-from itl_infer.captions.dataset import CaptionDataset, CaptionedImage, Report, Skipped, one_line
+from itl_infer.captions.dataset import CaptionDataset, CaptionedImage, CaptionsReport, Skipped, one_line
 from itl_infer.captions.karpathy import is_karpathy, read_karpathy
 from itl_infer.captions.listing import Listed, Listing, numbered_lines, parse_json, read_text
 from itl_infer.captions.own import is_name_object, list_json_lines, read_name_object, read_text_files
@@ -80,7 +80,7 @@ def match_captions(
         for name in pictures.names
         if pictures.same_picture(name) not in claimed
     ]
-    report = Report(captions, listing.format, division.name, tuple(notes), tuple(skipped))
+    report = CaptionsReport(captions, listing.format, division.name, tuple(notes), tuple(skipped))
     return CaptionDataset(pictures.folder.resolve().name, pictures.folder, tuple(examples), report)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from itl_infer.cli.lines import answer_each, blocks_of_queries, is_utf8, joined
-from itl_infer.cli.opened import check_sheet, open_bundle, open_store, searcher_over, write_sheet
+from itl_infer.cli.opened import SearchOptions, check_sheet, open_bundle, open_store, write_sheet
 from itl_infer.cli.options import (
     CommandWithRay,
     all_of,
@@ -38,7 +38,7 @@ _OF_AN_INDEX = ("location", "relevant", "dedupe", "dedupe_from", "explain", "she
 
 @click.command(cls=CommandWithRay)
 @click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
-@all_of(top_option, *stop_options, explain_option, sheet_option, store_option, bundle_option, threads_option)
+@all_of(top_option, stop_options, explain_option, sheet_option, store_option, bundle_option, threads_option)
 @click.option(
     "--shards", metavar="FOLDER", help="Search the Parquet shards in this folder or URI, on a Ray cluster."
 )
@@ -47,14 +47,12 @@ _OF_AN_INDEX = ("location", "relevant", "dedupe", "dedupe_from", "explain", "she
 )
 def batch(
     file: Path,
-    top: int | None,
-    sheet_path: Path | None,
     location: str | None,
     bundle_path: Path | None,
     threads: int | None,
     address: str | None,
     shards: str | None,
-    **options: Any,
+    **searching: Any,
 ) -> None:
     """Answer each line of FILE with a line of JSON.
 
@@ -69,7 +67,8 @@ def batch(
     itl-infer batch queries.txt -d photos.itl --sheet answers.html > answers.jsonl
     itl-infer batch queries.txt --shards s3://bucket/shards --ray head:6379 > answers.jsonl
     """
-    check_sheet(sheet_path)
+    options = SearchOptions(**searching)
+    check_sheet(options.sheet_path)
     from itl_infer.search import Answer
 
     if shards is not None or address is not None:
@@ -81,25 +80,25 @@ def batch(
     on_sheet: list[Answer] = []
     with contextlib.ExitStack() as stack:
         if shards is None and address is None:
-            searcher = searcher_over(open_store(location, bundle), top, sheet_path, **options)
+            searcher = options.searcher(open_store(location, bundle))
             answer_many: AnswerMany = searcher.answer_many
             put: Callable[[bytes], None] = write
             least = 1
         else:
             from itl_infer.cli import cluster
 
-            on_cluster = cluster.searching(shards, address, bundle, top, options["min_score"])
+            on_cluster = cluster.searching(shards, address, bundle, options.top, options.min_score)
             answer_many, put = stack.enter_context(on_cluster)
-            least = cluster.queries_at_once(top)
+            least = cluster.queries_at_once(options.top)
         stream = sys.stdin.buffer if from_stdin else stack.enter_context(file.open("rb"))
         for queries in joined(blocks_of_queries(cast("io.BufferedReader", stream)), least):
             answers = answer_each(answer_many, queries)
             put(b"".join(map(as_json, _batch_objects(queries, answers))))
-            if sheet_path:
+            if options.sheet_path:
                 on_sheet += [answer for answer in answers if isinstance(answer, Answer)]
             lines += len(queries)
             undecodable += sum(not is_utf8(text) for text in queries)
-    write_sheet(on_sheet, sheet_path)
+    write_sheet(on_sheet, options.sheet_path)
     if lines == 0:
         raise failure(f"{name}: no queries in it: write one on each line")
     if undecodable:

@@ -15,6 +15,7 @@ import click
 
 from itl_infer.cli.opened import open_bundle, require_index_path
 from itl_infer.cli.options import (
+    DEFAULT_TOP,
     bundle_option,
     report_format_option,
     store_option,
@@ -60,7 +61,7 @@ if TYPE_CHECKING:
     "--top",
     metavar="N",
     type=click.IntRange(min=1),
-    help="Of a collection: how many pictures of each query recall looks at.  [default: 10]",
+    help=f"Of a collection: how many pictures of each query recall looks at.  [default: {DEFAULT_TOP}]",
 )
 @bundle_option
 @report_format_option
@@ -86,8 +87,6 @@ def check(
     if location is not None and is_collection(location):
         if repair or wait:
             raise click.UsageError("--repair and --wait are for an index on this machine.")
-        from itl_infer.cli.check import check_collection
-
         check_collection(location, bundle_path, format_name, **options)
         return
     if given := [name for name, value in options.items() if value is not None]:
@@ -140,7 +139,7 @@ def check_collection(
         found = milvus.check_collection(
             collection,
             queries=vectors,
-            k=top or 10,
+            k=top or DEFAULT_TOP,
             sample=sample or milvus.DEFAULT_SAMPLE,
             against=against,
         )

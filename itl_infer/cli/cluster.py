@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, TextIO
 
 import click
 
-from itl_infer.cli.opened import DEFAULT_TOP
+from itl_infer.cli.options import DEFAULT_TOP
 
 if TYPE_CHECKING:
     from itl_infer.bundle import Bundle
-    from itl_infer.distributed import Report
+    from itl_infer.distributed.embedding import ShardsReport
     from itl_infer.search import AnswerMany
 
 _RESULTS = 2**18  # found in one pass over the shards, at most
@@ -28,7 +28,7 @@ def queries_at_once(top: int | None) -> int:
 
 def embed_on_cluster(
     paths: Sequence[str], address: str | None, out: str | None, threads: int | None, **options: Any
-) -> Report:
+) -> ShardsReport:
     """Embed one source into shards."""
     if address is None:
         raise click.UsageError("--out goes with --ray; without, embeddings go into an index: -d photos.itl.")

@@ -92,12 +92,9 @@ def embed_images(
         _embed_on_cluster(paths, address, out, format_name, bundle=bundle, threads=threads, **kept)
         return
     index_path = require_index_path(index_path, "Name the index to make or to update")
-    from PIL import Image
-
     from itl_infer.index import Index
     from itl_infer.ingest import embed_again, embed_directory
 
-    Image.MAX_IMAGE_PIXELS = None  # --max-megapixels takes its place
     bundle = open_bundle(bundle_path, threads)
     with ProgressLine() as line:
         options["progress"] = line.show if line.shown else None

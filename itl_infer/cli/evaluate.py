@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from itl_infer.cli.opened import open_bundle, require_index_path
-from itl_infer.cli.options import bundle_option, index_option, refuse
+from itl_infer.cli.options import all_of, bundle_option, format_option, index_option, refuse
 from itl_infer.cli.output import as_json, note, write
 from itl_infer.cli.progress import ProgressLine
 
@@ -19,62 +19,62 @@ if TYPE_CHECKING:
 _OF_CAPTIONS = ("splits", "split", "seed", "ranks_path")
 
 
+_pictures_options = all_of(
+    click.option(
+        "--captions",
+        metavar="FILE",
+        type=click.Path(path_type=Path),
+        help="File of captions, whose format is recognised, or a folder of .txt files.",
+    ),
+    click.option(
+        "--labelled",
+        metavar="PATH",
+        type=click.Path(path_type=Path),
+        help="Folder with a folder for each class, or a JSON file of names and their pictures.",
+    ),
+    click.option(
+        "--images",
+        metavar="DIR",
+        type=click.Path(path_type=Path),
+        help="Folder of the pictures.  [default: that of the file; of an index, else all]",
+    ),
+)
+_split_options = all_of(
+    click.option(
+        "--splits",
+        metavar="PATH",
+        type=click.Path(path_type=Path),
+        help="Folder of train/val/test.txt, or a JSON file of splits.  [default: as the captions say]",
+    ),
+    click.option(
+        "--split",
+        type=click.Choice(["train", "val", "test", "all"]),
+        default="test",
+        show_default=True,
+        help="Which captioned pictures to measure.",
+    ),
+    click.option(
+        "--seed",
+        type=int,
+        default=0,
+        show_default=True,
+        help="Of the split, where none is given: that of the training.",
+    ),
+)
+_measure_options = all_of(
+    format_option("table", "How to print it; json has a row for every caption or name."),
+    click.option(
+        "--ranks",
+        "ranks_path",
+        metavar="FILE",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="Write the rank of every caption to a CSV file.",
+    ),
+)
+
+
 @click.command()
-@click.option(
-    "--captions",
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    help="File of captions, whose format is recognised, or a folder of .txt files.",
-)
-@click.option(
-    "--labelled",
-    metavar="PATH",
-    type=click.Path(path_type=Path),
-    help="Folder with a folder for each class, or a JSON file of names and their pictures.",
-)
-@click.option(
-    "--images",
-    metavar="DIR",
-    type=click.Path(path_type=Path),
-    help="Folder of the pictures.  [default: that of the file; of an index, else all]",
-)
-@click.option(
-    "--splits",
-    metavar="PATH",
-    type=click.Path(path_type=Path),
-    help="Folder of train/val/test.txt, or a JSON file of splits.  [default: as the captions say]",
-)
-@click.option(
-    "--split",
-    type=click.Choice(["train", "val", "test", "all"]),
-    default="test",
-    show_default=True,
-    help="Which captioned pictures to measure.",
-)
-@click.option(
-    "--seed",
-    type=int,
-    default=0,
-    show_default=True,
-    help="Of the split, where none is given: that of the training.",
-)
-@index_option
-@bundle_option
-@click.option(
-    "--format",
-    "format_name",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="How to print it; json has a row for every caption or name.",
-)
-@click.option(
-    "--ranks",
-    "ranks_path",
-    metavar="FILE",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Write the rank of every caption to a CSV file.",
-)
+@all_of(_pictures_options, _split_options, index_option, bundle_option, _measure_options)
 def evaluate(
     captions: Path | None,
     labelled: Path | None,

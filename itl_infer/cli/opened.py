@@ -1,13 +1,15 @@
-"""What commands open: the bundle, the index, a searcher over it."""
+"""What commands open: the bundle, the index, a searcher over it, a sheet."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from itl_infer.cli.options import DEFAULT_TOP, TOP_OF_A_SHEET
 from itl_infer.cli.output import failure, note
 from itl_infer.store import is_collection
 
@@ -16,7 +18,35 @@ if TYPE_CHECKING:
     from itl_infer.search import Answer, Searcher
     from itl_infer.store import Store
 
-DEFAULT_TOP, _TOP_OF_A_SHEET = 10, 25  # pictures shown where --top does not say
+
+@dataclass(frozen=True, kw_only=True)
+class SearchOptions:
+    """How to search, as the options of `query`, `similar` and `batch` say."""
+
+    top: int | None
+    min_score: float | None
+    relevant: bool
+    dedupe: bool
+    dedupe_from: float | None
+    explain: bool
+    sheet_path: Path | None
+    truth: str | None = None
+
+    def searcher(self, store: Store) -> Searcher:
+        from itl_infer import search
+
+        dedupe = self.dedupe_from
+        if self.dedupe and dedupe is None:
+            dedupe = search.NEAR_DUPLICATE
+        return search.Searcher(
+            store,
+            self.top or (TOP_OF_A_SHEET if self.sheet_path else DEFAULT_TOP),
+            truth=self.truth,
+            explain=self.explain,
+            min_score=self.min_score,
+            relevant=self.relevant,
+            dedupe=dedupe,
+        )
 
 
 def open_bundle(path: Path | None, threads: int | None = None) -> Bundle:
@@ -55,23 +85,6 @@ def require_index_path(path: Path | None, mend: str = "Name the index") -> Path:
     if is_collection(path):
         raise click.UsageError(f"A collection of Milvus will not do here. {mend}: -d photos.itl.")
     return path
-
-
-def searcher_over(
-    store: Store,
-    top: int | None,
-    sheet_path: Path | None,
-    *,
-    dedupe: bool,
-    dedupe_from: float | None,
-    **options: Any,
-) -> Searcher:
-    from itl_infer import search
-
-    if dedupe and dedupe_from is None:
-        dedupe_from = search.NEAR_DUPLICATE
-    top = top or (_TOP_OF_A_SHEET if sheet_path else DEFAULT_TOP)
-    return search.Searcher(store, top, dedupe=dedupe_from, **options)
 
 
 def check_sheet(path: Path | None) -> None:

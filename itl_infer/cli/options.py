@@ -9,29 +9,47 @@ from typing import Any
 
 import click
 
-index_option = click.option(
-    "-d",
-    "--index",
-    "index_path",
-    metavar="PATH",
-    type=click.Path(path_type=Path),
-    envvar="ITL_INDEX",
-    show_envvar=True,
-    help="Folder of the index.",
+DEFAULT_TOP, TOP_OF_A_SHEET = 10, 25  # pictures shown where --top does not say
+
+
+def all_of(*options: Callable[..., Any]) -> Callable[..., Any]:
+    """Several options, or families of them, as one decorator; in this order they stand in the help."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+def _index_option(parameter: str, help: str, **settings: Any) -> Callable[..., Any]:
+    return click.option(
+        *("-d", "--index", parameter),
+        metavar="PATH",
+        envvar="ITL_INDEX",
+        show_envvar=True,
+        help=help,
+        **settings,
+    )
+
+
+def format_option(first: str, help: str) -> Callable[..., Any]:
+    """--format, which is `first` or json."""
+    return click.option(
+        "--format",
+        "format_name",
+        type=click.Choice([first, "json"]),
+        default=first,
+        show_default=True,
+        help=help,
+    )
+
+
+index_option = _index_option("index_path", "Folder of the index.", type=click.Path(path_type=Path))
+store_option = _index_option(
+    "location", "Folder of the index, or milvus:URI#NAME for a collection of Milvus."
 )
-
-
-store_option = click.option(
-    "-d",
-    "--index",
-    "location",
-    metavar="PATH",
-    envvar="ITL_INDEX",
-    show_envvar=True,
-    help="Folder of the index, or milvus:URI#NAME for a collection of Milvus.",
-)
-
-
 bundle_option = click.option(
     "-m",
     "--bundle",
@@ -42,8 +60,6 @@ bundle_option = click.option(
     show_envvar=True,
     help="Folder of the bundle to embed with. Default: the one that comes with itl-infer.",
 )
-
-
 threads_option = click.option(
     "--threads",
     metavar="N",
@@ -51,35 +67,30 @@ threads_option = click.option(
     help="Threads of the graphs.  [default: the CPUs that may be used, or OMP_NUM_THREADS]",
 )
 wait_option = click.option("--wait", is_flag=True, help="Wait while another run writes to the index.")
-
-
-report_format_option = click.option(
-    "--format",
-    "format_name",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="How to print it.",
-)
-
+report_format_option = format_option("text", "How to print it.")
 
 top_option = click.option(
     "-k",
     "--top",
     metavar="N",
     type=click.IntRange(min=1),
-    help="How many pictures to show at most.  [default: 10, on a sheet 25]",
+    help=f"How many pictures to show at most.  [default: {DEFAULT_TOP}, on a sheet {TOP_OF_A_SHEET}]",
 )
-
-
 explain_option = click.option(
     "--explain",
     is_flag=True,
     help="Say what became of each word, and what each did for the score of each picture.",
 )
-
-
-stop_options = [
+sheet_option = click.option(
+    "--sheet",
+    "sheet_path",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the pictures to a contact sheet too: a .png, .jpg or .html file.",
+)
+# Where an answer ends. What is typed as a default, here and in the commands, is a constant of a module that takes long
+# to import; tests/test_cli.py compares them.
+stop_options = all_of(
     click.option("--min-score", metavar="N", type=float, help="Leave out pictures of a lower score."),
     click.option(
         "--relevant",
@@ -93,25 +104,7 @@ stop_options = [
         type=click.FloatRange(-1, 1),
         help="Cosine of two pictures from which on they are near-duplicates.  [default: 0.98]",
     ),
-]
-sheet_option = click.option(
-    "--sheet",
-    "sheet_path",
-    metavar="FILE",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Write the pictures to a contact sheet too: a .png, .jpg or .html file.",
 )
-
-
-def all_of(*options: Callable[..., Any]) -> Callable[..., Any]:
-    """Several options as one decorator."""
-
-    def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return decorate
 
 
 _RAY_ADDRESS = re.compile(r"auto|ray://\S+|\[?[^/\s\]]+\]?:\d+")

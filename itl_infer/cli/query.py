@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from itl_infer.cli.opened import check_sheet, open_bundle, open_store, searcher_over, write_sheet
+from itl_infer.cli.opened import SearchOptions, check_sheet, open_bundle, open_store, write_sheet
 from itl_infer.cli.options import (
     all_of,
     bundle_option,
@@ -22,7 +23,7 @@ from itl_infer.cli.options import (
 from itl_infer.cli.output import as_bytes, as_lines, note, table_head, table_rows, write
 
 if TYPE_CHECKING:
-    from itl_infer.search import Answer
+    from itl_infer.search import Answer, Query
 
 # What `query` and `similar` share.
 _search_options = all_of(
@@ -47,7 +48,7 @@ _search_options = all_of(
         help="Weight of each picture of the query; that of a text is 1.",
     ),
     top_option,
-    *stop_options,
+    stop_options,
     sheet_option,
     click.option(
         "--truth",
@@ -70,6 +71,38 @@ _search_options = all_of(
         "-0", "--null", is_flag=True, help="Print paths, each ended by a null character, for xargs -0."
     ),
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueryOptions(SearchOptions):
+    """The options that `query` and `similar` share. Raises UsageError for some that do not go together."""
+
+    add: tuple[str, ...]
+    subtract: tuple[str, ...]
+    weighted: tuple[tuple[float, str], ...]
+    image_weight: float
+    preview: bool
+    location: str | None
+    bundle_path: Path | None
+    format_name: str | None
+    null: bool
+
+    def __post_init__(self) -> None:
+        if self.null and self.format_name not in (None, "paths"):
+            raise click.UsageError(f"--null prints paths, not {self.format_name}.")
+        if self.explain and self.shown_as not in ("table", "json", "jsonl"):
+            raise click.UsageError("--explain goes with table, json and jsonl.")
+        if self.preview and self.shown_as != "table":
+            raise click.UsageError("--preview goes with the table only.")
+
+    @property
+    def shown_as(self) -> str:
+        return "null" if self.null else self.format_name or "table"
+
+    def query(self, text: str | None, images: tuple[str, ...]) -> Query:
+        from itl_infer.search import Query
+
+        return Query(text, images, self.add, self.subtract, self.weighted, self.image_weight)
 
 
 @click.command()
@@ -107,7 +140,7 @@ def query(text: str | None, images: tuple[str, ...], **options: Any) -> None:
     """
     if text is None and not (images or options["add"] or options["subtract"] or options["weighted"]):
         raise click.MissingParameter(param_type="argument", param_hint="'TEXT'")
-    _run_query(text, images, **options)
+    _run_query(text, images, QueryOptions(**options))
 
 
 @click.command()
@@ -122,53 +155,27 @@ def similar(image: str, **options: Any) -> None:
     itl-infer similar house.jpg -d photos.itl
     itl-infer similar house.jpg -d photos.itl --add night --sheet houses.png
     """
-    _run_query(None, (image,), **options)
+    _run_query(None, (image,), QueryOptions(**options))
 
 
-def _run_query(
-    text: str | None,
-    images: tuple[str, ...],
-    *,
-    add: tuple[str, ...],
-    subtract: tuple[str, ...],
-    weighted: tuple[tuple[float, str], ...],
-    image_weight: float,
-    top: int | None,
-    sheet_path: Path | None,
-    truth: str | None,
-    explain: bool,
-    preview: bool,
-    location: str | None,
-    bundle_path: Path | None,
-    format_name: str | None,
-    null: bool,
-    **stop: Any,
-) -> None:
-    if null and format_name not in (None, "paths"):
-        raise click.UsageError(f"--null prints paths, not {format_name}.")
-    if explain and (null or format_name not in (None, "table", "json", "jsonl")):
-        raise click.UsageError("--explain goes with table, json and jsonl.")
-    if preview and (null or format_name not in (None, "table")):
-        raise click.UsageError("--preview goes with the table only.")
-    check_sheet(sheet_path)
-    from itl_infer.search.query import Query
-
-    bundle = open_bundle(bundle_path)
-    asked = Query(text, images, add, subtract, weighted, image_weight)
-    embedded = asked.embed(bundle)  # before the index, whose absence is the smaller mistake
-    store = open_store(location, bundle)
-    answer = searcher_over(store, top, sheet_path, truth=truth, explain=explain, **stop).answer(embedded)
-    if embedded.unknown_words and not explain:
+def _run_query(text: str | None, images: tuple[str, ...], options: QueryOptions) -> None:
+    check_sheet(options.sheet_path)
+    bundle = open_bundle(options.bundle_path)
+    embedded = options.query(text, images).embed(
+        bundle
+    )  # before the index, whose absence is the smaller mistake
+    answer = options.searcher(open_store(options.location, bundle)).answer(embedded)
+    if embedded.unknown_words and not options.explain:
         note(f"The bundle does not know: {bundle.describe_unknown(embedded.unknown_words)}.")
     if answer.relevant_from is not None:
         note(f"Relevant from a score of {answer.relevant_from:.4f} on: {len(answer.results)} shown.")
     if answer.truth:
         note(f"{answer.truth.path}: {answer.truth}")
-    write_sheet([answer], sheet_path)
-    if preview and _can_draw():
+    write_sheet([answer], options.sheet_path)
+    if options.preview and _can_draw():
         _draw_pictures(answer)
     else:
-        write(as_bytes(answer, "null" if null else format_name or "table"))
+        write(as_bytes(answer, options.shown_as))
 
 
 def _can_draw() -> bool:

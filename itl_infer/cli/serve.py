@@ -9,7 +9,7 @@ import click
 from itl_infer.cli.opened import open_store
 from itl_infer.cli.options import all_of, bundle_option, store_option
 from itl_infer.cli.output import failure, note
-from itl_infer.errors import MissingExtraError
+from itl_infer.errors import MissingExtraError, reason_of
 
 
 @click.command()
@@ -61,5 +61,5 @@ def serve(
             lambda url: note(f"{len(store)} pictures at {url} (Ctrl+C stops)"),
         )
     except OSError as error:
-        reason = (error.strerror or str(error)).partition(" (")[0]
+        reason = reason_of(error).partition(" (")[0]
         raise failure(f"cannot listen at {host}, port {port}: {reason}: name another --port") from error

@@ -15,7 +15,6 @@ from itl_infer import __version__
 from itl_infer.cpus import usable_cpus
 from itl_infer.errors import ClusterError, MissingExtraError, reason_of
 
-INSTALL = "pip install 'itl-infer[ray]'"
 _HOST_AND_PORT = re.compile(r"\[?([^/\s\]]+)\]?:(\d+)")
 _SECONDS_TO_ANSWER = 10
 _GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(
@@ -23,7 +22,7 @@ _GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(
 )  # RFC 9113, 3.4: and no settings
 _SETTINGS = 4  # the type of the frame that an HTTP/2 server begins with
 _ATTEMPTS = 5  # at the same number: that so many workers die over it is no accident
-_ON_EVERY_NODE = f"{INSTALL} on every node, in the version that is used here"
+_ON_EVERY_NODE = "pip install 'itl-infer[ray]' on every node, in the version that is used here"
 
 T = TypeVar("T")
 

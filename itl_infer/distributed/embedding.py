@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Report:
+class ShardsReport:
     """What a run did. `kept` counts the pictures that were done before, whatever came of them."""
 
     embedded: int
@@ -60,32 +60,23 @@ def embed(
     max_megapixels: float = DEFAULT_MAX_MEGAPIXELS,
     retry_failed: bool = False,
     progress: Callable[[Progress], None] | None = None,
-) -> Report:
+) -> ShardsReport:
     """Embed the pictures of `source` into Parquet shards in the folder `out`, on the Ray cluster at `address`.
 
     `source` is a folder of pictures, a .txt file with a path or URI on each line, Parquet with a column "bytes",
     "uri" or "path" (a file, or a folder of such), or several paths and URIs of pictures. Relative names in a file are
     taken from its folder. URIs are what pyarrow knows (s3://, gs://, hdfs://, file://) or fsspec. `exclude` and
-    `include_hidden` are as for `embed_directory`.
+    `include_hidden` are as for `embed_directory`; `address` is HOST:PORT, "auto" for the cluster of this machine, or
+    None: RAY_ADDRESS, or this machine alone. A worker for each share of `cpus` CPUs embeds a shard at a time.
 
-    A shard has the columns path, embedding (a list of embed_dim float32, of unit length) and error, null where there
-    is none: else the embedding is zeros. It is whole or not there, and has `shard_rows` pictures (default: 1,024, of
-    very many up to 65,536).
+    A shard has `shard_rows` rows (default: 1,024, of very many pictures up to 65,536) and the columns path, embedding
+    (a list of embed_dim float32, of unit length) and error, null where there is none: else the embedding is zeros. It
+    is whole or not there: however a run ends, the same call makes the shards that are missing, and no other. Pictures
+    that a folder gets later are not looked for. `retry_failed` tries again, in finished shards too, those that have
+    an error.
 
-    What there is to do is written to `out` first: however a run ends, the same call does the shards that are missing,
-    and nothing else. Pictures that a folder gets later are not looked for. `retry_failed` tries again, in finished
-    shards too, the pictures that have an error.
-
-    A worker for each share of `cpus` CPUs gets the bundle through Ray's object store. It reads a few pictures ahead
-    of those it embeds: what it needs of memory, beside a shard's embeddings, does not grow with their number.
-    `address` is HOST:PORT, "auto" for the cluster of this machine, or None: RAY_ADDRESS, or this machine alone.
-
-    A node needs Python and Ray in the versions that are used here, as Ray demands, and this version of itl-infer:
-    `pip install 'itl-infer[ray]'` in its image, or a runtime environment (`ray.init(address, runtime_env={"pip":
-    [...]})` before the call). It shares no files with this machine but what source and `out` name: URIs whose
-    credentials it has, or folders that are mounted on every node under the same path.
-
-    Raises ClusterError where source, folder or cluster cannot be used, ValueError for settings that mean nothing.
+    docs/cluster.md says what a node needs. Raises ClusterError where source, folder or cluster cannot be used,
+    ValueError for settings that mean nothing.
     """
     if cpus <= 0 or (shard_rows is not None and shard_rows < 1):
         raise ValueError(f"cpus is {cpus}, shard_rows {shard_rows}: expected above 0, and 1 or more")
@@ -104,22 +95,24 @@ def embed(
         started, sum(plan.pieces), sum(plan.pieces[piece] for piece in finished.difference(todo)), progress
     )
     if todo:
-        settings = {
-            "out": out,
-            "source_folder": pictures.folder,
-            "graph": bundle.read_file(IMAGE_GRAPH),
-            "rules": bundle.image_rules,
-            "embed_dim": bundle.embed_dim,
-            "fingerprint": bundle.fingerprint,
-            "threads": max(1, int(cpus)),
-            "max_megapixels": max_megapixels,
-        }
+        settings = {"out": out, "source_folder": pictures.folder, "max_megapixels": max_megapixels}
+        settings |= {"threads": max(1, int(cpus)), **_what_embeds(bundle)}
         with connected(address):
             tally.show()
             for piece in map_numbers(Worker, settings, todo, cpus):
                 tally.add(piece)
         _tidy(system, folder)
     return tally.report(len(plan.pieces))
+
+
+def _what_embeds(bundle: Bundle) -> dict[str, Any]:
+    """What a worker needs of a bundle, whose folder its machine need not have."""
+    return {
+        "graph": bundle.read_file(IMAGE_GRAPH),
+        "rules": bundle.image_rules,
+        "embed_dim": bundle.embed_dim,
+        "fingerprint": bundle.fingerprint,
+    }
 
 
 class _Tally:
@@ -145,11 +138,11 @@ class _Tally:
             done = self._embedded + self._failed
             self._progress(Progress(self._kept + done, self._total, seconds, self._kept))
 
-    def report(self, shards: int) -> Report:
+    def report(self, shards: int) -> ShardsReport:
         seconds = time.monotonic() - self._started
         rate = self._embedded / seconds
         failures = tuple(self._failures)
-        return Report(self._embedded, self._kept, self._failed, shards, seconds, rate, failures)
+        return ShardsReport(self._embedded, self._kept, self._failed, shards, seconds, rate, failures)
 
 
 def _tidy(system: FileSystem, folder: str) -> None:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, BinaryIO, TypeAlias, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from itl_infer.errors import ImageError
+from itl_infer.errors import ImageError, reason_of
 from itl_infer.image.formats import FORMATS, describe_formats
-from itl_infer.image.quiet import quiet_pillow
+from itl_infer.image.pillow import pixels_refused_above, quiet_pillow, unlimited_pillow
 from itl_infer.image.resize import resize_to
 from itl_infer.image.rules import ImageRules
 
@@ -85,27 +85,42 @@ def _decode_file(
     file: BinaryIO, draft_side: int | None, max_megapixels: float, finish: Callable[[Image.Image], T]
 ) -> T:
     """What `finish` makes of the decoded picture, of which it needs no more than twice `draft_side`."""
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     path = str(getattr(file, "name", "picture"))
-    with quiet_pillow():
+    with quiet_pillow(), contextlib.ExitStack() as stack:
         try:
-            image = Image.open(file, formats=_READERS)
-        except UnidentifiedImageError as error:
-            raise ImageError(path, f"not a {describe_formats()} picture") from error
-        except Image.DecompressionBombError as error:
-            limit = min(max_megapixels, 2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6)
-            raise ImageError(path, f"more than the limit of {limit:.4g} megapixels") from error
-        except Exception as error:  # decoders raise anything on damaged bytes
-            raise ImageError(path, _damage(error)) from error
-        with image:
-            _check_size(image, path, max_megapixels)
-            if draft_side is not None:
-                # JPEG: decode at 1/2, 1/4 or 1/8 while both sides stay twice what is needed. Far faster.
-                image.draft(None, (2 * draft_side, 2 * draft_side))
-            is_large = image.width * image.height > _LARGE_MEGAPIXELS * 1e6
-            with _large_pictures if is_large else contextlib.nullcontext():
-                return _decode(image, path, finish)
+            image = _open(file, path)
+        except Image.DecompressionBombError:
+            # Pillow's limit, a constant of its own, is not the one that the caller gave. To open a picture decodes
+            # nothing of it, but says how large it is, and then `_check_size` decides.
+            with unlimited_pillow():
+                image = _open(file, path)
+        stack.enter_context(image)
+        _check_size(image, path, max_megapixels)
+        # Of a picture within the limit, Pillow still refuses a part that is larger, such as a tile of a TIFF.
+        if image.width * image.height > pixels_refused_above():
+            stack.enter_context(unlimited_pillow())
+        if draft_side is not None:
+            # JPEG: decode at 1/2, 1/4 or 1/8 while both sides stay twice what is needed. Far faster.
+            image.draft(None, (2 * draft_side, 2 * draft_side))
+        is_large = image.width * image.height > _LARGE_MEGAPIXELS * 1e6
+        with _large_pictures if is_large else contextlib.nullcontext():
+            return _decode(image, path, finish)
+
+
+def _open(file: BinaryIO, path: str) -> Image.Image:
+    """A picture not decoded yet. Raises ImageError, and DecompressionBombError for one above Pillow's limit."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        return Image.open(file, formats=_READERS)
+    except Image.DecompressionBombError:
+        raise
+    except UnidentifiedImageError as error:
+        raise ImageError(path, f"not a {describe_formats()} picture") from error
+    except Exception as error:  # decoders raise anything on damaged bytes
+        raise ImageError(path, _damage(error)) from error
 
 
 def open_picture_file(path: str | os.PathLike[str]) -> BinaryIO:
@@ -121,7 +136,7 @@ def open_picture_file(path: str | os.PathLike[str]) -> BinaryIO:
             raise ImageError(path, "empty file (0 bytes)")
         return Path(path).open("rb")
     except (OSError, ValueError) as error:  # ValueError: a null character in the name
-        raise ImageError(path, f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
+        raise ImageError(path, f"cannot be read: {reason_of(error)}") from error
 
 
 def _check_size(image: Image.Image, name: str, max_megapixels: float) -> None:

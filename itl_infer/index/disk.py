@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from itl_infer.errors import IndexStoreError
+from itl_infer.errors import IndexStoreError, reason_of
 from itl_infer.files import sync
 
 if sys.platform == "win32":
@@ -98,7 +98,7 @@ def store_errors(folder: Path) -> Iterator[None]:
         with database_errors(folder):
             yield
     except OSError as error:
-        raise IndexStoreError(_explain(folder, error.strerror or str(error))) from error
+        raise IndexStoreError(_explain(folder, reason_of(error))) from error
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from itl_infer.errors import IndexStoreError, MissingExtraError
+from itl_infer.errors import IndexStoreError, MissingExtraError, reason_of
 from itl_infer.files import replacing
 from itl_infer.index.index import Index
 from itl_infer.parquet.table import embedding_column, make_schema
@@ -28,7 +28,7 @@ def export_index(index: Index, output: str | os.PathLike[str], format: str) -> l
     try:
         return _WRITERS[format](index, path)
     except OSError as error:
-        raise IndexStoreError(f"{path}: {error.strerror}: name a file that can be written") from error
+        raise IndexStoreError(f"{path}: {reason_of(error)}: name a file that can be written") from error
 
 
 def _write_npy(index: Index, path: Path) -> list[Path]:

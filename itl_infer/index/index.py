@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import numpy.typing as npt
 
-from itl_infer import ranking
 from itl_infer.errors import IndexStoreError
 from itl_infer.index import schema
 from itl_infer.index.roots import Root
 from itl_infer.index.schema import State
 from itl_infer.index.snapshot import Paths, Snapshot, empty_snapshot, take_snapshot
-from itl_infer.index.writer import Writer, open_writer
 
+# The writer is imported where one is made: a reader does without it.
 if TYPE_CHECKING:
     from itl_infer.bundle import Bundle
+    from itl_infer.index.writer import Writer
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,8 @@ class Index:
         Raises IndexStoreError where a folder that it remembers is missing, unless `prune` says that it is
         gone for good: what is embedded of it would be lost.
         """
+        from itl_infer.index.writer import open_writer
+
         path = Path(path)
         with open_writer(path, bundle, wait=wait) as writer:
             missing = [root for root in writer.roots().values() if root.is_missing()]
@@ -112,13 +114,12 @@ class Index:
     def search_many(self, queries: npt.NDArray[np.float32], k: int = 10) -> list[list[SearchResult]]:
         """`search` for each row of `queries` (Q, D): the same results, far faster than one by one."""
         snapshot = self._snapshot
-        indices, scores = ranking.rank(queries, snapshot.embeddings, k)
         return [
             [
-                SearchResult(place, score, snapshot.paths[row])
-                for place, (row, score) in enumerate(zip(rows, cosines, strict=True), start=1)
+                SearchResult(rank, score, snapshot.path_of(row))
+                for rank, (row, score) in enumerate(best, start=1)
             ]
-            for rows, cosines in zip(indices.tolist(), scores.tolist(), strict=True)
+            for best in snapshot.nearest(queries, k)
         ]
 
     def _embed_query(self, text: str) -> npt.NDArray[np.float32]:
@@ -168,6 +169,8 @@ class Index:
         """Be the index's one writer. Raises IndexStoreError where another is, unless told to `wait`."""
         if not self._writable:
             raise IndexStoreError(f'{self.path}: opened to read only: Index.open(path, bundle, mode="w")')
+        from itl_infer.index.writer import open_writer
+
         with open_writer(self.path, self.bundle, wait=wait) as writer:
             _require_same_bundle(self.path, writer.state, self.bundle)
             try:

@@ -17,7 +17,7 @@ from itl_infer.ahead import in_order_ahead
 from itl_infer.cpus import usable_cpus
 from itl_infer.errors import FolderError, IndexStoreError
 from itl_infer.image import DEFAULT_MAX_MEGAPIXELS, describe_formats
-from itl_infer.index import FailedFile, Index, Writer
+from itl_infer.index import FailedFile, Index
 from itl_infer.index.disk import database_errors
 from itl_infer.index.roots import Root
 from itl_infer.index.schema import RowState
@@ -30,6 +30,7 @@ from itl_infer.store import are_unit_rows
 
 if TYPE_CHECKING:
     from itl_infer.bundle import Bundle
+    from itl_infer.index import Writer
 
 DEFAULT_BATCH_SIZE = 32
 
@@ -75,8 +76,10 @@ def embed_directory(
     targets = [Target(Path(path), exclude, include_hidden) for path in given]
     if not prune:
         _require_all(targets)
+    # The survey needs a writer, which makes a new index: not for a folder without pictures. This walk ends at the
+    # first one, so that all but what stands before it is walked only once.
     if len(index) == 0 and not any(True for target in targets for _ in target.files()):
-        raise _nothing_found(targets)  # before a new index is made for nothing
+        raise _nothing_found(targets)
     bundle = index.require_bundle()
     report = Report()
     with index.writing(wait=wait) as writer, database_errors(index.path):

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from itl_infer.errors import FolderError
-from itl_infer.index import Writer
 from itl_infer.index.roots import Root, real_path
 from itl_infer.index.schema import RowState
 from itl_infer.walk import FoundFile, Walk, describe
+
+if TYPE_CHECKING:
+    from itl_infer.index import Writer
 
 _PAGE = 1000  # items read from the database at a time
 

@@ -5,7 +5,8 @@ Needs the extra `milvus`. Nothing else in the package imports this before a coll
 
 from itl_infer.milvus.address import Address
 from itl_infer.milvus.collection import Collection
-from itl_infer.milvus.push import Report, push
+from itl_infer.milvus.push import PushReport as Report
+from itl_infer.milvus.push import push
 from itl_infer.milvus.recall import DEFAULT_SAMPLE, Check, check_collection
 from itl_infer.progress import Progress
 

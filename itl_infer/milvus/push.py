@@ -28,7 +28,7 @@ _BYTES_AT_ONCE = 2**25  # of a batch: Milvus takes 64 MB
 
 
 @dataclass
-class Report:
+class PushReport:
     """What a push did, in pictures. Those of the source are the first four together."""
 
     added: int = 0
@@ -55,7 +55,7 @@ def push(
     batch_rows: int = DEFAULT_BATCH_ROWS,
     seconds: float = SECONDS,
     progress: Callable[[Progress], None] | None = None,
-) -> Report:
+) -> PushReport:
     """Send the rows of an index folder, or of Parquet, to the collection at an address; made if it is not there.
 
     Rows are known by their paths: what the collection has already is not sent, and a row sent twice counts once, so
@@ -116,9 +116,9 @@ class _Push:
         self._name = connection.address.name
         self._had_rows = len(collection) > 0
         self._seen: set[bytes] = set()  # some 80 bytes a picture
-        self._report, self._started = Report(), time.monotonic()
+        self._report, self._started = PushReport(), time.monotonic()
 
-    def go(self, *, prune: bool) -> Report:
+    def go(self, *, prune: bool) -> PushReport:
         report, done, total = self._report, 0, len(self._source)
         try:
             for paths, embeddings in self._source.blocks(self._batch_rows):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any, Literal
 
+from itl_infer.bundle.wording import with_suggestions
 from itl_infer.search.query import EmbeddedQuery, Query
 
 
@@ -66,8 +67,7 @@ class Word:
     did_you_mean: tuple[str, ...] = ()  # for an unknown word, the nearest known ones
 
     def __str__(self) -> str:
-        meant = " or ".join(self.did_you_mean[:2])
-        return f"{self.word} (did you mean {meant}?)" if meant else self.word
+        return with_suggestions(self.word, self.did_you_mean)
 
     def to_json(self) -> dict[str, Any]:
         meant = {"did_you_mean": self.did_you_mean} if self.use == "unknown" else {}

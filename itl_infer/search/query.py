@@ -75,9 +75,9 @@ class Query:
                 f"a weight of the query is {wrong[0]:g}: give each one from 1e-6 to 1e6, or below 0"
             )
         parsed = [bundle.parse_query(text) for _, text in self.texts]
-        embeddings = np.concatenate(
-            [bundle.embed_ids([p.ids for p in parsed]), bundle.embed_images(self.images)]
-        )
+        embeddings = bundle.embed_ids([p.ids for p in parsed])
+        if self.images:
+            embeddings = np.concatenate([embeddings, bundle.embed_images(self.images)])
         vector = _sum(np.array(weights, np.float32), embeddings)
         if vector is None:
             raise QueryError(f"nothing is left of the query: what it subtracts is what it adds ({self})")
@@ -140,16 +140,18 @@ class EmbeddedQuery:
             words: dict[int, str] = {}
             for word, word_id in zip(parsed.used_words, parsed.used_ids, strict=True):
                 words.setdefault(word_id, word)
-            for word_id, word in words.items():
-                others = [other for other in parsed.ids if other != word_id]
-                rest = self._with_row(row, bundle.embed_ids([others]) if others else None)
-                terms.append(Term(word, float(weight), rest))
+            others = [[other for other in parsed.ids if other != word_id] for word_id in words]
+            # One call for all words of a text. Not for those of all texts: each text may have thousands, and the
+            # ids that are left grow with their square.
+            embedded: Iterable[Vector | None] = bundle.embed_ids(others) if len(words) > 1 else [None]
+            for word, embedding in zip(words.values(), embedded, strict=True):
+                terms.append(Term(word, float(weight), self._with_row(row, embedding)))
         for row, name in enumerate(self.query.image_names, start=len(self.parsed)):
             terms.append(Term(name, float(self.weights[row]), self._with_row(row, None)))
         return terms
 
     def _with_row(self, row: int, embedding: Vector | None) -> Vector | None:
-        """The vector with another embedding (1, D) in this row, or without that row."""
+        """The vector with another embedding (D,) in this row, or without that row."""
         if embedding is None:
             return _sum(np.delete(self.weights, row), np.delete(self.embeddings, row, axis=0))
         embeddings = self.embeddings.copy()

@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from itl_infer.errors import SheetError
+from itl_infer.errors import SheetError, reason_of
 from itl_infer.search import Answer
 from itl_infer.show.page import make_page
 from itl_infer.show.picture import draw_sheet
@@ -36,7 +36,7 @@ def write_sheet(answers: Sequence[Answer], path: str | os.PathLike[str]) -> None
     try:
         path.write_bytes(content)
     except OSError as error:
-        raise SheetError(f"{path}: cannot be written: {error.strerror or error}") from error
+        raise SheetError(f"{path}: cannot be written: {reason_of(error)}") from error
 
 
 def require_sheet_name(path: Path) -> str:

@@ -90,10 +90,7 @@ class _Api:
         parameters = _Parameters(request.query_params)
         images = []
         if like := parameters.text("like"):
-            path = path_of(self._current(), like)
-            if path is None:
-                raise HTTPException(404, "no such picture in the index, or it has changed: search again")
-            images.append(path)
+            images.append(self._path_of(like))
         return self._respond(parameters.query(images), parameters)
 
     async def _similar(self, request: Request) -> Response:
@@ -152,10 +149,14 @@ class _Api:
         return self._respond_picture(request, "thumbnail")
 
     def _respond_picture(self, request: Request, size: str) -> Response:
-        path = path_of(self._current(), request.path_params["name"])
+        path = self._path_of(request.path_params["name"])
+        return picture_response(path, size, request.headers.get("if-none-match"))
+
+    def _path_of(self, name: str) -> str:
+        path = path_of(self._current(), name)
         if path is None:
             raise HTTPException(404, "no such picture in the index, or it has changed: search again")
-        return picture_response(path, size, request.headers.get("if-none-match"))
+        return path
 
     def _current(self) -> Store:
         """The store, with what other processes have committed to it up to half a second ago."""

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from starlette.responses import Response
 
-from itl_infer.errors import ImageError
+from itl_infer.errors import ImageError, reason_of
 from itl_infer.image import load_thumbnail
+from itl_infer.show.wording import printable
 
 if TYPE_CHECKING:
     from itl_infer.store import Store
@@ -53,7 +54,7 @@ def picture_response(path: str, size: str, etag_asked: str | None) -> Response:
         make = _cached_jpeg if size == "thumbnail" else _jpeg
         return Response(make(path, size, etag), media_type="image/jpeg", headers=headers)
     except OSError as error:
-        return _placeholder(f"cannot be read: {error.strerror}")
+        return _placeholder(f"cannot be read: {reason_of(error)}")
     except ImageError as error:
         return _placeholder(error.reason)
 
@@ -69,10 +70,7 @@ _cached_jpeg = lru_cache(maxsize=_CACHED)(_jpeg)
 
 def _placeholder(reason: str) -> Response:
     lines = textwrap.wrap(reason, 32)[:5]
-    text = "".join(
-        f'<tspan x="16" dy="22">{html.escape("".join(c if c.isprintable() else "�" for c in line))}</tspan>'
-        for line in lines
-    )
+    text = "".join(f'<tspan x="16" dy="22">{html.escape(printable(line))}</tspan>' for line in lines)
     drawing = (
         '<svg xmlns="http://www.w3.org/2000/svg" width="320" height="240" viewBox="0 0 320 240">'
         '<rect width="320" height="240" fill="#8884"/>'

@@ -1,4 +1,4 @@
-"""What the README says of speed: python tests/benchmarks/run.py
+"""What docs/speed.md says: python tests/benchmarks/run.py
 
 Prints tables, medians with quartiles; every ratio is of figures taken in turns in this one run. Needs the extra
 `bench`, about 4 GB of memory, 2 GB in the folder for temporary files, and a machine that has nothing else to do.
@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))  # where this is run as a file
 
 PARTS = ("graph", "folder", "peer", "text", "start", "footprint", "scaling")  # ten minutes
-MORE_PARTS = ("ranking", "index", "cluster", "milvus", "at_scale")  # half an hour more
+MORE_PARTS = ("ranking", "index", "prepare", "cluster", "milvus", "at_scale")  # half an hour more
 _PACKAGES = (
     *("itl-infer", "numpy", "onnxruntime", "pillow", "torch", "openvino", "faiss-cpu"),
     *("ray", "pymilvus", "milvus-lite"),

@@ -32,34 +32,45 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> CaptionDataset:
 
 @pytest.fixture(scope="session")
 def weights(tmp_path_factory: pytest.TempPathFactory, dataset: CaptionDataset) -> Path:
+    """InceptionV3."""
+    return _weights("inception_v3", tmp_path_factory.mktemp("weights") / "trunk.pth", dataset)
+
+
+@pytest.fixture(scope="session")
+def small_weights(tmp_path_factory: pytest.TempPathFactory, dataset: CaptionDataset) -> Path:
+    from tests.export.helpers import SMALL_TRUNK
+
+    return _weights(SMALL_TRUNK, tmp_path_factory.mktemp("weights") / "trunk.pth", dataset)
+
+
+def _weights(trunk: str, path: Path, dataset: CaptionDataset) -> Path:
     """An untrained trunk whose batch norms know the data's statistics, as those of a trained one do."""
     import torch
 
-    from export.trunk.inception import inception_v3
+    from export.trunk.sources import open_trunk
     from export.trunk.state import save_network
     from tests.export.helpers import RULES
 
     torch.manual_seed(0)
-    network = inception_v3().network.train()
+    network = open_trunk(trunk, "none").network.train()
     pixels = np.stack([load_pixels(path, RULES) for path in dataset.paths[:32]])
     with torch.no_grad():
         for _ in range(20):
             network(torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1)
-    path = tmp_path_factory.mktemp("weights") / "trunk.pth"
     save_network(network, path)
     return path
 
 
 @pytest.fixture(scope="session")
 def built(
-    tmp_path_factory: pytest.TempPathFactory, dataset: CaptionDataset, weights: Path
+    tmp_path_factory: pytest.TempPathFactory, dataset: CaptionDataset, small_weights: Path
 ) -> tuple[Path, dict[str, dict[str, float]]]:
     from export.report import Reporter
     from export.runs.build import build
     from tests.export.helpers import SETTINGS
 
     folder = tmp_path_factory.mktemp("build")
-    settings = replace(SETTINGS, trunk_weights=str(weights))
+    settings = replace(SETTINGS, trunk_weights=str(small_weights))
     labelled = folder / "labels.json"
     labelled.write_text(json.dumps({"street": [example.image for example in dataset][:3]}), encoding="utf-8")
     figures = build(

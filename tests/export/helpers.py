@@ -18,9 +18,11 @@ from itl_infer.image import ImageRules
 
 SIDE, FEATURE_DIM = 80, 2048
 RULES = ImageRules(side=SIDE)
+SMALL_TRUNK = "timm:test_resnet"  # timm's own for tests: exported and quantised in seconds
 SETTINGS = BuildSettings(
     name="small",
     domain="a test",
+    trunk=SMALL_TRUNK,
     side=SIDE,
     recipe=Recipe(batch_size=16, epochs=2),
     gallery=Gallery(pictures=5, featuring=("two",)),

@@ -1,4 +1,4 @@
-"""The bundle that is shipped: whole, small, as good as it says, and what the README says of it."""
+"""The bundle that is shipped: whole, small, and as good as it says."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from export.data.postcards.draw import catalogue
 from itl_infer import Index, load_bundle, verify_bundle
 from itl_infer.bundle import Bundle
 from itl_infer.cli import main
-from tests.places import ROOT, STARTER
+from tests.places import STARTER
 
 
 @pytest.fixture(scope="module")
@@ -170,20 +170,3 @@ def test_a_text_is_embedded_the_same_beside_any_others(starter: Bundle) -> None:
         for _ in range(20):
             some = rng.choice(len(texts), size)
             np.testing.assert_array_equal(starter.embed_ids([texts[i] for i in some]), together[some])
-
-
-def readme_block(after: str) -> str:
-    """The fenced block that follows a text in the README."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    found = re.search(re.escape(after) + r".*?```[a-z]*\n(.*?)```", text, re.DOTALL)
-    assert found, after
-    return found[1]
-
-
-def test_the_readme_shows_what_the_query_prints(starter: Bundle) -> None:
-    shown = [line.split() for line in readme_block('itl-infer query "surfer in a wave"\n```\n').splitlines()]
-    printed = CliRunner().invoke(main, ["query", "surfer in a wave", "-m", str(starter.path)]).stdout
-    for line, expected in zip(printed.splitlines()[1:], shown[1:], strict=True):
-        rank, score, path = line.split()
-        assert (rank, Path(path).name) == (expected[0], Path(expected[2]).name)
-        assert float(score) == pytest.approx(float(expected[1]), abs=0.02)  # int8 differs between processors

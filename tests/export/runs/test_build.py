@@ -72,7 +72,7 @@ def test_no_graph_says_where_it_was_made(built: tuple[Path, dict[str, dict[str, 
 def test_a_second_build_trains_nothing_and_gives_the_same_bundle(
     built: tuple[Path, dict[str, dict[str, float]]],
     dataset: CaptionDataset,
-    weights: Path,
+    small_weights: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     before = load_bundle(built[0]).fingerprint
@@ -82,7 +82,7 @@ def test_a_second_build_trains_nothing_and_gives_the_same_bundle(
 
     monkeypatch.setattr("export.loop.Loop._save", never)
     monkeypatch.setattr("export.data.pixels.decode_ahead", never)
-    settings = replace(SETTINGS, trunk_weights=str(weights))
+    settings = replace(SETTINGS, trunk_weights=str(small_weights))
     figures = build(dataset, settings, built[0].parent / "work", built[0], Reporter())
     assert figures == built[1]
     assert load_bundle(built[0]).fingerprint == before
@@ -151,7 +151,7 @@ def test_flickr30k_as_kaggle_has_it_becomes_a_bundle_that_is_served(
 def test_a_failed_build_leaves_the_old_bundle(
     built: tuple[Path, dict[str, dict[str, float]]],
     dataset: CaptionDataset,
-    weights: Path,
+    small_weights: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     before = load_bundle(built[0]).fingerprint
@@ -159,7 +159,7 @@ def test_a_failed_build_leaves_the_old_bundle(
     with pytest.raises(ExportError, match="differs from torch"):
         build(
             dataset,
-            replace(SETTINGS, trunk_weights=str(weights)),
+            replace(SETTINGS, trunk_weights=str(small_weights)),
             built[0].parent / "work",
             built[0],
             Reporter(),

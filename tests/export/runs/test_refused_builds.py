@@ -33,7 +33,13 @@ def test_a_missing_split_is_named(dataset: CaptionDataset, tmp_path: Path) -> No
 
 def test_a_side_too_small_for_inception_is_refused(dataset: CaptionDataset, tmp_path: Path) -> None:
     with pytest.raises(ExportError, match="side 64 is too small for inception_v3: 75 pixels at least"):
-        build(dataset, replace(SETTINGS, trunk_weights="none", side=64), tmp_path, tmp_path, Reporter())
+        build(
+            dataset,
+            replace(SETTINGS, trunk="inception_v3", trunk_weights="none", side=64),
+            tmp_path,
+            tmp_path,
+            Reporter(),
+        )
 
 
 class Lines(Reporter):
@@ -45,7 +51,7 @@ class Lines(Reporter):
 
 
 def test_build_says_which_captions_have_no_known_word_and_which_pictures_are_left_out(
-    many: CaptionDataset, weights: Path, tmp_path: Path
+    many: CaptionDataset, small_weights: Path, tmp_path: Path
 ) -> None:
     """Before training begins, with file and line."""
     rows = []
@@ -66,7 +72,7 @@ def test_build_says_which_captions_have_no_known_word_and_which_pictures_are_lef
                 raise InterruptedError
             super().say(line)
 
-    reporter, settings = UntilWork(), replace(SETTINGS, trunk_weights=str(weights))
+    reporter, settings = UntilWork(), replace(SETTINGS, trunk_weights=str(small_weights))
     with pytest.raises(InterruptedError):
         build(read_captions(captions), settings, tmp_path / "work", tmp_path / "out", reporter)
     for reason, place in (

@@ -18,9 +18,9 @@ from tests.export.helpers import SETTINGS
 
 
 def test_recipes_are_compared_over_seeds(
-    dataset: CaptionDataset, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    dataset: CaptionDataset, small_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = replace(SETTINGS, trunk_weights=str(weights))
+    settings = replace(SETTINGS, trunk_weights=str(small_weights))
     names = ("original", "+ cosine schedule = best")
     monkeypatch.setattr("export.runs.study.TRIED", {name: replace(TRIED[name], epochs=3) for name in names})
     found = study(dataset, settings, tmp_path, Reporter(), seeds=2, names=names)

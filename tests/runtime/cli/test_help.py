@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,9 @@ import click
 import pytest
 
 from itl_infer.cli import main
+from itl_infer.image import DEFAULT_MAX_MEGAPIXELS
+from itl_infer.milvus import DEFAULT_SAMPLE
+from itl_infer.search import NEAR_DUPLICATE
 from tests.places import ROOT
 from tests.runtime.cli.helpers import run
 
@@ -51,12 +55,16 @@ def test_every_option_has_help() -> None:
             assert isinstance(option, click.Argument) or option.help, f"{child.name} {option.name}"
 
 
-def test_every_command_is_in_the_readme() -> None:
-    readme = ROOT / "README.md"
-    if not readme.exists():
-        pytest.skip("no README yet")
-    text = readme.read_text(encoding="utf-8")
-    assert [name for name in COMMANDS if f"itl-infer {name}" not in text] == []
+def test_defaults_typed_into_help_are_those_of_python() -> None:
+    """Commands that name a default without importing the module that knows it."""
+    for command, option, default in (
+        ("query", "dedupe-from", NEAR_DUPLICATE),
+        ("check", "sample", DEFAULT_SAMPLE),
+        ("embed-images", "max-megapixels", DEFAULT_MAX_MEGAPIXELS),
+    ):
+        text = " ".join(run(command, "--help").stdout.split())
+        [shown] = re.findall(rf"--{option} .*?\[default: ([0-9.]+)", text)
+        assert float(shown) == default
 
 
 def test_without_a_command_there_is_help() -> None:

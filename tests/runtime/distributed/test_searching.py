@@ -104,9 +104,9 @@ def test_batch_prints_what_it_prints_of_an_index(
         ({"fingerprint": "ab" * 32}, "part-000000.parquet: made with bundle abababababab, not with 'tiny'"),
         (
             {"width": 64},
-            "the column embedding is fixed_size_list<element: float>[64], expected fixed_size_list",
+            "the column embedding is fixed_size_list<element: float>[64], expected 128 numbers: is it of this bundle?",
         ),
-        ({"column": "vector"}, "no column 'embedding', only path, vector, error: is it a shard?"),
+        ({"column": "vector"}, "no column 'embedding', only path, vector, error: is it of itl-infer?"),
         (
             {"value": np.nan},
             "damaged: embeddings that are not of unit length",

@@ -110,8 +110,22 @@ def test_pillows_own_limit_stays_silent(tmp_path: Path, monkeypatch: pytest.Monk
     scene(300, 200).save(path)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50_000)  # Pillow warns above this, and refuses twice this
     assert load_pixels(path, RULES).shape == (SIDE, SIDE, 3)
+
+
+def test_pillows_own_limit_gives_way_to_the_callers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 5_000)
-    assert reason(path) == "more than the limit of 0.01 megapixels"
+    for suffix in ("png", "webp", "gif", "tif", "bmp", "jpg"):
+        path = tmp_path / f"large.{suffix}"
+        scene(300, 200).save(path)
+        assert load_pixels(path, RULES).shape == (SIDE, SIDE, 3)
+        assert reason(path, max_megapixels=0.05).startswith(
+            "300 x 200 is 0.06 megapixels, more than the limit"
+        )
+        assert Image.MAX_IMAGE_PIXELS == 5_000
+    with ThreadPoolExecutor(8) as pool:  # Pillow asks about a TIFF when it is decoded too
+        tiff = tmp_path / "large.tif"
+        assert len(set(pool.map(lambda _: load_pixels(tiff, RULES).tobytes(), range(200)))) == 1
+    assert Image.MAX_IMAGE_PIXELS == 5_000
 
 
 def test_warnings_are_silenced_for_pillow_alone_and_only_meanwhile(tmp_path: Path) -> None:

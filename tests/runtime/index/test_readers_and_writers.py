@@ -66,6 +66,16 @@ def test_two_writing_processes(index: Index, photos: Path) -> None:
     embed_directory(photos, index)
 
 
+def test_a_reader_does_without_the_writer(index: Index) -> None:
+    code = (
+        "import sys\nfrom itl_infer.index import Index\n"
+        "assert Index.open(sys.argv[1], mode='r').search_many([[1] + 7 * [0]])[0]\n"
+        "assert 'itl_infer.index.writer' not in sys.modules\n"
+        "from itl_infer.index import Writer\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(index.path)], cwd=ROOT, check=True)
+
+
 def test_a_snapshot_outlives_what_a_writer_does(index: Index, photos: Path) -> None:
     reader = Index.open(index.path, FakeBundle(), mode="r")
     paths, embeddings, found = reader.paths[:], reader.embeddings.copy(), reader.search("red")

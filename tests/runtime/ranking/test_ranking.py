@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from itl_infer import ranking
-from itl_infer.ranking import rank
+from itl_infer.ranking import candidates, exact, rank
 
 
 def unit_rows(n: int, dim: int = 128, seed: int = 0) -> np.ndarray:
@@ -122,11 +121,11 @@ def test_blocks_and_batches_change_nothing(
     expected = rank(queries, embeddings, k)
     assert_exact(queries, embeddings, k)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ranking, "_BLOCK_QUERIES", batch)
-        patch.setattr(ranking, "_BLOCK_ROWS", rows)
-        patch.setattr(ranking, "_SPARE", spare)
-        patch.setattr(ranking, "_MANY_EQUAL", spare)
-        patch.setattr(ranking, "_BLOCK_SCORED", 1 + spare)
+        patch.setattr(exact, "_BLOCK_QUERIES", batch)
+        patch.setattr(exact, "_BLOCK_ROWS", rows)
+        patch.setattr(candidates, "_SPARE", spare)
+        patch.setattr(candidates, "_MANY_EQUAL", spare)
+        patch.setattr(candidates, "_BLOCK_SCORED", 1 + spare)
         for one, other in zip(expected, rank(queries, embeddings, k), strict=True):
             np.testing.assert_array_equal(one, other)
 

@@ -107,6 +107,26 @@ def test_what_is_left_may_be_nothing(index: Index) -> None:
         assert blue.share == pytest.approx(found.score)  # the rest is nothing
 
 
+def test_the_words_of_a_text_share_one_call(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle = index.require_bundle()
+    embedded = Query("red green wave", subtract=["blue"]).embed(bundle)
+    asked: list[int] = []
+    embed_ids = bundle.embed_ids
+    monkeypatch.setattr(bundle, "embed_ids", lambda rows: asked.append(len(rows)) or embed_ids(rows))
+    red, green, wave, blue = embedded.terms(bundle)
+    assert asked == [3]
+    for term, rest in ((red, "green wave"), (green, "red wave"), (wave, "red green")):
+        alone = Query(rest, subtract=["blue"]).embed(bundle).vector
+        np.testing.assert_array_equal(term.rest, alone)  # to the last bit
+    np.testing.assert_array_equal(blue.rest, Query("red green wave").embed(bundle).vector)
+
+
+def test_no_pictures_are_embedded_for_a_text(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle = index.require_bundle()
+    monkeypatch.setattr(bundle, "embed_images", lambda _: pytest.fail("there are none"))
+    assert len(Searcher(index, k=2).answer(Query("red", add=["wave"])).results) == 2
+
+
 def test_labels(index: Index, tmp_path: Path) -> None:
     picture = str(tmp_path / "pictures" / "red.png")
     query = Query("red", [picture], subtract=["wave"], weighted=[(-0.5, "blue")], image_weight=2)

@@ -1,16 +1,6 @@
-"""Exact cosine top-k on numpy: blocked products, a rising threshold, and an order that no block decides.
-
-Float32 products pick candidates, with a margin wider than their rounding errors; the candidates are scored
-again, each on its own and always in one order of summation. So for unit rows the result is a function of a
-query, the embeddings and k alone: on one machine a query has the same indices in the same order, and the same
-scores to the last bit, alone or among ten thousand others and wherever blocks begin. Another machine, whose
-processor sums in another order, may differ in the last bits of a score (within 1e-6), and so in the order of
-pictures that are that close.
-"""
+"""The rows that may be among the best, by products whose rounding errors are bounded, and their exact order."""
 
 from __future__ import annotations
-
-import math
 
 import numpy as np
 import numpy.typing as npt
@@ -22,74 +12,18 @@ Indices = npt.NDArray[np.int64]
 # products and sums, each rounded to within 2^-24, are off by D * 2^-24 * |q| |x| at most; a little more for the
 # score's own rounding.
 _MARGIN = 2.1 * 2**-24
-_BLOCK_QUERIES = 256
-_BLOCK_ROWS = 2**16  # at most
-_BLOCK_PRODUCTS = 3 * 2**20  # at a time: 12 MiB, which stay in the cache that the cores share
-_BLOCK_CANDIDATES = 2**24  # kept at a time: the k best of each query, and some more
 _BLOCK_SCORED = 2**11  # rows scored again at a time: 1 MiB at 128 columns
 _SPARE = 64  # candidates more than what must be kept, for each query, before they are thinned out
 _MANY_EQUAL = 2**12  # candidates too close to tell apart, from which on they are scored at once
 
 
-def rank(queries: Floats, embeddings: Floats, k: int) -> tuple[Indices, Floats]:
-    """The k best rows for each query: indices (Q, k) int64 and scores (Q, k) float32, best first.
-
-    `queries` (Q, D) and `embeddings` (N, D) are float32 with unit rows, so that a score is a cosine. k is cut
-    to N; equal scores stand in order of index. Uses less than 200 MB above its inputs and its result,
-    more only where k is in the hundred thousands. Raises ValueError for k < 1, for shapes that do not fit, and for NaN.
-    """
-    queries, embeddings = _as_rows(queries, "queries"), _as_rows(embeddings, "embeddings")
-    if queries.shape[1] != embeddings.shape[1]:
-        raise ValueError(f"queries have {queries.shape[1]} columns, embeddings {embeddings.shape[1]}")
-    if k < 1:
-        raise ValueError(f"k is {k}, expected 1 or more")
-    k = min(k, len(embeddings))
-    if len(queries) == 1 and 0 < len(embeddings) <= _BLOCK_ROWS:
-        return _rank_one(queries[0], embeddings, k)
-    keys = np.empty((len(queries), k), np.uint64)
-    step = max(1, min(_BLOCK_QUERIES, _BLOCK_CANDIDATES // (2 * k + 1)))
-    for start in range(0, len(queries) if k else 0, step):
-        keys[start : start + step] = _best_keys(queries[start : start + step], embeddings, k)
-    return _rows_of(keys), _scores_of(keys)
+def margins(queries: Floats) -> Floats:
+    """For each of (Q, D) queries, by how much two of its products with unit rows may stand in the wrong order."""
+    lengths: Floats = np.sqrt(np.einsum("qd,qd->q", queries, queries))
+    return np.float32(_MARGIN * (queries.shape[1] + 2)) * lengths
 
 
-def _rank_one(query: Floats, embeddings: Floats, k: int) -> tuple[Indices, Floats]:
-    """What `rank` gives for a lone query (D,) and so few rows that its overhead would outweigh their product."""
-    products = embeddings @ query
-    if k < len(products):
-        line = _below_kth_best(products[None], k)[0] - _MARGIN * (len(query) + 2) * math.sqrt(query @ query)
-        rows = (products >= line).nonzero()[0]
-        if len(rows) < k:
-            raise ValueError("queries or embeddings hold NaN")
-    else:
-        rows = np.arange(k)
-    scores = np.einsum("nd,d->n", embeddings[rows], query)
-    order = np.argsort(-scores, kind="stable")[:k]
-    best = scores[order]
-    if math.isnan(best[-1]):  # which stands behind all numbers
-        raise ValueError("queries or embeddings hold NaN")
-    return rows[order][None], best[None]
-
-
-def _as_rows(array: Floats, name: str) -> Floats:
-    array = np.asarray(array, dtype=np.float32)
-    if array.ndim != 2:
-        raise ValueError(f"{name} have shape {array.shape}, expected (rows, columns)")
-    return array
-
-
-def _best_keys(queries: Floats, embeddings: Floats, k: int) -> npt.NDArray[np.uint64]:
-    """The keys (Q, k) of the best rows, ascending."""
-    candidates = _Candidates(queries, embeddings, k)
-    step = max(1, min(_BLOCK_ROWS, _BLOCK_PRODUCTS // len(queries)))
-    for start in range(0, len(embeddings), step):
-        rows = embeddings[start : start + step]
-        # A lone query is a matrix-vector product, which is done as fast as memory is read.
-        candidates.offer((rows @ queries[0])[None] if len(queries) == 1 else queries @ rows.T, start)
-    return candidates.best_keys()
-
-
-class _Candidates:
+class Candidates:
     """Rows that may be among the k best of each query, as far as is known from products seen so far.
 
     A product p of a true score s has |p - s| <= error, in whatever order it is summed. k rows have scores of at
@@ -99,7 +33,7 @@ class _Candidates:
 
     def __init__(self, queries: Floats, embeddings: Floats, k: int) -> None:
         self._queries, self._embeddings, self._k = queries, embeddings, k
-        self._margins = np.float32(_MARGIN * (queries.shape[1] + 2)) * np.linalg.norm(queries, axis=1)
+        self._margins = margins(queries)
         self._thresholds = np.full(len(queries), -np.inf, np.float32)
         # Of each candidate: query, row, product. The first part is in order of query, what is new behind it.
         self._parts: list[tuple[npt.NDArray[np.uint16], Indices, Floats]] = []
@@ -109,7 +43,7 @@ class _Candidates:
         """Take in those of the (Q, n) products with the rows from `first_row` on that pass the thresholds."""
         n = products.shape[1]
         if first_row == 0 and n > self._k:
-            self._thresholds = _below_kth_best(products, self._k) - self._margins
+            self._thresholds = below_kth_best(products, self._k) - self._margins
         passing = np.flatnonzero(products >= self._thresholds[:, None])
         query, row = np.divmod(passing, n)
         self._parts.append((query.astype(np.uint16), row + first_row, products.reshape(-1)[passing]))
@@ -169,10 +103,10 @@ class _Candidates:
             np.take(self._queries, query[block], axis=0, out=x, mode="clip")  # "raise" would copy once more
             np.take(self._embeddings, row[block], axis=0, out=y, mode="clip")
             np.einsum("nd,nd->n", x, y, out=scores[block])
-        return _keys_of(row, scores)
+        return keys_of(row, scores)
 
 
-def _below_kth_best(products: Floats, k: int) -> Floats:
+def below_kth_best(products: Floats, k: int) -> Floats:
     """A line (Q,) that at least k of each row of (Q, n) products reach, and few more; n > k.
 
     The k-th best of the maxima of disjoint groups is such a line, and found far sooner than that of all.
@@ -187,17 +121,17 @@ def _below_kth_best(products: Floats, k: int) -> Floats:
 # upper half is the score, with the bits of a float32 turned so that they ascend while the score descends.
 
 
-def _keys_of(rows: Indices, scores: Floats) -> npt.NDArray[np.uint64]:
+def keys_of(rows: Indices, scores: Floats) -> npt.NDArray[np.uint64]:
     bits = (scores + np.float32(0)).view(np.uint32)  # one zero: -0 + 0 = 0
     descending = np.where(bits >> 31, bits, ~bits & np.uint32(0x7FFFFFFF))
     return descending.astype(np.uint64) << np.uint64(32) | rows.astype(np.uint64)
 
 
-def _scores_of(keys: npt.NDArray[np.uint64]) -> Floats:
+def scores_of(keys: npt.NDArray[np.uint64]) -> Floats:
     descending = (keys >> np.uint64(32)).astype(np.uint32)
     bits = np.where(descending >> 31, descending, ~descending & np.uint32(0x7FFFFFFF))
     return bits.astype(np.uint32).view(np.float32)
 
 
-def _rows_of(keys: npt.NDArray[np.uint64]) -> Indices:
+def rows_of(keys: npt.NDArray[np.uint64]) -> Indices:
     return (keys & np.uint64(0xFFFFFFFF)).astype(np.int64)

@@ -1,0 +1,92 @@
+"""Exact cosine top-k on numpy: blocked products, a rising threshold, and an order that no block decides.
+
+Float32 products pick candidates, with a margin wider than their rounding errors; the candidates are scored
+again, each on its own and always in one order of summation. So for unit rows the result is a function of a
+query, the embeddings and k alone: on one machine a query has the same indices in the same order, and the same
+scores to the last bit, alone or among ten thousand others and wherever blocks begin. Another machine, whose
+processor sums in another order, may differ in the last bits of a score (within 1e-6), and so in the order of
+pictures that are that close.
+
+A lone query over few rows goes a shorter way to the same (`_rank_one`), which saves 0.1 ms of overhead: more than
+half of the time over 1,000 rows.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from itl_infer.ranking.candidates import (
+    Candidates,
+    Floats,
+    Indices,
+    below_kth_best,
+    margins,
+    rows_of,
+    scores_of,
+)
+
+_BLOCK_QUERIES = 256
+_BLOCK_ROWS = 2**16  # at most
+_BLOCK_PRODUCTS = 3 * 2**20  # at a time: 12 MiB, which stay in the cache that the cores share
+_BLOCK_CANDIDATES = 2**24  # kept at a time: the k best of each query, and some more
+
+
+def rank(queries: Floats, embeddings: Floats, k: int) -> tuple[Indices, Floats]:
+    """The k best rows for each query: indices (Q, k) int64 and scores (Q, k) float32, best first.
+
+    `queries` (Q, D) and `embeddings` (N, D) are float32 with unit rows, so that a score is a cosine. k is cut
+    to N; equal scores stand in order of index. Uses less than 200 MB above its inputs and its result,
+    more only where k is in the hundred thousands. Raises ValueError for k < 1, for shapes that do not fit, and for NaN.
+    """
+    queries, embeddings = _as_rows(queries, "queries"), _as_rows(embeddings, "embeddings")
+    if queries.shape[1] != embeddings.shape[1]:
+        raise ValueError(f"queries have {queries.shape[1]} columns, embeddings {embeddings.shape[1]}")
+    if k < 1:
+        raise ValueError(f"k is {k}, expected 1 or more")
+    k = min(k, len(embeddings))
+    if len(queries) == 1 and 0 < len(embeddings) <= _BLOCK_ROWS:
+        return _rank_one(queries[0], embeddings, k)
+    keys = np.empty((len(queries), k), np.uint64)
+    step = max(1, min(_BLOCK_QUERIES, _BLOCK_CANDIDATES // (2 * k + 1)))
+    for start in range(0, len(queries) if k else 0, step):
+        keys[start : start + step] = _best_keys(queries[start : start + step], embeddings, k)
+    return rows_of(keys), scores_of(keys)
+
+
+def _rank_one(query: Floats, embeddings: Floats, k: int) -> tuple[Indices, Floats]:
+    """What `rank` gives for a lone query (D,) and so few rows that its overhead would outweigh their product."""
+    products = embeddings @ query
+    if k < len(products):
+        line = below_kth_best(products[None], k)[0] - margins(query[None])[0]
+        rows = (products >= line).nonzero()[0]
+        if len(rows) < k:
+            raise ValueError("queries or embeddings hold NaN")
+    else:
+        rows = np.arange(k)
+    scores = np.einsum("nd,d->n", embeddings[rows], query)
+    order = np.argsort(-scores, kind="stable")[:k]
+    best = scores[order]
+    if math.isnan(best[-1]):  # which stands behind all numbers
+        raise ValueError("queries or embeddings hold NaN")
+    return rows[order][None], best[None]
+
+
+def _as_rows(array: Floats, name: str) -> Floats:
+    array = np.asarray(array, dtype=np.float32)
+    if array.ndim != 2:
+        raise ValueError(f"{name} have shape {array.shape}, expected (rows, columns)")
+    return array
+
+
+def _best_keys(queries: Floats, embeddings: Floats, k: int) -> npt.NDArray[np.uint64]:
+    """The keys (Q, k) of the best rows, ascending."""
+    candidates = Candidates(queries, embeddings, k)
+    step = max(1, min(_BLOCK_ROWS, _BLOCK_PRODUCTS // len(queries)))
+    for start in range(0, len(embeddings), step):
+        rows = embeddings[start : start + step]
+        # A lone query is a matrix-vector product, which is done as fast as memory is read.
+        candidates.offer((rows @ queries[0])[None] if len(queries) == 1 else queries @ rows.T, start)
+    return candidates.best_keys()
