@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="the training side needs the extra: pip install -e .[export]")
+
 from export.data.pixels import pixels_of
 from export.features.features import features_of
 from export.trunk.sources import open_trunk

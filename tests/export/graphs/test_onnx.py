@@ -9,6 +9,7 @@ import onnx
 import pytest
 
 torch = pytest.importorskip("torch", reason="the training side needs the extra: pip install -e .[export]")
+
 from export.branches.encoders import ImageEncoder, TextEncoder, image_branch
 from export.errors import ExportError
 from export.graphs.quantize import embed_with, measure_drift, quantize_image_encoder

@@ -11,6 +11,7 @@ import onnx
 import pytest
 
 pytest.importorskip("torch", reason="the training side needs the extra: pip install -e .[export]")
+
 from click.testing import CliRunner
 
 from export.cli import main

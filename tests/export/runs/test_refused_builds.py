@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("torch", reason="the training side needs the extra: pip install -e .[export]")
+
 from click.testing import CliRunner
 
 from export.cli import main
