@@ -53,6 +53,12 @@ def _weights(trunk: str, path: Path, dataset: CaptionDataset) -> Path:
 
     torch.manual_seed(0)
     network = open_trunk(trunk, "none").network.train()
+    for module in network.modules():
+        if isinstance(
+            module, torch.nn.BatchNorm2d
+        ):  # timm's begin as nothing, and equal biases are one in a graph
+            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
+            torch.nn.init.normal_(module.bias, std=0.1)
     pixels = np.stack([load_pixels(path, RULES) for path in dataset.paths[:32]])
     with torch.no_grad():
         for _ in range(20):

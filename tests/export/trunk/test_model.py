@@ -6,6 +6,7 @@ import subprocess
 import sys
 import urllib.error
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
@@ -82,8 +83,8 @@ def test_a_saved_trunk_comes_back_whole(trunk: Trunk, tmp_path: Path) -> None:
 def test_a_trunk_gets_its_name_when_it_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A later build takes trunk.pth for a trained one."""
 
-    def killed(_state: object, path: Path) -> None:
-        Path(path).write_bytes(b"half of it")
+    def killed(_state: object, file: BinaryIO) -> None:
+        file.write(b"half of it")
         raise KeyboardInterrupt
 
     monkeypatch.setattr("torch.save", killed)

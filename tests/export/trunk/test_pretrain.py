@@ -26,6 +26,7 @@ from export.trunk.recipe import TrunkRecipe
 from export.trunk.sources import open_trunk
 from export.trunk.tasks import NameClasses, change_colours, crop_at_random
 from itl_infer.bundle import load_bundle
+from tests.export.helpers import SMALL_TRUNK
 
 COLOURS = {"red": (200, 40, 40), "green": (40, 200, 40), "blue": (40, 40, 200)}
 
@@ -207,12 +208,12 @@ class TestNamingClasses:
 
 class TestCommand:
     def run(self, labelled: Path, work: Path, *options: str) -> tuple[int, str, str]:
-        command = ["pretrain", str(labelled), "--work", str(work), "--sides", "75", *options]
+        command = ["pretrain", str(labelled), "--work", str(work), *options]
         result = CliRunner().invoke(main, command)
         return result.exit_code, result.stdout, result.stderr
 
     def test_it_learns_resumes_and_leaves_a_trunk_for_build(self, labelled: Path, tmp_path: Path) -> None:
-        options = ("--epochs", "2", "--batch-size", "12", "--learning-rate", "0.001")
+        options = ("--trunk", SMALL_TRUNK, "--sides", "64", "--epochs", "2", "--batch-size", "12")
         code, out, err = self.run(labelled, tmp_path, *options)
         assert code == 0, err
         assert out.strip() == str(tmp_path / "trunk.pth")
@@ -220,11 +221,11 @@ class TestCommand:
         assert [row["epoch"] for row in history] == [1, 2]
         assert {"val_top1", "val_top1_colours", "val_top1_shades"} <= set(history[0])
         assert "top1 colours" in err
-        trunk = open_trunk("inception_v3", str(tmp_path / "trunk.pth"))
+        trunk = open_trunk(SMALL_TRUNK, str(tmp_path / "trunk.pth"))
         (tmp_path / "trunk.pth").unlink()
         code, _, err = self.run(labelled, tmp_path, *options)
         assert code == 0, err  # goes on behind the last epoch: nothing is left to do
-        assert open_trunk("inception_v3", str(tmp_path / "trunk.pth")).weights_sha256 == trunk.weights_sha256
+        assert open_trunk(SMALL_TRUNK, str(tmp_path / "trunk.pth")).weights_sha256 == trunk.weights_sha256
 
     @pytest.mark.parametrize(
         ("options", "message"),

@@ -15,10 +15,12 @@ from export.errors import ExportError
 from export.layers import weights_sha256
 from export.trunk.inception import inception_v3
 from export.trunk.recipe import TrunkRecipe, labelled_recipe
+from export.trunk.sources import open_trunk
 from export.trunk.tasks import NameWords, augment, stem_targets
 from export.trunk.train import AUXILIARY_SIDE, train_trunk
 from itl_infer.captions import CaptionDataset, CaptionedImage
 from itl_infer.text import NLTK_TEXT_RULES, TextProcessor
+from tests.export.helpers import SMALL_TRUNK
 from tests.export.training import RECIPE, Stopped, stop_at
 
 SIDE = 80
@@ -43,7 +45,7 @@ TRUNK_RECIPE = TrunkRecipe(epochs=2, batch_size=8, learning_rate=1e-3)
 def run_trunk(checkpoint: Path, recipe: TrunkRecipe = TRUNK_RECIPE, **kwargs: object):
     torch.manual_seed(0)
     words = NameWords(*coloured_squares(32, 1), *coloured_squares(6, 2), PROCESSOR)
-    return train_trunk(inception_v3(), [words], SIDE, recipe, checkpoint, **kwargs)
+    return train_trunk(open_trunk(SMALL_TRUNK, "none"), [words], SIDE, recipe, checkpoint, **kwargs)
 
 
 def test_trunk_resumes_to_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,8 +65,9 @@ def test_a_trunk_that_starts_elsewhere_is_another_run(tmp_path: Path) -> None:
     run_trunk(tmp_path / "run.pt", replace(TRUNK_RECIPE, epochs=1))
     torch.manual_seed(1)
     words = NameWords(*coloured_squares(32, 1), *coloured_squares(6, 2), PROCESSOR)
+    trunk = open_trunk(SMALL_TRUNK, "none")
     with pytest.raises(ExportError, match=r"other settings \(start\)"):
-        train_trunk(inception_v3(), [words], SIDE, replace(TRUNK_RECIPE, epochs=1), tmp_path / "run.pt")
+        train_trunk(trunk, [words], SIDE, replace(TRUNK_RECIPE, epochs=1), tmp_path / "run.pt")
 
 
 def test_a_longer_run_goes_on_from_where_the_rate_began_to_fall(tmp_path: Path) -> None:
