@@ -19,7 +19,7 @@ from export.starter.card import write_card
 from export.starter.drawn import postcards
 from export.starter.names import JUDGE, write_names
 from export.starter.photographs import read_photographs
-from export.trunk.efficientnet import LITE0
+from export.trunk.names import LITE0
 from export.trunk.sources import open_trunk
 from itl_infer.bundle import Bundle
 from itl_infer.evaluation import evaluate_labelled

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from export.layers import default_device
 from export.loop import History, Loop, LoopProgress, batch_rows
-from export.trunk.inception import NAME as INCEPTION
+from export.trunk.names import INCEPTION
 from export.trunk.recipe import TrunkRecipe
 from export.trunk.tasks import Task
 from export.trunk.torchvision_models import torchvision_models
