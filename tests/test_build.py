@@ -648,7 +648,7 @@ def test_build_with_captions_that_cannot_be_used_ends_in_one_line(
     result = CliRunner().invoke(main, ["build", *options])
     assert result.exit_code == 1
     (line,) = result.stderr.splitlines()
-    assert line.startswith("error: ")
+    assert line.startswith("Error: ")
     assert message.format(captions) in line
     assert [path.name for path in tmp_path.iterdir()] in (["1.jpg", "c.token"], ["c.token", "1.jpg"])
 
@@ -740,7 +740,7 @@ def test_every_command_has_help(command: list[str]) -> None:
 def test_errors_of_the_command_line_are_one_line(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["postcards", str(tmp_path), "--font", str(tmp_path / "no.ttf")])
     assert result.exit_code == 1
-    assert result.stderr.strip().splitlines()[-1].startswith("error: no emoji font at ")
+    assert result.stderr.strip().splitlines()[-1].startswith("Error: no emoji font at ")
     assert "Traceback" not in result.output
 
 
