@@ -21,9 +21,9 @@ torch = pytest.importorskip("torch", reason="the training side needs the extra: 
 
 from click.testing import CliRunner
 
+from export.branches.data import TrainingData
 from export.branches.encoders import ImageEncoder, TextEncoder, image_branch
 from export.branches.recipe import Recipe
-from export.branches.train import TrainingData
 from export.bundle.gallery import Gallery
 from export.cli import main
 from export.data.forms import text_rules

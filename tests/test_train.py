@@ -12,15 +12,17 @@ from PIL import Image
 
 torch = pytest.importorskip("torch", reason="the training side needs the extra: pip install -e .[export]")
 
+from export.branches.data import TrainingData, epoch_batches, shorten
 from export.branches.recipe import Recipe
-from export.branches.train import TrainingData, embed, epoch_batches, shorten, train
+from export.branches.train import embed, train
 from export.errors import ExportError
 from export.layers import weights_sha256
 from export.loop import LoopProgress
+from export.trunk.auxiliary import AUXILIARY_SIDE
 from export.trunk.inception import inception_v3
 from export.trunk.recipe import TrunkRecipe, labelled_recipe
 from export.trunk.tasks import NameWords, augment, stem_targets
-from export.trunk.train import AUXILIARY_SIDE, train_trunk
+from export.trunk.train import train_trunk
 from itl_infer.captions import CaptionDataset, CaptionedImage
 from itl_infer.evaluation.metrics import evaluate_retrieval
 from itl_infer.text import NLTK_TEXT_RULES, TextProcessor
@@ -177,7 +179,7 @@ def test_a_text_holds_for_every_picture_whose_captions_have_its_words() -> None:
         ids_sha256="by hand",
     )
     texts = np.array([[2, 0, 0], [1, 3, 0], [5, 4, 0], [6, 0, 0], [0, 0, 0]])
-    assert data.holds(np.array([0, 2, 1]), texts).tolist() == [
+    assert data.relevance(np.array([0, 2, 1]), texts).tolist() == [
         [True, True, False, False, True],  # words of two captions of one picture count together
         [False, False, True, False, True],
         [True, False, False, False, True],

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from export.allocator import keep_freed_memory
+from export.branches.curve import branch_note
+from export.branches.data import TrainingData
 from export.branches.encoders import ImageEncoder
-from export.branches.train import TrainingData, branch_note, train
+from export.branches.train import train
 from export.branches.voting.recipe import VotingRecipe
 from export.bundle.make import Trained, make_bundle
 from export.features.scores import detector_scores, read_scores

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from export.branches.train import branch_note
+from export.branches.curve import branch_note
 from export.branches.voting.data import VotingData
 from export.branches.voting.encoders import (
     CaptionBranch,
