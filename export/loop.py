@@ -60,7 +60,8 @@ class LoopProgress:
 
 @dataclass
 class Loop:
-    """One run. `kept` is what else must survive an interruption (tensors, numbers, lists of them).
+    """One run. `kept` is what else must survive an interruption (tensors, numbers, lists of them); it is read
+    when a checkpoint is written and filled when one is gone on from, so `vars` of a trainer's fields will do.
 
     `plan` says of every epoch, in plain values, what is special about it. A run goes on from a checkpoint whose epochs
     so far were planned alike, whatever was to follow; `keep_after` that many epochs a copy of the checkpoint is kept,
@@ -73,7 +74,7 @@ class Loop:
     steps_per_epoch: int
     checkpoint: Path
     settings: dict[str, Any]  # plain values that decide how the run goes
-    kept: dict[str, Any]
+    kept: dict[str, Any] = field(default_factory=dict)
     plan: list[list[int]] = field(default_factory=list)
     keep_after: int = 0
     seconds: float = 0.0  # spent so far, over all interruptions

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class Reporter:
-    """Says nothing. `export.cli` has the one that speaks."""
+    """Says nothing. `export.cli.console` has the one that speaks."""
 
     def say(self, line: str) -> None:
         """A stage begins, or a result is known."""

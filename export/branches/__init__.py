@@ -1,1 +1,1 @@
-"""The branches of a bundle whose trunk votes: what a picture shows by name, beside what was learned of captions."""
+"""What is learned of captions: a branch for pictures, behind the trunk, and one for texts."""

@@ -5,6 +5,8 @@ Both end in unit vectors of one 128-d space.
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
 from itertools import pairwise
 
 import torch
@@ -66,3 +68,23 @@ class TextEncoder(nn.Module):
 
 def image_branch(feature_dim: int) -> Branch:
     return Branch(feature_dim, *HIDDEN, EMBED_DIM)
+
+
+class TwoBranch(nn.Module):
+    """Both branches, and the trunk where it is trained too; what a checkpoint holds."""
+
+    def __init__(self, vocabulary_size: int, feature_dim: int, trunk: Trunk | None = None) -> None:
+        super().__init__()
+        self.trunk = None if trunk is None else copy.deepcopy(trunk.network)
+        self.scale_pixels = None if trunk is None else ScalePixels(trunk.mean, trunk.std)
+        self.image_branch = image_branch(feature_dim)
+        self.text_encoder = TextEncoder(vocabulary_size)
+
+    def embed_images(self, images: Tensor, prepare: Callable[[Tensor], Tensor] = lambda x: x) -> Tensor:
+        """Features (N, feature_dim), or pixels uint8 (N, S, S, 3) where there is a trunk -> (N, 128).
+
+        `prepare` changes scaled pixels before the trunk sees them.
+        """
+        if self.trunk is not None and self.scale_pixels is not None:
+            images = self.trunk(prepare(self.scale_pixels(images)))
+        return l2_normalize(self.image_branch(images))

@@ -29,18 +29,18 @@ def softmax_loss(
     image_embeddings: Tensor,
     text_embeddings: Tensor,
     temperature: float,
-    holds: Tensor,
+    relevant: Tensor,
 ) -> Tensor:
     """Cross entropy of finding the pictures of a text in the batch, plus that of finding the text of a picture.
 
     InfoNCE both ways (van den Oord et al. 2018, arXiv:1807.03748; Radford et al. 2021, arXiv:2103.00020): near
     negatives weigh most, the more so the lower the temperature. A text of few words holds for other pictures than
-    its own as well: its target is spread over all of them (L_out of Khosla et al. 2020, arXiv:2004.11362). `holds`:
+    its own as well: its target is spread over all of them (L_out of Khosla et al. 2020, arXiv:2004.11362). `relevant`:
     (n, n) bool, whether picture i shows what text j says, True on the diagonal; else as for the triplet loss.
     """
     scores = image_embeddings @ text_embeddings.T / temperature  # (n, n), rows are images
     own = torch.arange(len(scores), device=scores.device)
-    target = holds / holds.sum(dim=0)
+    target = relevant / relevant.sum(dim=0)
     return F.cross_entropy(scores.T, target.T) + F.cross_entropy(scores, own)
 
 

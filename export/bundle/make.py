@@ -17,7 +17,7 @@ from torch import nn
 from export.bundle.folder import new_folder, take_place
 from export.bundle.gallery import Gallery, copy_gallery, index_gallery
 from export.errors import ExportError
-from export.graphs.quantize import embed_with, measure_drift, quantize_image_encoder
+from export.graphs.quantize import drift_between, int8_graph
 from export.graphs.to_onnx import export_image_encoder, export_text_encoder
 from export.graphs.weights import quantize_rows
 from export.report import Reporter
@@ -92,44 +92,25 @@ def make_bundle(
         raise ExportError(f"{dataset.name} has {len(test)} test pictures: expected {GOLDEN_PICTURES} or more")
     shown = test if shown is None else shown
     building = new_folder(out)
-    image_graph, float_graph = building / IMAGE_GRAPH, building / "float32.onnx"
-
     reporter.say("Exporting the graphs and comparing them with torch")
-    pixels = pixels_across(shown, trained.image_rules, GOLDEN_PICTURES)
-    written = _write_float32(building, trained, pixels, shown.captions[:GOLDEN_CAPTIONS])
-    manifest = {"name": name, "domain": domain, **written, "training": training}
-    write_manifest(building, manifest)
-    exact = measured = measure_recall(building, test, reporter)
-    found = {"float32": also_measure(load_bundle(building))} if also_measure else {}
-
+    golden = pixels_across(shown, trained.image_rules, GOLDEN_PICTURES)
+    written = {
+        "name": name,
+        "domain": domain,
+        **_write_float32(building, trained, golden, shown.captions[:GOLDEN_CAPTIONS]),
+        "training": training,
+    }
+    write_manifest(building, written)
+    measured = {"float32": _measure(building, test, also_measure, reporter)}
     if precision == "int8":
         reporter.say("Quantising the image graph to int8")
-        image_graph.replace(float_graph)
-        calibration = pixels_across(train, trained.image_rules, CALIBRATION_PICTURES)
-        quantize_image_encoder(float_graph, image_graph, calibration)
-        held_out = pixels_across(test, trained.image_rules, CALIBRATION_PICTURES)
-        drift = measure_drift(embed_with(float_graph, held_out), embed_with(image_graph, held_out))
-        golden_drift = measure_drift(embed_with(float_graph, pixels), embed_with(image_graph, pixels))
-        float_graph.unlink()
-        manifest["precision"]["image_encoder"] = "int8"
-        manifest["golden"]["image_min_cosine"] = round(golden_drift.min_cosine - INT8_SLACK, 3)
-        if text_precision == "int8":
-            quantize_rows(building / TEXT_GRAPH)
-            manifest["precision"]["text_encoder"] = "int8 rows"
-            manifest["golden"]["text_min_cosine"] = ROWS_MIN_COSINE
-        write_manifest(building, manifest)
-        measured = measure_recall(building, test, reporter)
-        if also_measure:
-            found["int8"] = also_measure(load_bundle(building))
-        manifest["quantization"] = {
-            "method": "static QDQ, weights int8 per channel, activations uint8",
-            "calibration_pictures": len(calibration),
-            **asdict(drift),
-            "recall": {"float32": exact.recalls, "int8": measured.recalls},
-        }
-    manifest["recall"] = measured.summary()
-    if found:
-        manifest["measured"] = found
+        calibration, held_out = (
+            pixels_across(part, trained.image_rules, CALIBRATION_PICTURES) for part in (train, test)
+        )
+        written |= _write_int8(building, written, calibration, held_out, golden, text_precision == "int8")
+        write_manifest(building, written)
+        measured["int8"] = _measure(building, test, also_measure, reporter)
+    manifest = _with_measured(written, measured)
     if card:
         (building / CARD).write_text(card(manifest), encoding="utf-8")
     if gallery:
@@ -138,7 +119,7 @@ def make_bundle(
     if gallery:
         index_gallery(load_bundle(building))
     take_place(building, out)
-    return measured.figures
+    return measured[precision].recall.figures
 
 
 def measure_recall(folder: Path, test: CaptionDataset, reporter: Reporter) -> Evaluation:
@@ -146,6 +127,40 @@ def measure_recall(folder: Path, test: CaptionDataset, reporter: Reporter) -> Ev
     bundle = load_bundle(folder)
     reporter.say(f"Measuring {bundle.name} on {len(test)} pictures and {len(test.captions)} captions")
     return evaluate_dataset(bundle, test, "test", lambda state: reporter.progress(state.done, state.total))
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """What a bundle in one precision makes of the test pictures, and what else was found of it."""
+
+    recall: Evaluation
+    also: dict[str, Any] | None
+
+
+def _measure(
+    building: Path,
+    test: CaptionDataset,
+    also_measure: Callable[[Bundle], dict[str, Any]] | None,
+    reporter: Reporter,
+) -> _Measured:
+    recall = measure_recall(building, test, reporter)
+    return _Measured(recall, also_measure(load_bundle(building)) if also_measure else None)
+
+
+def _with_measured(written: dict[str, Any], measured: dict[str, _Measured]) -> dict[str, Any]:
+    """The whole manifest: what was written, and what was measured of each precision, the last being the bundle's."""
+    quantization = written["quantization"]
+    if quantization:
+        recalls = {precision: found.recall.recalls for precision, found in measured.items()}
+        quantization = {**quantization, "recall": recalls}
+    *_, final = measured.values()
+    also = {precision: found.also for precision, found in measured.items() if found.also is not None}
+    return {
+        **written,
+        "quantization": quantization,
+        "recall": final.recall.summary(),
+        **({"measured": also} if also else {}),
+    }
 
 
 def make_bundle_without_data(
@@ -201,6 +216,40 @@ def _write_float32(
         "golden": {"image_min_cosine": FLOAT_MIN_COSINE, "text_min_cosine": FLOAT_MIN_COSINE},
         "parity": parity,
         "quantization": None,
+    }
+
+
+def _write_int8(
+    building: Path,
+    written: dict[str, Any],
+    calibration: np.ndarray[Any, Any],
+    held_out: np.ndarray[Any, Any],
+    golden: np.ndarray[Any, Any],
+    text_rows: bool,
+) -> dict[str, Any]:
+    """Make the float32 graphs int8, that of texts where asked; returns what the manifest says otherwise than before.
+
+    `calibration`, `held_out` and `golden` are uint8 (N, S, S, 3).
+    """
+    image_graph, float_graph = building / IMAGE_GRAPH, building / "float32.onnx"
+    image_graph.replace(float_graph)
+    drift = int8_graph(float_graph, image_graph, calibration, held_out)
+    golden_drift = drift_between(float_graph, image_graph, golden)
+    float_graph.unlink()
+    precision = {"image_encoder": "int8"}
+    min_cosines = {"image_min_cosine": round(golden_drift.min_cosine - INT8_SLACK, 3)}
+    if text_rows:
+        quantize_rows(building / TEXT_GRAPH)
+        precision["text_encoder"] = "int8 rows"
+        min_cosines["text_min_cosine"] = ROWS_MIN_COSINE
+    return {
+        "precision": {**written["precision"], **precision},
+        "golden": {**written["golden"], **min_cosines},
+        "quantization": {
+            "method": "static QDQ, weights int8 per channel, activations uint8",
+            "calibration_pictures": len(calibration),
+            **asdict(drift),
+        },
     }
 
 

@@ -18,6 +18,8 @@ from export.features.views import maps_in
 from export.loop import History, Loop, LoopProgress, batch_rows, sample_sha256
 from export.schedule import cosine_rate
 
+Array = np.ndarray[Any, Any]
+
 _AT_ONCE = 256  # pictures
 _FINE, _COARSE = 128, 256  # channels on finer maps, and on the coarsest
 
@@ -81,19 +83,57 @@ class _Standardize(nn.Module):
         return (x - self.mean) / self.std
 
 
+class ThingsTrainer:
+    """One run of a head: `step` trains on a batch, binary cross entropy summed over the things.
+
+    All chance is drawn from (seed, epoch, batch), so that a run that was interrupted ends as one in one piece.
+    """
+
+    def __init__(self, views: list[Array], rows: Array, scores: Array, recipe: ThingsRecipe) -> None:
+        self.views, self.rows, self.scores, self.recipe = views, rows, scores, recipe
+        torch.manual_seed(recipe.seed)
+        self.head = ThingsHead(_statistics(views[0], rows), scores.shape[1])
+        self.optimizer = torch.optim.AdamW(
+            self.head.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
+        )
+        self._batch_size = min(recipe.batch_size, len(rows))
+        self.steps_per_epoch = len(rows) // self._batch_size
+
+    def step(self, epoch: int, batch: int) -> float:
+        recipe = self.recipe
+        chosen = batch_rows(recipe.seed, epoch, batch, self._batch_size, len(self.rows))
+        rng = np.random.default_rng((recipe.seed, epoch, batch))
+        view = self.views[int(rng.integers(len(self.views)))]
+        targets = torch.from_numpy(self.scores[chosen].astype(np.float32))
+        self.head.train()
+        logits = self.head(*_maps(view[self.rows[chosen]]))
+        loss = F.binary_cross_entropy_with_logits(logits, targets, reduction="none").sum(dim=1).mean()
+        step, steps = epoch * self.steps_per_epoch + batch, recipe.epochs * self.steps_per_epoch
+        for group in self.optimizer.param_groups:
+            group["lr"] = recipe.learning_rate * cosine_rate(step, steps, min(recipe.warm_up, steps // 10))
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        return float(loss.item())
+
+    def epoch_end(self, epoch: int, mean_loss: float, history: History) -> bool:
+        history.append({"epoch": epoch + 1, "train_loss": mean_loss})
+        return False
+
+
 def train_things_head(
-    views: list[np.ndarray[Any, Any]],
-    rows: np.ndarray[Any, Any],
-    scores: np.ndarray[Any, Any],
+    views: list[Array],
+    rows: Array,
+    scores: Array,
     recipe: ThingsRecipe,
     folder: Path,
     progress: Callable[[LoopProgress], None] = lambda _state: None,
 ) -> ThingsHead:
     """A head that says of the pictures `rows` what a teacher says of them, `scores` (len(rows), K) from 0 to 1.
 
-    `views` are records with the maps of every picture, and of its mirror image: one is drawn each time. Binary cross
-    entropy, summed over the things. Interrupted, the same call goes on from the checkpoint in `folder`. Raises
-    ExportError where there are no maps, or no picture has a thing in it.
+    `views` are records with the maps of every picture, and of its mirror image: one is drawn each time. Interrupted,
+    the same call goes on from the checkpoint in `folder`. Raises ExportError where there are no maps, or no picture has
+    a thing in it.
     """
     if not maps_in(views[0]):
         raise ExportError(
@@ -102,17 +142,12 @@ def train_things_head(
         )
     if not len(rows) or not scores.any():
         raise ExportError("none of the training pictures has one of the named things in it: nothing to learn")
-    torch.manual_seed(recipe.seed)
-    head = ThingsHead(_statistics(views[0], rows), scores.shape[1])
-    optimizer = torch.optim.AdamW(
-        head.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
-    )
-    batch_size = min(recipe.batch_size, len(rows))
+    trainer = ThingsTrainer(views, rows, scores, recipe)
     loop = Loop(
-        head,
-        optimizer,
+        trainer.head,
+        trainer.optimizer,
         recipe.epochs,
-        steps_per_epoch=len(rows) // batch_size,
+        trainer.steps_per_epoch,
         checkpoint=folder / "checkpoint.pt",
         settings={
             **asdict(recipe),
@@ -121,50 +156,27 @@ def train_things_head(
             "rows": sample_sha256(rows),
             "scores": sample_sha256(scores),
         },
-        kept={},
     )
-    steps = recipe.epochs * loop.steps_per_epoch
-
-    def train_step(epoch: int, batch: int) -> float:
-        chosen = batch_rows(recipe.seed, epoch, batch, batch_size, len(rows))
-        rng = np.random.default_rng((recipe.seed, epoch, batch))
-        view = views[int(rng.integers(len(views)))]
-        maps = _maps(view[rows[chosen]])
-        head.train()
-        targets = torch.from_numpy(scores[chosen].astype(np.float32))
-        loss = F.binary_cross_entropy_with_logits(head(*maps), targets, reduction="none").sum(dim=1).mean()
-        step = epoch * loop.steps_per_epoch + batch
-        for group in optimizer.param_groups:
-            group["lr"] = recipe.learning_rate * cosine_rate(step, steps, min(recipe.warm_up, steps // 10))
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        return float(loss.item())
-
-    def epoch_end(epoch: int, mean_loss: float, history: History) -> bool:
-        history.append({"epoch": epoch + 1, "train_loss": mean_loss})
-        return False
-
-    loop.run(train_step, epoch_end, progress)
-    return head.eval()
+    loop.run(trainer.step, trainer.epoch_end, progress)
+    return trainer.head.eval()
 
 
 @torch.inference_mode()
-def things_seen(head: ThingsHead, view: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def things_seen(head: ThingsHead, view: Array) -> Array:
     """float32 (N, K) from 0 to 1: how sure the head is of each thing in the pictures whose records are `view`."""
 
-    def parts() -> Iterator[np.ndarray[Any, Any]]:
+    def parts() -> Iterator[Array]:
         for start in range(0, len(view), _AT_ONCE):
             yield torch.sigmoid(head(*_maps(view[start : start + _AT_ONCE]))).numpy()
 
     return np.concatenate([*parts()])
 
 
-def _maps(records: np.ndarray[Any, Any]) -> list[Tensor]:
+def _maps(records: Array) -> list[Tensor]:
     return [torch.from_numpy(records[name].astype(np.float32)) for name in maps_in(records)]
 
 
-def _statistics(view: np.ndarray[Any, Any], rows: np.ndarray[Any, Any]) -> list[tuple[Tensor, Tensor]]:
+def _statistics(view: Array, rows: Array) -> list[tuple[Tensor, Tensor]]:
     """Mean and std of the channels of each map, over pictures spread among `rows`."""
     some = rows[np.linspace(0, len(rows) - 1, min(len(rows), _AT_ONCE)).astype(int)]
     return [(m.mean(dim=(0, 2, 3)), m.std(dim=(0, 2, 3))) for m in _maps(view[some])]

@@ -13,7 +13,7 @@ from export.branches.encoders import ImageEncoder, TextEncoder
 from export.errors import ExportError
 from export.from_keras.stack import input_width, output_width, read_branch, text_encoder
 from export.from_keras.tokenizer import read_stems
-from export.trunk.inception import NAME as INCEPTION
+from export.trunk.names import INCEPTION
 from export.trunk.networks import find_network
 from export.trunk.sources import open_trunk
 from export.trunk.trunk import Trunk

@@ -78,6 +78,27 @@ def quantize_image_encoder(float_graph: Path, int8_graph: Path, pixel_values: np
     onnx.checker.check_model(str(int8_graph))
 
 
+def int8_graph(
+    float_graph: Path,
+    int8_path: Path,
+    calibration: np.ndarray[Any, Any],
+    held_out: np.ndarray[Any, Any],
+    *,
+    before: Path | None = None,
+) -> Drift:
+    """Write the int8 form of a float graph; how far embeddings moved from those of `before`, or of the float graph.
+
+    `calibration` and `held_out` are uint8 (N, S, S, 3), of training pictures and of others.
+    """
+    quantize_image_encoder(float_graph, int8_path, calibration)
+    return drift_between(before or float_graph, int8_path, held_out)
+
+
+def drift_between(before: Path, after: Path, pixel_values: np.ndarray[Any, Any]) -> Drift:
+    """How far two image graphs are apart on uint8 (N, S, S, 3)."""
+    return measure_drift(embed_with(before, pixel_values), embed_with(after, pixel_values))
+
+
 def embed_with(graph: Path, pixel_values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """(N, D) float32: what an image graph makes of uint8 (N, S, S, 3)."""
     (output,) = onnxruntime.InferenceSession(str(graph), providers=["CPUExecutionProvider"]).get_outputs()

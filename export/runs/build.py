@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from export.allocator import keep_freed_memory
+from export.branches.curve import best_row, branch_note
+from export.branches.data import TrainingData
 from export.branches.encoders import ImageEncoder
-from export.branches.train import TrainingData, branch_note, train
+from export.branches.recipe import Recipe
+from export.branches.train import train
 from export.branches.voting.recipe import VotingRecipe
 from export.bundle.make import Trained, make_bundle
+from export.bundle.record import TrainingRecord
 from export.features.scores import detector_scores, read_scores
 from export.features.views import views_of
+from export.loop import History
 from export.report import Reporter
-from export.runs.prepare import BuildSettings, prepare, splits_of
-from export.runs.voting import describe_run, run_voting
+from export.runs.prepare import BuildSettings, Prepared, prepare, splits_of
+from export.runs.voting import run_voting
 from export.trunk.sources import open_trunk
 from itl_infer.bundle import Bundle
 from itl_infer.captions import CaptionDataset
@@ -42,11 +47,38 @@ def build(
     if isinstance(recipe, VotingRecipe):
         return _build_voting(dataset, settings, recipe, work, out, reporter)
     ready = prepare(dataset, settings, work, reporter)
-    dataset, splits, processor, trunk = ready.dataset, ready.splits, ready.processor, ready.trunk
-    data = {name: TrainingData.of(splits[name], ready.images[name], processor) for name in ("train", "val")}
+    trained, history = _train_branches(ready, settings, recipe, work / "branches", reporter)
+    record = TrainingRecord(
+        ready.dataset.summary(),
+        recipe,
+        history,
+        trains_trunk=settings.train_trunk,
+        trunk_recipe=settings.trunk_recipe if settings.trunk_weights == "none" else None,
+    )
+    return make_bundle(
+        out,
+        trained,
+        ready.dataset,
+        name=settings.name,
+        domain=settings.domain,
+        training=record.describe(),
+        precision=settings.precision,
+        gallery=settings.gallery,
+        also_measure=also_measure,
+        card=card,
+        reporter=reporter,
+    )
 
+
+def _train_branches(
+    ready: Prepared, settings: BuildSettings, recipe: Recipe, folder: Path, reporter: Reporter
+) -> tuple[Trained, History]:
+    """The two encoders of the best epoch on val, and how training went; `folder` keeps its checkpoint and curve."""
+    trunk, processor = ready.trunk, ready.processor
+    data = {
+        name: TrainingData.of(ready.splits[name], ready.images[name], processor) for name in ("train", "val")
+    }
     reporter.say("Training the branches" + (" and the trunk" if settings.train_trunk else ""))
-    folder = work / "branches"
     model, history = train(
         data["train"],
         data["val"],
@@ -56,7 +88,7 @@ def build(
         trunk=trunk if settings.train_trunk else None,
         progress=lambda state: reporter.progress(state.step, state.steps, branch_note(state)),
     )
-    best = max(history, key=lambda row: row["val_rsum"])
+    best = best_row(history)
     reporter.say(
         f"Best on val at epoch {best['epoch']}: rsum {best['val_rsum']:.1f}; curve: {folder}/loss_curve.png"
     )
@@ -65,29 +97,7 @@ def build(
     trained = Trained(
         ImageEncoder(trunk, model.image_branch).cpu(), model.text_encoder.cpu(), trunk, processor
     )
-    training = {
-        "data": dataset.summary(),
-        "recipe": asdict(recipe),
-        "epochs_run": len(history),
-        "best_epoch": best["epoch"],
-        "trains_trunk": settings.train_trunk,
-        "seed": recipe.seed,
-    }
-    if settings.trunk_weights == "none":
-        training["trunk_training"] = {"recipe": asdict(settings.trunk_recipe)}
-    return make_bundle(
-        out,
-        trained,
-        dataset,
-        name=settings.name,
-        domain=settings.domain,
-        training=training,
-        precision=settings.precision,
-        gallery=settings.gallery,
-        also_measure=also_measure,
-        card=card,
-        reporter=reporter,
-    )
+    return trained, history
 
 
 def _build_voting(
@@ -127,7 +137,7 @@ def _build_voting(
         dataset.without(unreadable | run.unreadable),
         name=settings.name,
         domain=settings.domain,
-        training={"data": dataset.summary(), **describe_run(run, recipe)},
+        training=run.record(dataset.summary(), recipe).describe(),
         precision=settings.precision,
         text_precision=settings.precision,
         gallery=settings.gallery,

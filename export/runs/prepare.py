@@ -22,7 +22,7 @@ from export.errors import ExportError
 from export.features.features import features_of
 from export.layers import default_device
 from export.report import Reporter
-from export.trunk.inception import NAME as INCEPTION
+from export.trunk.names import INCEPTION
 from export.trunk.pretrain import train_and_keep
 from export.trunk.recipe import TrunkRecipe
 from export.trunk.sources import open_trunk

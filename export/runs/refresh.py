@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import shutil
 from dataclasses import asdict
 from pathlib import Path
@@ -16,7 +15,7 @@ from export.bundle.folder import new_folder, take_place
 from export.bundle.gallery import index_gallery
 from export.bundle.make import CALIBRATION_PICTURES, measure_recall, pixels_across
 from export.errors import ExportError
-from export.graphs.quantize import Drift, embed_with, measure_drift, quantize_image_encoder
+from export.graphs.quantize import Drift, int8_graph
 from export.graphs.to_onnx import export_image_encoder
 from export.report import Reporter
 from export.trunk.of_bundle import constants, trunk_of_bundle
@@ -33,23 +32,24 @@ def refresh_bundle(folder: Path, dataset: CaptionDataset, reporter: Reporter) ->
     explains; the bundle is then as it was.
     """
     bundle = load_bundle(folder)
-    manifest = copy.deepcopy(bundle.manifest)
-    if not (quantization := manifest.get("quantization")):
+    if not (quantization := bundle.manifest.get("quantization")):
         raise ExportError(f"{folder} is float32: nothing of it is quantised")
     test, train = dataset.split("test"), dataset.split("train")
     if not len(test) or not len(train):
         raise ExportError(f"{dataset.name} has no train or no test pictures: give it both")
-    rules = bundle.image_rules
     reporter.say(f"Exporting the image graph of {bundle.name} again")
     building = new_folder(folder)
     shutil.copytree(folder, building, ignore=shutil.ignore_patterns(GALLERY_INDEX), dirs_exist_ok=True)
-    float_graph, image_graph = building / "float32.onnx", building / IMAGE_GRAPH
+    float_graph = building / "float32.onnx"
     with np.load(folder / GOLDEN) as golden:
         parity = export_image_encoder(image_encoder_of_bundle(folder), golden["pixel_values"], float_graph)
-    quantize_image_encoder(float_graph, image_graph, pixels_across(train, rules, CALIBRATION_PICTURES))
+    calibration, held_out = (
+        pixels_across(part, bundle.image_rules, CALIBRATION_PICTURES) for part in (train, test)
+    )
+    moved = int8_graph(
+        float_graph, building / IMAGE_GRAPH, calibration, held_out, before=folder / IMAGE_GRAPH
+    )
     float_graph.unlink()
-    held_out = pixels_across(test, rules, CALIBRATION_PICTURES)
-    moved = measure_drift(embed_with(folder / IMAGE_GRAPH, held_out), embed_with(image_graph, held_out))
     # Both graphs may be as far from the float32 one as int8 had been at first, to opposite sides: twice the angle.
     lowest = 1 - 4 * (1 - quantization["min_cosine"])
     if moved.min_cosine < lowest:
@@ -58,13 +58,15 @@ def refresh_bundle(folder: Path, dataset: CaptionDataset, reporter: Reporter) ->
             f"{folder}: a picture moves to a cosine of {moved.min_cosine:.5f}, less than {lowest:.5f} and so"
             " more than two int8 graphs differ: not replaced"
         )
-    manifest["parity"]["image_encoder"] = asdict(parity)
+    manifest = {
+        **bundle.manifest,
+        "parity": {**bundle.manifest["parity"], "image_encoder": asdict(parity)},
+    }
     write_manifest(building, manifest)
     measured = measure_recall(building, test, reporter)
-    quantization["recall"]["int8"] = measured.recalls
-    quantization["refreshed"] = asdict(moved)
-    manifest["recall"] = measured.summary()
-    write_manifest(building, manifest)
+    recalls = {**quantization["recall"], "int8": measured.recalls}
+    quantization = {**quantization, "recall": recalls, "refreshed": asdict(moved)}
+    write_manifest(building, {**manifest, "quantization": quantization, "recall": measured.summary()})
     if bundle.gallery_path:
         index_gallery(load_bundle(building))
     take_place(building, folder)

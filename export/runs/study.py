@@ -10,8 +10,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from export.branches.curve import branch_note
+from export.branches.data import TrainingData
+from export.branches.encoders import TwoBranch
 from export.branches.recipe import BEST, ORIGINAL, Recipe
-from export.branches.train import TrainingData, TwoBranch, branch_note, embed, train
+from export.branches.train import embed, train
 from export.report import Reporter
 from export.runs.prepare import BuildSettings, prepare
 from export.trunk.recipe import TrunkRecipe
@@ -100,8 +103,8 @@ def short_query_map(model: TwoBranch, data: TrainingData, images: np.ndarray[Any
     with torch.inference_mode():
         device = next(model.parameters()).device
         embeddings = model.text_encoder(torch.from_numpy(queries).to(device)).cpu().numpy()
-    holds = data.holds(np.arange(len(data)), queries)
-    places = places_of_right(embeddings, images, [np.flatnonzero(shown) for shown in holds.T])
+    relevant = data.relevance(np.arange(len(data)), queries)
+    places = places_of_right(embeddings, images, [np.flatnonzero(shown) for shown in relevant.T])
     return float(np.mean([average_precision(found) for found in places]))
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from export.branches.train import branch_note
+from export.branches.curve import best_row, branch_note
 from export.branches.voting.data import VotingData
 from export.branches.voting.encoders import (
     CaptionBranch,
@@ -23,6 +23,7 @@ from export.branches.voting.encoders import (
 )
 from export.branches.voting.recipe import VotingRecipe
 from export.branches.voting.train import Voters, train_voting
+from export.bundle.record import TrainingRecord
 from export.data.words import LearnedWords
 from export.errors import ExportError
 from export.features.scores import NamedScores
@@ -50,6 +51,21 @@ class VotingRun:
     captions: int
     unreadable: dict[str, str]  # path: reason, of the pictures that were left out
 
+    def record(self, data: dict[str, Any], recipe: VotingRecipe) -> TrainingRecord:
+        """For the manifest of a bundle."""
+        return TrainingRecord(data, recipe, self.history, pictures=self.pictures, captions=self.captions)
+
+
+@dataclass(frozen=True)
+class _Views:
+    """What the trunk says of the pictures, without those that cannot be read; a view is records, row by row."""
+
+    train: CaptionDataset
+    val: CaptionDataset
+    of_train: list[Array]  # as they are, and in a mirror
+    of_val: Array
+    unreadable: dict[str, str]
+
 
 def run_voting(
     parts: Sequence[CaptionDataset],
@@ -75,44 +91,25 @@ def run_voting(
             f" {trunk.source}) has none: take --trunk-weights imagenet, or another --recipe"
         )
     cache = work / "cache"
-    train = join_datasets("training", *(_of_source(part, number) for number, part in enumerate(parts)))
-    reporter.say(f"Looking at {len(train):,} training and {len(val):,} val pictures at {trunk.side} pixels")
-    views = [
-        views_of(train, trunk, cache, reporter.progress, mirrored=mirrored) for mirrored in (False, True)
-    ]
-    val_view = views_of(val, trunk, cache, reporter.progress)
-    train, val = train.without(views[0].failed), val.without(val_view.failed)
-    records = [rows.array for rows in views]
-
+    views = _look(parts, val, trunk, cache, reporter)
     class_names = list(trunk.class_names)
     thing_names = [(name,) for name in scores.names] if scores else []
-    processor = _processor(train.captions, [*class_names, *thing_names], rules, min_count)
-    without_words = train.captions_without_words(lambda caption: bool(processor.ids_of(caption)))
-    lines = [train.describe(), f"  {len(processor.stems):,} stems in captions and names"]
-    reporter.say("\n".join([*lines, *describe_faults(without_words)]))
+    processor = _processor(views.train.captions, [*class_names, *thing_names], rules, min_count)
+    _say_what_is_trained_on(views.train, processor, reporter)
 
-    head, taught = None, np.zeros((len(train), 0), np.float32)
+    head, taught = None, np.zeros((len(views.train), 0), np.float32)
     if scores is not None:
-        taught, known = scores.rows(train.paths)
-        head = _things_head(records, taught, known, recipe, work, reporter)
+        taught, known = scores.rows(views.train.paths)
+        head = _things_head(views.of_train, taught, known, recipe, work, reporter)
     reporter.say("Reading what the captions mean")
-    meanings = meanings_of(train.captions, cache, reporter.progress)
-    data = VotingData(
-        tuple(np.ascontiguousarray(view["features"]) for view in records),
-        tuple(_seen(head, view) for view in records),
-        taught,
-        np.array([example.extra["source"] for example in train], dtype=np.int64),
-        processor.input_ids(train.captions),
-        np.array(train.caption_owners, dtype=np.int64),
-        meanings,
-    )
-    val_data = VotingData(
-        (np.ascontiguousarray(val_view.array["features"]),),
-        (_seen(head, val_view.array),),
-        np.zeros((len(val), taught.shape[1]), np.float32),
-        np.zeros(len(val), np.int64),
-        processor.input_ids(val.captions),
-        np.array(val.caption_owners, dtype=np.int64),
+    meanings = meanings_of(views.train.captions, cache, reporter.progress)
+    sources = np.array([example.extra["source"] for example in views.train], dtype=np.int64)
+    data = _data(views.train, views.of_train, head, taught, sources, processor, meanings)
+    no_scores = np.zeros((len(views.val), taught.shape[1]), np.float32)
+    of_one_source = np.zeros(len(views.val), np.int64)
+    val_data = _data(views.val, [views.of_val], head, no_scores, of_one_source, processor)
+    voters = Voters(
+        trunk.classifier, _names(processor, class_names), _names(processor, thing_names) if scores else None
     )
     torch.manual_seed(recipe.seed)  # a run that goes on must start from the same place
     model = VotingModel(
@@ -120,35 +117,32 @@ def run_voting(
         PictureBranch(data.features[0][data.sources == 0], recipe.hidden, recipe.dropout, recipe.gains),
     )
     model.captions.start_from(meanings_of(list(processor.words), cache, reporter.progress))
-    voters = Voters(
-        trunk.classifier, _names(processor, class_names), _names(processor, thing_names) if scores else None
-    )
-    reporter.say("Training the branches")
-    model, history = train_voting(
-        model,
-        data,
-        val_data,
-        voters,
-        recipe,
-        work / "branches",
-        lambda state: reporter.progress(state.step, state.steps, branch_note(state)),
-    )
-    best = max(history, key=lambda row: row["val_rsum"])
-    reporter.say(f"Best on val at epoch {best['epoch']}: rsum {best['val_rsum']:.1f}")
-    with torch.no_grad():
-        texts = [
-            None if names is None else centred(names.texts(model.captions))
-            for names in (voters.classes, voters.things)
-        ]
-    assert texts[0] is not None
-    encoder = VotingImageEncoder(trunk, model.pictures, texts[0], recipe.vote_temperature, head, texts[1])
+    model, history = _train(model, data, val_data, voters, recipe, work / "branches", reporter)
     return VotingRun(
-        encoder.eval(),
+        _image_encoder(model, trunk, voters, head, recipe),
         model.captions,
         processor,
         history,
-        len(train),
-        len(train.captions),
+        len(views.train),
+        len(views.train.captions),
+        views.unreadable,
+    )
+
+
+def _look(
+    parts: Sequence[CaptionDataset], val: CaptionDataset, trunk: Trunk, cache: Path, reporter: Reporter
+) -> _Views:
+    train = join_datasets("training", *(_of_source(part, number) for number, part in enumerate(parts)))
+    reporter.say(f"Looking at {len(train):,} training and {len(val):,} val pictures at {trunk.side} pixels")
+    views = [
+        views_of(train, trunk, cache, reporter.progress, mirrored=mirrored) for mirrored in (False, True)
+    ]
+    val_view = views_of(val, trunk, cache, reporter.progress)
+    return _Views(
+        train.without(views[0].failed),
+        val.without(val_view.failed),
+        [rows.array for rows in views],
+        val_view.array,
         views[0].failed | val_view.failed,
     )
 
@@ -166,6 +160,12 @@ def _processor(
     for synonyms in names:
         texts.update(dict.fromkeys(synonyms, min_count))
     return LearnedWords(texts, rules, min_count=min_count)
+
+
+def _say_what_is_trained_on(train: CaptionDataset, processor: TextProcessor, reporter: Reporter) -> None:
+    without_words = train.captions_without_words(lambda caption: bool(processor.ids_of(caption)))
+    lines = [train.describe(), f"  {len(processor.stems):,} stems in captions and names"]
+    reporter.say("\n".join([*lines, *describe_faults(without_words)]))
 
 
 def _things_head(
@@ -198,14 +198,56 @@ def _names(processor: TextProcessor, names: Sequence[Sequence[str]]) -> Names:
     return Names(processor.input_ids([name for _, name in owned]), owners, len(names))
 
 
-def describe_run(run: VotingRun, recipe: VotingRecipe) -> dict[str, Any]:
-    """What the manifest of a bundle says of its training."""
-    best = max(run.history, key=lambda row: row["val_rsum"])
-    return {
-        "recipe": asdict(recipe),
-        "epochs_run": len(run.history),
-        "best_epoch": best["epoch"],
-        "seed": recipe.seed,
-        "pictures": run.pictures,
-        "captions": run.captions,
-    }
+def _data(
+    part: CaptionDataset,
+    views: list[Array],
+    head: ThingsHead | None,
+    taught: Array,
+    sources: Array,
+    processor: TextProcessor,
+    meanings: Array | None = None,
+) -> VotingData:
+    return VotingData(
+        tuple(np.ascontiguousarray(view["features"]) for view in views),
+        tuple(_seen(head, view) for view in views),
+        taught,
+        sources,
+        processor.input_ids(part.captions),
+        np.array(part.caption_owners, dtype=np.int64),
+        meanings,
+    )
+
+
+def _train(
+    model: VotingModel,
+    data: VotingData,
+    val_data: VotingData,
+    voters: Voters,
+    recipe: VotingRecipe,
+    folder: Path,
+    reporter: Reporter,
+) -> tuple[VotingModel, History]:
+    reporter.say("Training the branches")
+    model, history = train_voting(
+        model,
+        data,
+        val_data,
+        voters,
+        recipe,
+        folder,
+        lambda state: reporter.progress(state.step, state.steps, branch_note(state)),
+    )
+    best = best_row(history)
+    reporter.say(f"Best on val at epoch {best['epoch']}: rsum {best['val_rsum']:.1f}")
+    return model, history
+
+
+def _image_encoder(
+    model: VotingModel, trunk: Trunk, voters: Voters, head: ThingsHead | None, recipe: VotingRecipe
+) -> VotingImageEncoder:
+    """The trained branch behind the trunk and the head, with what the names of classes and things mean to it."""
+    with torch.no_grad():
+        classes = centred(voters.classes.texts(model.captions))
+        things = None if voters.things is None else centred(voters.things.texts(model.captions))
+    encoder = VotingImageEncoder(trunk, model.pictures, classes, recipe.vote_temperature, head, things)
+    return encoder.eval()

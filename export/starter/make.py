@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,15 @@ from export.bundle.make import Trained, make_bundle
 from export.data.forms import text_rules
 from export.features.scores import NamedScores, detector_scores
 from export.report import Reporter
-from export.runs.voting import describe_run, run_voting
+from export.runs.voting import run_voting
 from export.starter.card import write_card
 from export.starter.drawn import postcards
 from export.starter.names import JUDGE, write_names
 from export.starter.photographs import read_photographs
-from export.trunk.efficientnet import LITE0
+from export.trunk.names import LITE0
 from export.trunk.sources import open_trunk
 from itl_infer.bundle import Bundle
+from itl_infer.captions import CaptionDataset
 from itl_infer.evaluation import evaluate_labelled
 from itl_infer.evaluation.metrics import Figures
 
@@ -62,14 +64,12 @@ def make_starter(
     trunk = open_trunk(settings.trunk, settings.trunk_weights, reporter.progress, side=settings.side)
     taken = read_photographs(photographs, work, measured_on, reporter.say)
     drawn = postcards(work, reporter, counts=DRAWN, font=font)
-    reporter.say(f"Asking {detector.name} what is in the photographs")
-    found = [detector_scores(detector, part, work / "cache", reporter.progress) for part in taken.train]
-    scores = NamedScores(found[0].names, {path: row for part in found for path, row in part.of.items()})
+    parts = [*taken.train, drawn.split("train")]
     run = run_voting(
-        [*taken.train, drawn.split("train")],
+        parts,
         taken.flickr.split("val"),
         trunk,
-        scores,
+        _scores(taken.train, detector, work, reporter),
         text_rules(),
         settings.recipe,
         work,
@@ -84,21 +84,19 @@ def make_starter(
             figures["objects"] = evaluate_labelled(measured_on / OBJECTS, bundle).summary()
         return figures
 
+    data = {
+        "pictures": {part.name: len(part) for part in parts},
+        "set_aside": [path.name for path in taken.set_aside],
+        "copies_left_out": taken.copies,
+        **taken.flickr.summary(),
+    }
     return make_bundle(
         out,
         Trained(run.image_encoder, run.text_encoder, trunk, run.processor),
         taken.flickr,
         name=out.resolve().name,
         domain=DOMAIN,
-        training={
-            "data": {
-                "pictures": {part.name: len(part) for part in (*taken.train, drawn.split("train"))},
-                "set_aside": [path.name for path in taken.set_aside],
-                "copies_left_out": taken.copies,
-                **taken.flickr.summary(),
-            },
-            **describe_run(run, settings.recipe),
-        },
+        training=run.record(data, settings.recipe).describe(),
         text_precision="int8",
         shown=drawn.split("test"),
         gallery=Gallery(settings.gallery, featuring=("surfer", "surfers")) if settings.gallery else None,
@@ -106,3 +104,12 @@ def make_starter(
         card=write_card,
         reporter=reporter,
     )
+
+
+def _scores(
+    photographs: Sequence[CaptionDataset], detector: Path, work: Path, reporter: Reporter
+) -> NamedScores:
+    """What the teacher of things says of all photographs."""
+    reporter.say(f"Asking {detector.name} what is in the photographs")
+    found = [detector_scores(detector, part, work / "cache", reporter.progress) for part in photographs]
+    return NamedScores(found[0].names, {path: row for part in found for path, row in part.of.items()})

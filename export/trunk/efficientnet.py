@@ -14,8 +14,6 @@ from export.trunk.state import read_state
 from export.trunk.timm_models import timm_trunk, timm_trunk_with
 from export.trunk.trunk import Trunk
 
-LITE0, LITE2 = "efficientnet_lite0", "efficientnet_lite2"
-
 # timm takes the same network for one trained on [-1, 1]; Google's was trained on this, over 128 (Lite's own code).
 _SCALING = {"mean": (127.0, 127.0, 127.0), "std": (128.0, 128.0, 128.0)}
 # The package's names, of efficientnet-lite-pytorch, and timm's: the parts of a block with an expansion, and without.
@@ -38,7 +36,7 @@ _ENDS = {
 
 
 def efficientnet_lite(name: str) -> Trunk:
-    """EfficientNet-Lite without its classifier, untrained; `name` is one of those above."""
+    """EfficientNet-Lite without its classifier, untrained; `name` is LITE0 or LITE2."""
     return timm_trunk(f"tf_{name}", name=name, **_SCALING)
 
 

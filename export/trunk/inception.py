@@ -5,11 +5,10 @@ from __future__ import annotations
 from torch import nn
 
 from export.errors import ExportError
+from export.trunk.names import INCEPTION
 from export.trunk.state import with_state
 from export.trunk.torchvision_models import torchvision_models
 from export.trunk.trunk import Trunk
-
-NAME = "inception_v3"
 
 
 def inception_v3() -> Trunk:
@@ -24,7 +23,7 @@ def inception_v3() -> Trunk:
     model.fc = nn.Identity()
     model.dropout = nn.Identity()
     return Trunk(
-        NAME,
+        INCEPTION,
         model,
         feature_dim=2048,
         side=256,  # the original's; it was trained on 299

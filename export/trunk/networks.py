@@ -8,6 +8,7 @@ from functools import partial
 
 from export.errors import ExportError
 from export.trunk import efficientnet, inception
+from export.trunk.names import INCEPTION, LITE0, LITE2
 from export.trunk.timm_models import PREFIX, published_timm_trunk, timm_trunk, timm_trunk_with
 from export.trunk.trunk import Trunk
 
@@ -24,16 +25,14 @@ class Network:
 
 
 _NETWORKS = {
-    inception.NAME: Network(
-        inception.inception_v3, inception.published_inception_v3, inception.inception_v3_with
-    ),
+    INCEPTION: Network(inception.inception_v3, inception.published_inception_v3, inception.inception_v3_with),
     **{
         name: Network(
             partial(efficientnet.efficientnet_lite, name),
             partial(efficientnet.published_efficientnet_lite, name),
             partial(efficientnet.efficientnet_lite_with, name),
         )
-        for name in (efficientnet.LITE0, efficientnet.LITE2)
+        for name in (LITE0, LITE2)
     },
 }
 

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from export.errors import ExportError
 from export.layers import ScalePixels, norms_of_convolutions
-from export.trunk.inception import NAME as INCEPTION
 from export.trunk.keras import without_padding_in_means
+from export.trunk.names import INCEPTION
 from export.trunk.networks import find_network
 from export.trunk.trunk import Trunk
 from itl_infer.bundle.manifest import GOLDEN, IMAGE_GRAPH, read_manifest

@@ -14,7 +14,7 @@ from export.data.labelled import LabelledDataset
 from export.data.packed import pack_pictures
 from export.loop import History, LoopProgress
 from export.report import Reporter
-from export.trunk.inception import NAME as INCEPTION
+from export.trunk.names import INCEPTION
 from export.trunk.recipe import TrunkRecipe
 from export.trunk.sources import open_trunk
 from export.trunk.state import save_network

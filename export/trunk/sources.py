@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from export.errors import ExportError
-from export.trunk.inception import NAME as INCEPTION
 from export.trunk.keras import keras_trunk, weights_file
+from export.trunk.names import INCEPTION
 from export.trunk.networks import find_network
 from export.trunk.of_bundle import trunk_of_bundle
 from export.trunk.state import read_state

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from collections.abc import Mapping
 from importlib import import_module
 from typing import Any, NoReturn
 
@@ -14,7 +15,6 @@ from itl_infer import __version__
 from itl_infer.cli.output import failure, on_one_line
 from itl_infer.errors import ItlError, QueryError
 
-# Each is imported when it is run, or when its help is printed.
 _MODULES = {
     "batch": "batch",
     "bundle": "bundle",
@@ -34,28 +34,39 @@ _INTERRUPTED = 130
 _BARE = f"{__name__}.bare"  # where a context keeps the first word of a query without a command
 
 
-class _Commands(click.Group):
+class Commands(click.Group):
     """Whatever goes wrong inside a command becomes one line on stderr and the exit code of its kind.
 
-    What begins with anything but the name of a command, or an option of itl-infer itself, is a query.
+    `modules` says of each command in which module of `package` it is; that is imported when the command is run, or when
+    its help is printed. `program` is what people type, and `interrupted` what they read when they stopped it.
     """
 
+    def __init__(
+        self,
+        *args: Any,
+        package: str,
+        modules: Mapping[str, str],
+        program: str,
+        interrupted: str,
+        **others: Any,
+    ) -> None:
+        super().__init__(*args, **others)
+        self.package, self.modules = package, modules
+        self.program, self.interrupted = program, interrupted
+
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
-        return sorted(_MODULES)
+        return sorted(self.modules)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        if cmd_name not in _MODULES:
+        if cmd_name not in self.modules:
             return None
-        module = import_module(f"itl_infer.cli.{_MODULES[cmd_name]}")
+        module = import_module(f"{self.package}.{self.modules[cmd_name]}")
         command: click.Command = getattr(module, cmd_name.replace("-", "_"))
         return command
 
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        own = [name for option in self.get_params(ctx) for name in option.opts]
-        if args and args[0] not in _MODULES and args[0] not in own:
-            ctx.meta[_BARE] = args[0]
-            args = ["query", *args]
-        return super().parse_args(ctx, args)
+    def advice(self, ctx: click.Context) -> str:  # noqa: ARG002
+        """What more to say where a command was used wrongly, or asked for what is not there."""
+        return ""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -65,15 +76,15 @@ class _Commands(click.Group):
             # The reader has seen enough. Python would complain when it flushes at exit: give it another end.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         except KeyboardInterrupt:
-            click.echo("\nInterrupted; what was done is kept.", err=True)
+            click.echo(self.interrupted, err=True)
             ctx.exit(_INTERRUPTED)
         except click.exceptions.NoArgsIsHelpError:
             raise
         except QueryError as error:
-            raise failure(f"{error}{_not_a_command_either(ctx)}") from error
+            raise failure(f"{error}{self.advice(ctx)}") from error
         except click.UsageError as error:
-            command = error.ctx.command_path if error.ctx else "itl-infer"
-            message = f"{error.format_message()} See {command} --help{_not_a_command_either(ctx)}."
+            command = error.ctx.command_path if error.ctx else self.program
+            message = f"{error.format_message()} See {command} --help{self.advice(ctx)}."
             raise click.UsageError(on_one_line(message)) from error  # without a context: no usage above it
         except ItlError as error:
             raise failure(str(error)) from error
@@ -81,15 +92,32 @@ class _Commands(click.Group):
             raise failure(f"{error.filename or 'output'}: {error.strerror or error}") from error
 
 
-def _not_a_command_either(ctx: click.Context) -> str:
-    """For a bare query that went wrong and may have been meant as a command."""
-    word = ctx.meta.get(_BARE, "")
-    return (
-        f"; {word!r} is not a command either: see itl-infer --help" if re.fullmatch("[a-z-]+", word) else ""
-    )
+class _CommandsAndQueries(Commands):
+    """What begins with anything but the name of a command, or an option of itl-infer itself, is a query."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        own = [name for option in self.get_params(ctx) for name in option.opts]
+        if args and args[0] not in self.modules and args[0] not in own:
+            ctx.meta[_BARE] = args[0]
+            args = ["query", *args]
+        return super().parse_args(ctx, args)
+
+    def advice(self, ctx: click.Context) -> str:
+        """For a bare query that went wrong and may have been meant as a command."""
+        word = ctx.meta.get(_BARE, "")
+        if not re.fullmatch("[a-z-]+", word):
+            return ""
+        return f"; {word!r} is not a command either: see itl-infer --help"
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=_CommandsAndQueries,
+    package="itl_infer.cli",
+    modules=_MODULES,
+    program="itl-infer",
+    interrupted="\nInterrupted; what was done is kept.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(__version__, prog_name="itl-infer")
 def main() -> None:
     """Search pictures by words, on any CPU.

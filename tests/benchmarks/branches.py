@@ -19,8 +19,9 @@ import numpy as np
 import torch
 
 from export.allocator import keep_freed_memory
+from export.branches.data import TrainingData
 from export.branches.recipe import Recipe
-from export.branches.train import TrainingData, train
+from export.branches.train import train
 from export.loop import LoopProgress
 
 PICTURES, HELD_OUT, CAPTIONS, STEMS, FEATURE_DIM = 30_000, 1_000, 5, 13_000, 2048

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from export.branches.train import TrainingData
+from export.branches.data import TrainingData
 from export.report import Reporter
 from export.runs.prepare import BuildSettings, prepare
 from export.trunk.sources import open_trunk

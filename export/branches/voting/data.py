@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+from export.branches.data import Array, spans
 
 
 @dataclass(frozen=True)
@@ -29,9 +28,7 @@ class VotingData:
     @cached_property
     def _spans(self) -> tuple[Array, Array]:
         """Where the captions of each picture begin, and how many there are."""
-        pictures = np.arange(len(self))
-        starts = np.searchsorted(self.owners, pictures)
-        return starts, np.searchsorted(self.owners, pictures, side="right") - starts
+        return spans(self.owners, np.arange(len(self)))
 
     @cached_property
     def captioned(self) -> tuple[Array, Array]:

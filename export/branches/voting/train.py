@@ -6,13 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from export.branches.train import shorten, write_loss_curve
+from export.branches.curve import write_loss_curve
+from export.branches.data import shorten
 from export.branches.voting.data import Array, VotingData, epoch_batches
 from export.branches.voting.encoders import Names, VotingModel, centred
 from export.branches.voting.loss import captions_loss, names_loss
@@ -42,6 +42,16 @@ class Voters:
             return (self.classifier(own) / temperature).softmax(dim=1)
 
 
+@dataclass
+class Kept:
+    """What a run must know beside its weights when it goes on, by the names that it has in checkpoints."""
+
+    mean: dict[str, Tensor]  # of the weights over the last steps
+    best: dict[str, Tensor]  # the mean of the best epoch
+    best_rsum: float = -1.0
+    best_epoch: int = 0
+
+
 class VotingTrainer:
     """One run: `step` trains on a batch, `epoch_end` measures the mean of the weights on val.
 
@@ -55,6 +65,7 @@ class VotingTrainer:
         val_data: VotingData,
         voters: Voters,
         recipe: VotingRecipe,
+        folder: Path,
     ) -> None:
         first, beside = train_data.captioned
         if len(first) < 2:
@@ -65,15 +76,10 @@ class VotingTrainer:
         fitting = int(len(first) / (1 - others))  # the largest batch that has its share of the first data set
         self.recipe = replace(recipe, batch_size=min(recipe.batch_size, fitting))
         self.model, self.voters = model, voters
-        self.train_data, self.val_data = train_data, val_data
+        self.train_data, self.val_data, self.folder = train_data, val_data, folder
         self.steps_per_epoch = len(self._batches(0))
         self.optimizer = _optimizer(model, recipe)
-        self.kept: dict[str, Any] = {
-            "mean": _copy(model),
-            "best": _copy(model),
-            "best_rsum": -1.0,
-            "best_epoch": 0,
-        }
+        self.kept = Kept(mean=_copy(model), best=_copy(model))
 
     def step(self, epoch: int, batch: int) -> float:
         recipe, data = self.recipe, self.train_data
@@ -89,16 +95,17 @@ class VotingTrainer:
         self._average(step)
         return float(loss.item())
 
-    def epoch_end(self, epoch: int, mean_loss: float, history: History, folder: Path) -> bool:
+    def epoch_end(self, epoch: int, mean_loss: float, history: History) -> bool:
         trained = _copy(self.model)
-        self.model.load_state_dict(self.kept["mean"])
+        self.model.load_state_dict(self.kept.mean)
         row = {"epoch": epoch + 1, "train_loss": mean_loss, **self.validate()}
-        if row["val_rsum"] > self.kept["best_rsum"]:
-            self.kept |= {"best": _copy(self.model), "best_rsum": row["val_rsum"], "best_epoch": epoch + 1}
+        kept = self.kept
+        if row["val_rsum"] > kept.best_rsum:
+            kept.best, kept.best_rsum, kept.best_epoch = _copy(self.model), row["val_rsum"], epoch + 1
         self.model.load_state_dict(trained)
         history.append(row)
-        write_loss_curve(history, folder)
-        return epoch + 1 - self.kept["best_epoch"] >= self.recipe.patience
+        write_loss_curve(history, self.folder)
+        return epoch + 1 - kept.best_epoch >= self.recipe.patience
 
     def validate(self) -> dict[str, float]:
         """Loss of one batch, recalls and their sum on held-out pictures, of the model as it is."""
@@ -155,7 +162,7 @@ class VotingTrainer:
         """Polyak averaging; at first over as many steps as there were."""
         share = max(1 - self.recipe.averaging, 1 / (step + 1))
         for key, value in self.model.state_dict().items():
-            self.kept["mean"][key].lerp_(value, share)
+            self.kept.mean[key].lerp_(value, share)
 
 
 def train_voting(
@@ -172,7 +179,7 @@ def train_voting(
     Writes into `folder` a checkpoint, from which an interrupted run goes on to the same result, and the loss curve.
     Raises ExportError where there is nothing to tell apart.
     """
-    trainer = VotingTrainer(model, train_data, val_data, voters, recipe)
+    trainer = VotingTrainer(model, train_data, val_data, voters, recipe, folder)
     loop = Loop(
         model,
         trainer.optimizer,
@@ -186,12 +193,10 @@ def train_voting(
             "classes": sample_sha256(voters.classes.input_ids),
             "things": "" if voters.things is None else sample_sha256(voters.things.input_ids),
         },
-        kept=trainer.kept,
+        kept=vars(trainer.kept),
     )
-    history = loop.run(
-        trainer.step, lambda epoch, loss, rows: trainer.epoch_end(epoch, loss, rows, folder), progress
-    )
-    model.load_state_dict(trainer.kept["best"])
+    history = loop.run(trainer.step, trainer.epoch_end, progress)
+    model.load_state_dict(trainer.kept.best)
     return model.eval(), history
 
 

@@ -12,7 +12,8 @@ from PIL import Image
 
 pytest.importorskip("torch", reason="the training side needs the extra: pip install -e .[export]")
 
-from export.branches.train import TrainingData, embed, epoch_batches, shorten, train
+from export.branches.data import TrainingData, epoch_batches, shorten
+from export.branches.train import embed, train
 from export.errors import ExportError
 from export.layers import weights_sha256
 from export.loop import LoopProgress
@@ -158,7 +159,7 @@ def test_a_text_holds_for_every_picture_whose_captions_have_its_words() -> None:
         ids_sha256="by hand",
     )
     texts = np.array([[2, 0, 0], [1, 3, 0], [5, 4, 0], [6, 0, 0], [0, 0, 0]])
-    assert data.holds(np.array([0, 2, 1]), texts).tolist() == [
+    assert data.relevance(np.array([0, 2, 1]), texts).tolist() == [
         [True, True, False, False, True],  # words of two captions of one picture count together
         [False, False, True, False, True],
         [True, False, False, False, True],

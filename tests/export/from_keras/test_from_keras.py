@@ -153,7 +153,7 @@ class TestCommand:
         result = CliRunner().invoke(main, ["from-keras", *arguments])
         assert result.exit_code == 1
         assert result.stderr.splitlines()[-1].startswith(
-            f"error: {IMAGE_MODEL} takes 2048 columns, expected 8"
+            f"Error: {IMAGE_MODEL} takes 2048 columns, expected 8"
         )
         assert result.stdout == ""
         assert not any(tmp_path.iterdir())

@@ -108,6 +108,6 @@ def test_build_with_captions_that_cannot_be_used_ends_in_one_line(
     result = CliRunner().invoke(main, ["build", *options])
     assert result.exit_code == 1
     (line,) = result.stderr.splitlines()
-    assert line.startswith("error: ")
+    assert line.startswith("Error: ")
     assert message.format(captions) in line
     assert [path.name for path in tmp_path.iterdir()] in (["1.jpg", "c.token"], ["c.token", "1.jpg"])

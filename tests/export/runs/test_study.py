@@ -11,7 +11,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the training side needs the extra: pip install -e .[export]")
 
-from export.branches.train import TrainingData
+from export.branches.data import TrainingData
 from export.report import Reporter
 from export.runs.study import TRIED, format_study, short_query_map, study
 from itl_infer.captions import CaptionDataset

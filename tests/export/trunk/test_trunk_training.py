@@ -10,14 +10,16 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the training side needs the extra: pip install -e .[export]")
 
-from export.branches.train import TrainingData, train
+from export.branches.data import TrainingData
+from export.branches.train import train
 from export.errors import ExportError
 from export.layers import weights_sha256
+from export.trunk.auxiliary import AUXILIARY_SIDE
 from export.trunk.inception import inception_v3
 from export.trunk.recipe import TrunkRecipe, labelled_recipe
 from export.trunk.sources import open_trunk
 from export.trunk.tasks import NameWords, augment, stem_targets
-from export.trunk.train import AUXILIARY_SIDE, train_trunk
+from export.trunk.train import train_trunk
 from itl_infer.captions import CaptionDataset, CaptionedImage
 from itl_infer.text import NLTK_TEXT_RULES, TextProcessor
 from tests.export.helpers import SMALL_TRUNK

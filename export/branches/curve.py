@@ -1,0 +1,44 @@
+"""How a run of the branches goes: as a line while it does, as numbers and a picture for afterwards."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from export.loop import History, LoopProgress
+
+
+def branch_note(state: LoopProgress) -> str:
+    """Where a run of the branches stands, for a line of progress."""
+    note = f"epoch {state.epoch}/{state.epochs} loss {state.loss:.2f}"
+    if not state.history:
+        return note
+    last = state.history[-1]
+    recalls = f"t2i {100 * last['val_t2i_recall_at_10']:.1f} i2t {100 * last['val_i2t_recall_at_10']:.1f}"
+    return f"{note} | val loss {last['val_loss']:.2f} R@10 {recalls}"
+
+
+def best_row(history: History) -> dict[str, float]:
+    """The figures of the epoch whose weights were kept."""
+    return max(history, key=lambda row: row["val_rsum"])
+
+
+def write_loss_curve(history: History, folder: Path) -> None:
+    """`loss_curve.json` (the rows) and `loss_curve.png` (losses and recalls against epochs) in `folder`."""
+    from matplotlib.figure import Figure  # without pyplot: no display, no global state
+
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "loss_curve.json").write_text(json.dumps(history, indent=1) + "\n", encoding="utf-8")
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    losses, recalls = figure.subplots(1, 2)
+    epochs = [row["epoch"] for row in history]
+    for key, label in (("train_loss", "train"), ("val_loss", "val")):
+        losses.plot(epochs, [row[key] for row in history], label=label)
+    losses.set(xlabel="epoch", ylabel="loss", ylim=(0, None))
+    for key, label in (("val_t2i_recall_at_10", "text to image"), ("val_i2t_recall_at_10", "image to text")):
+        recalls.plot(epochs, [100 * row[key] for row in history], label=label)
+    recalls.set(xlabel="epoch", ylabel="recall at 10 on val, %", ylim=(0, 100))
+    for axes in (losses, recalls):
+        axes.legend()
+        axes.grid(alpha=0.3)
+    figure.savefig(folder / "loss_curve.png", dpi=110)

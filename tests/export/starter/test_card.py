@@ -1,0 +1,22 @@
+"""The card of the shipped bundle is what its manifest says, in the words of the template."""
+
+from __future__ import annotations
+
+import json
+
+from export.starter.card import write_card
+from tests.places import STARTER
+
+
+def test_the_shipped_card_is_the_one_of_its_manifest() -> None:
+    manifest = json.loads((STARTER / "bundle.json").read_text(encoding="utf-8"))
+    assert write_card(manifest) == (STARTER / "CARD.md").read_text(encoding="utf-8")
+
+
+def test_what_was_not_measured_has_no_row() -> None:
+    manifest = json.loads((STARTER / "bundle.json").read_text(encoding="utf-8"))
+    for figures in manifest["measured"].values():
+        del figures["objects"]
+    card = write_card(manifest)
+    assert "| ImageNet names |" in card
+    assert "COCO photographs" not in card
