@@ -86,3 +86,9 @@ def norms_of_convolutions(module: nn.Module, inputs: Tensor) -> dict[str, str]:
 
 def default_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def autocast(device: torch.device) -> torch.autocast:
+    """bfloat16 where that is faster: on a GPU, and on CPUs that multiply it; others would take seven times as long."""
+    is_fast = device.type != "cpu" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=is_fast)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from export.layers import default_device
+from export.layers import autocast, default_device
 from export.loop import History, Loop, LoopProgress, batch_rows
 from export.trunk.auxiliary import AUXILIARY_SIDE, AUXILIARY_WEIGHT, auxiliary_of
 from export.trunk.recipe import TrunkRecipe
@@ -91,7 +91,7 @@ class TrunkTrainer:
         parts = [(learned, own) for learned in self._learned if len(own := learned.own(rows))]
         x = torch.cat([learned.task.images(own, side, recipe, rng) for learned, own in parts])
         self.model.train()
-        with torch.autocast(self.device.type, dtype=torch.bfloat16):
+        with autocast(self.device):
             features = self.network(self._on_device(x))
             has_guesses = self._auxiliary is not None and side >= AUXILIARY_SIDE
             guesses = self._auxiliary() if has_guesses else None
@@ -124,7 +124,7 @@ class TrunkTrainer:
         count, done = len(features), 0
         for learned, own in parts:
             own_rows = slice(done, done := done + len(own))
-            with torch.autocast(self.device.type, dtype=torch.bfloat16):
+            with autocast(self.device):
                 logits = learned.head(features[own_rows])
             targets = learned.task.targets(own, self.recipe).to(self.device)
             loss = loss + _cross_entropy(logits, targets) / count
@@ -136,7 +136,7 @@ class TrunkTrainer:
     @torch.inference_mode()
     def _logits(self, x: Tensor, head: nn.Module) -> Tensor:
         x = self._on_device(x)
-        with torch.autocast(self.device.type, dtype=torch.bfloat16):
+        with autocast(self.device):
             return head(self.network(x)).float().cpu()  # type: ignore[no-any-return]
 
     def _on_device(self, x: Tensor) -> Tensor:
