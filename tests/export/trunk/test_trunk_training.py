@@ -14,7 +14,7 @@ from export.branches.data import TrainingData
 from export.branches.train import train
 from export.errors import ExportError
 from export.layers import weights_sha256
-from export.trunk.auxiliary import AUXILIARY_SIDE
+from export.trunk.auxiliary import AUXILIARY_SIDE, auxiliary_of
 from export.trunk.inception import inception_v3
 from export.trunk.recipe import TrunkRecipe, labelled_recipe
 from export.trunk.sources import open_trunk
@@ -91,22 +91,14 @@ def test_a_run_whose_rate_fell_otherwise_is_another_run(tmp_path: Path) -> None:
 
 
 def test_where_the_pixels_allow_an_auxiliary_head_is_trained_and_left_behind(tmp_path: Path) -> None:
-    def network_after(side: int) -> torch.nn.Module:
-        torch.manual_seed(0)
-        words = NameWords(*coloured_squares(4, 1), *coloured_squares(2, 2), PROCESSOR)
-        recipe = replace(TRUNK_RECIPE, epochs=1, batch_size=4, sides=(side,))
-        return train_trunk(inception_v3(), [words], SIDE, recipe, tmp_path / f"{side}.pt")[0].network
-
-    def has_auxiliary(side: int) -> bool:
-        saved = torch.load(tmp_path / f"{side}.pt", weights_only=True)["state"]["model"]
-        return any(key.startswith("auxiliary.") for key in saved)
-
-    network = network_after(AUXILIARY_SIDE)
+    words = NameWords(*coloured_squares(2, 1), *coloured_squares(2, 2), PROCESSOR)
+    recipe = replace(TRUNK_RECIPE, epochs=1, batch_size=2, sides=(AUXILIARY_SIDE,))
+    network = train_trunk(inception_v3(), [words], SIDE, recipe, tmp_path / "run.pt")[0].network
     assert network.state_dict().keys() == inception_v3().network.state_dict().keys()
     assert not any(module._forward_hooks for module in network.modules())
-    assert has_auxiliary(AUXILIARY_SIDE)
-    network_after(AUXILIARY_SIDE - 1)
-    assert not has_auxiliary(AUXILIARY_SIDE - 1)
+    saved = torch.load(tmp_path / "run.pt", weights_only=True)["state"]["model"]
+    assert any(key.startswith("auxiliary.") for key in saved)
+    assert auxiliary_of(inception_v3(), 3, AUXILIARY_SIDE - 1) is None
 
 
 def test_the_rate_of_a_trunk_rises_stands_and_falls() -> None:
@@ -135,7 +127,7 @@ def test_labelled_pictures_are_seen_larger_while_the_rate_falls() -> None:
 
 def test_branches_and_trunk_can_be_trained_together(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    trunk = inception_v3()
+    trunk = open_trunk(SMALL_TRUNK, "none")
     before = trunk.weights_sha256
     data = [TrainingData.of(*coloured_squares(count, seed), PROCESSOR) for count, seed in ((16, 1), (8, 2))]
     recipe = replace(RECIPE, batch_size=8, epochs=1)
