@@ -65,6 +65,8 @@ class Writer:
         self._lock = threading.Lock()  # two threads in one statement would get each other's answers
         self.state = schema.read_state(connection)
         self._last_root = max(self.roots(), default=0)
+        connection.execute("CREATE TEMP TABLE commits AS SELECT 0 AS number")
+        self._commits, self._committing = 0, self.state  # the last commit, and what is so after the next
         self._forget_pending()
 
     def _forget_pending(self) -> None:
@@ -151,12 +153,15 @@ class Writer:
 
     def commit(self) -> None:
         """Make everything since the last commit durable, at once."""
+        with store_errors(self.folder), self._lock:
+            self._take_note()
         if not self._changes:
             return
         added = [change for change in self._changes if isinstance(change, _Addition)]
         vectors = b"".join(vector for _, vector in added)
         names = b"".join(make_name(picture.root, picture.path) + b"\0" for picture, _ in added)
         old, new = self.state, self.state.grown(len(added), len(names))
+        self._committing = new
         with store_errors(self.folder), self._lock:
             if added:
                 write_at(old.vectors_file(self.folder), old.vectors_bytes, vectors)
@@ -165,11 +170,20 @@ class Writer:
                 with transaction(self._connection):
                     self._apply_changes()
                     schema.write_state(self._connection, new)
+                    self._connection.execute("UPDATE temp.commits SET number = ?", (self._commits + 1,))
             finally:
-                # Ask, rather than assume: an interrupt may come between SQLite's commit and the next line.
-                if schema.read_state(self._connection) == new:
-                    self.state = new
-                    self._forget_pending()
+                self._take_note()
+
+    def _take_note(self) -> None:
+        """Of a commit that the database says it has made: an interrupt may come at any line behind it, this too.
+
+        The number of the last one is part of its transaction, and of no file.
+        """
+        [(number,)] = self._connection.execute("SELECT number FROM temp.commits")
+        if number != self._commits:
+            self.state = self._committing
+            self._forget_pending()
+            self._commits = number
 
     def _apply_changes(self) -> None:
         row = self.state.rows
