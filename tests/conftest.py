@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -39,26 +40,31 @@ _LONGEST = (
 _TOGETHER = ("runtime/distributed", "export/runs", "runtime/milvus", "runtime/web")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Tests of one file go to one process, and so do those of a room that share what is costly."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Rooms(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0].removeprefix("tests/")
+            return next((room for room in _TOGETHER if file.startswith(room)), file)
+
+    return Rooms(config, log)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Tests of one file, or of a room, are a group for pytest-xdist; the longest groups come first.
-
-    Those marked slow run where the expression of -m names that mark.
-    """
+    """The longest groups come first; what is marked slow runs where the expression of -m names that mark."""
     if "slow" not in config.option.markexpr:
         slow = [item for item in items if item.get_closest_marker("slow")]
         config.hook.pytest_deselected(items=slow)
         items[:] = [item for item in items if item not in slow]
 
-    def place(item: pytest.Item) -> str:
-        return item.path.relative_to(TESTS).as_posix()
-
     def priority(item: pytest.Item) -> int:
-        return next((n for n, start in enumerate(_LONGEST) if place(item).startswith(start)), len(_LONGEST))
+        file = item.path.relative_to(TESTS).as_posix()
+        return next((n for n, start in enumerate(_LONGEST) if file.startswith(start)), len(_LONGEST))
 
-    for item in items:
-        room = next((room for room in _TOGETHER if place(item).startswith(room)), place(item))
-        item.add_marker(pytest.mark.xdist_group(room))
     items.sort(key=priority)
 
 

@@ -24,7 +24,7 @@ from itl_infer.captions import CaptionDataset
 from itl_infer.cli import main as itl_infer_main
 from itl_infer.index import Index
 from itl_infer.text import ORIGINAL_TEXT_RULES
-from tests.export.helpers import SETTINGS, SIDE
+from tests.export.helpers import SETTINGS, SIDE, SMALL_TRUNK
 from tests.places import ROOT
 
 
@@ -105,7 +105,7 @@ def test_evaluate_command_prints_recalls_and_chance(
 
 
 def test_flickr30k_as_kaggle_has_it_becomes_a_bundle_that_is_served(
-    dataset: CaptionDataset, weights: Path, tmp_path: Path
+    dataset: CaptionDataset, small_weights: Path, tmp_path: Path
 ) -> None:
     """results.csv with its bars, the row without its second one, and pictures in two folders of one name.
 
@@ -121,7 +121,8 @@ def test_flickr30k_as_kaggle_has_it_becomes_a_bundle_that_is_served(
     captions = tmp_path / "results.csv"
     captions.write_text("\n".join(rows) + "\n", encoding="utf-8")
     out, work = tmp_path / "bundle", tmp_path / "work"
-    options = ["--trunk-weights", weights, "--side", SIDE, "--epochs", 1, "--work", work, "--out", out]
+    trunk = ["--trunk", SMALL_TRUNK, "--trunk-weights", small_weights, "--side", SIDE]
+    options = [*trunk, "--epochs", 1, "--work", work, "--out", out]
     command = ["build", "--captions", captions, "--images", images, "--text", "original", *options]
     result = CliRunner().invoke(main, [str(argument) for argument in command])
     assert result.exit_code == 0, result.output

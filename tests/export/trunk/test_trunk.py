@@ -208,7 +208,15 @@ class TestWeights:
 
 @torch_export_warns
 class TestGraphs:
-    @pytest.mark.parametrize("name", [SMALL, "timm:test_resnet", "timm:test_byobnet", "efficientnet_lite0"])
+    @pytest.mark.parametrize(
+        "name",
+        [
+            SMALL,
+            "timm:test_resnet",
+            "timm:test_byobnet",
+            pytest.param("efficientnet_lite0", marks=pytest.mark.slow),
+        ],
+    )
     def test_norms_are_folded_and_the_graph_computes_what_torch_does(self, name: str, tmp_path: Path) -> None:
         trunk = trained(name, side=64)
         encoder = ImageEncoder(trunk, image_branch(trunk.feature_dim)).eval()

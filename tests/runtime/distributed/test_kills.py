@@ -61,7 +61,7 @@ def test_a_worker_is_killed(
     assert_whole(tmp_path / "out", bundle, files_in(tmp_path / "Pictures"))
 
 
-@pytest.mark.parametrize("by", ["SIGKILL", "SIGINT"])
+@pytest.mark.parametrize("by", ["SIGKILL", pytest.param("SIGINT", marks=pytest.mark.slow)])
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
 def test_the_driver_is_killed(
     cluster: str,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,9 @@ import pyarrow.parquet as pq
 
 import itl_infer
 from itl_infer import distributed
+from itl_infer.parquet.files import find_filesystem
+from itl_infer.parquet.shards import read_embeddings
+from itl_infer.store import Origin
 from tests.runtime.distributed.helpers import command, error_of, itl
 from tests.tiny_bundle import EMBED_DIM
 
@@ -98,31 +102,45 @@ def test_batch_prints_what_it_prints_of_an_index(
     assert found.stdout_bytes == itl(*asked, *options).stdout_bytes
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"fingerprint": "ab" * 32}, "part-000000.parquet: made with bundle abababababab, not with 'tiny'"),
-        (
-            {"width": 64},
-            "the column embedding is fixed_size_list<element: float>[64], expected 128 numbers: is it of this bundle?",
-        ),
-        ({"column": "vector"}, "no column 'embedding', only path, vector, error: is it of itl-infer?"),
-        (
-            {"value": np.nan},
-            "damaged: embeddings that are not of unit length",
-        ),
-        ({"text": "no Parquet"}, "part-000000.parquet: cannot be read: Parquet magic bytes not found"),
-    ],
-)
-def test_shards_that_cannot_be_searched(
-    cluster: str, bundle: itl_infer.Bundle, tmp_path: Path, changes: dict[str, Any], message: str
-) -> None:
-    out = tmp_path / "out"
+UNFIT = [
+    ({"fingerprint": "ab" * 32}, "part-000000.parquet: made with bundle abababababab, not with 'tiny'"),
+    (
+        {"width": 64},
+        "the column embedding is fixed_size_list<element: float>[64], expected 128 numbers: is it of this bundle?",
+    ),
+    ({"column": "vector"}, "no column 'embedding', only path, vector, error: is it of itl-infer?"),
+    ({"value": np.nan}, "damaged: embeddings that are not of unit length"),
+    ({"text": "no Parquet"}, "part-000000.parquet: cannot be read: Parquet magic bytes not found"),
+]
+
+
+def write_unfit(out: Path, bundle: itl_infer.Bundle, changes: dict[str, Any]) -> None:
     shards = random_shards((20,))
     shards[0][7, 5] = changes.get("value", 0)
     write_shards(out, bundle, shards, **changes)
     if "text" in changes:
         (out / "part-000000.parquet").write_text(changes["text"] * 20)
+
+
+@pytest.mark.parametrize(("changes", "message"), UNFIT)
+def test_shards_that_do_not_fit(
+    bundle: itl_infer.Bundle, tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    write_unfit(tmp_path / "out", bundle, changes)
+    system, path = find_filesystem(str(tmp_path / "out" / "part-000000.parquet"))
+    origin = Origin(bundle.name, bundle.fingerprint, bundle.embed_dim)
+    with pytest.raises(itl_infer.ClusterError, match=re.escape(message)):
+        read_embeddings(system, path, origin)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"), [UNFIT[0], *(pytest.param(*unfit, marks=pytest.mark.slow) for unfit in UNFIT[1:])]
+)
+def test_shards_that_cannot_be_searched(
+    cluster: str, bundle: itl_infer.Bundle, tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    out = tmp_path / "out"
+    write_unfit(out, bundle, changes)
     error = error_of(itl("batch", "-", "--shards", out, "--ray", cluster, "-m", bundle.path, input="red\n"))
     assert message in error
     assert error.startswith(str(out))
