@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from export.data.postcards.draw import catalogue
+from export.data.postcards.scenes import catalogue
 from itl_infer import Index, load_bundle, verify_bundle
 from itl_infer.bundle import Bundle
 from itl_infer.cli import main

@@ -1,0 +1,1 @@
+"""Captioned pictures drawn of emoji, so that the whole path runs without a download."""

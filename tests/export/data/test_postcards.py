@@ -13,21 +13,10 @@ from PIL import Image
 
 pytest.importorskip("torch", reason="the training side needs the extra: pip install -e .[export]")
 
+from export.data.postcards.captions import CAPTIONS_PER_SCENE, participle, plural, third_person, with_article
 from export.data.postcards.catalogue import AIRBORNE, OUTDOORS, SETTINGS
-from export.data.postcards.draw import (
-    CAPTIONS_PER_SCENE,
-    MAX_FIGURES,
-    Scene,
-    catalogue,
-    compose_scenes,
-    draw_emoji,
-    draw_postcards,
-    find_font,
-    participle,
-    plural,
-    third_person,
-    with_article,
-)
+from export.data.postcards.draw import draw_emoji, draw_postcards, find_font
+from export.data.postcards.scenes import MAX_FIGURES, Scene, catalogue, compose_scenes
 from export.errors import ExportError
 from itl_infer.captions import read_json_lines
 
