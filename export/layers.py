@@ -1,9 +1,10 @@
-"""What every network here is made with: the scaling of pixels, unit rows, a hash of weights, a device."""
+"""What every network here is made and trained with: scaled pixels, unit rows, a hash of weights, a device, steps."""
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Collection
 from typing import Any
 
 import torch
@@ -92,3 +93,14 @@ def autocast(device: torch.device) -> torch.autocast:
     """bfloat16 where that is faster: on a GPU, and on CPUs that multiply it; others would take seven times as long."""
     is_fast = device.type != "cpu" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=is_fast)
+
+
+def adamw(
+    model: nn.Module, learning_rate: float, weight_decay: float, *, undecayed: Collection[Tensor] = ()
+) -> torch.optim.Optimizer:
+    """No decay of biases, gains and batch norms (He et al. 2018, arXiv:1812.01187), nor of `undecayed`."""
+    spared = {id(parameter) for parameter in undecayed}
+    decayed = [p for p in model.parameters() if p.ndim > 1 and id(p) not in spared]
+    others = [p for p in model.parameters() if p.ndim <= 1 or id(p) in spared]
+    groups = [{"params": decayed}, {"params": others, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=learning_rate, weight_decay=weight_decay, fused=True)

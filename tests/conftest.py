@@ -28,14 +28,14 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # With several processes, those of a room below begin first, as they take longest; and a room that has something
 # costly for all of its tests, such as a cluster, stays in one process.
 _LONGEST = (
-    *(
-        "runtime/distributed",
-        "export/runs",
-        "runtime/index/test_killed.py",
-        "export/trunk",
-        "export/branches",
-    ),
-    *("runtime/milvus", "export/from_keras", "runtime/web"),
+    "runtime/distributed",
+    "export/runs",
+    "runtime/index/test_killed.py",
+    "export/trunk",
+    "export/branches",
+    "runtime/milvus",
+    "export/from_keras",
+    "runtime/web",
 )
 _TOGETHER = ("runtime/distributed", "export/runs", "runtime/milvus", "runtime/web")
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from export.branches.data import Array
 from export.loop import History, LoopProgress
+from itl_infer.evaluation.metrics import evaluate_retrieval, rsum
 
 
 def branch_note(state: LoopProgress) -> str:
@@ -16,6 +18,15 @@ def branch_note(state: LoopProgress) -> str:
     last = state.history[-1]
     recalls = f"t2i {100 * last['val_t2i_recall_at_10']:.1f} i2t {100 * last['val_i2t_recall_at_10']:.1f}"
     return f"{note} | val loss {last['val_loss']:.2f} R@10 {recalls}"
+
+
+def val_figures(texts: Array, images: Array, owners: list[int]) -> dict[str, float]:
+    """What an epoch's row says of recall on val, by unit rows (M, D), (N, D); `owners`: of each caption its picture."""
+    figures = evaluate_retrieval(texts, images, owners)
+    return {
+        "val_rsum": rsum(figures),
+        **{f"val_{way}_recall_at_10": figures[way]["recall_at_10"] for way in ("t2i", "i2t")},
+    }
 
 
 def best_row(history: History) -> dict[str, float]:

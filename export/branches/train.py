@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from export.branches.curve import write_loss_curve
+from export.branches.curve import val_figures, write_loss_curve
 from export.branches.data import Array, TrainingData, epoch_batches, shorten
 from export.branches.encoders import TextEncoder, TwoBranch
 from export.branches.loss import collapsed_loss, softmax_loss, triplet_ranking_loss
@@ -23,7 +23,6 @@ from export.layers import default_device
 from export.loop import History, Loop, LoopProgress, sample_sha256
 from export.trunk.tasks import augment
 from export.trunk.trunk import Trunk
-from itl_infer.evaluation.metrics import evaluate_retrieval, rsum
 
 _EVAL_BATCH = 256
 
@@ -216,9 +215,7 @@ def validate(model: TwoBranch, data: TrainingData, recipe: Recipe) -> dict[str, 
         input_ids = torch.from_numpy(data.input_ids[chosen[rows]]).to(device)
         embedded = torch.from_numpy(images[rows]).to(device)
         losses.append(batch_loss(data, rows, input_ids, embedded, model.text_encoder, recipe).item())
-    figures = evaluate_retrieval(texts, images, data.owners.tolist())
     return {
         "val_loss": float(np.mean(losses)) if losses else float("nan"),
-        "val_rsum": rsum(figures),
-        **{f"val_{way}_recall_at_10": figures[way]["recall_at_10"] for way in ("t2i", "i2t")},
+        **val_figures(texts, images, data.owners.tolist()),
     }

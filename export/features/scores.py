@@ -18,7 +18,7 @@ from export.data.cached import Progress, cached_rows
 from export.data.pixels import pictures_key
 from export.errors import ExportError
 from itl_infer.captions import CaptionDataset
-from itl_infer.errors import ImageError
+from itl_infer.errors import ImageError, reason_of
 from itl_infer.image import ImageRules
 from itl_infer.image.batches import decode_ahead
 
@@ -87,7 +87,7 @@ class _Detector:
             content = path.read_bytes()
         except OSError as error:
             raise ExportError(
-                f"{path}: {error.strerror or error}: give the ONNX file of a YOLOX detector"
+                f"{path}: {reason_of(error)}: give the ONNX file of a YOLOX detector"
             ) from error
         try:
             model = onnx.load_from_string(content)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from export.layers import autocast, default_device
+from export.layers import adamw, autocast, default_device
 from export.loop import History, Loop, LoopProgress, batch_rows
 from export.trunk.auxiliary import AUXILIARY_SIDE, AUXILIARY_WEIGHT, auxiliary_of
 from export.trunk.recipe import TrunkRecipe
@@ -70,7 +70,7 @@ class TrunkTrainer:
             self.model["auxiliary"] = self._auxiliary
         self._rescale = _Rescale(trunk)
         self.model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.optimizer = _optimizer(self.model, recipe)
+        self.optimizer = adamw(self.model, recipe.learning_rate, recipe.weight_decay)
         self.loop = Loop(
             self.model,
             self.optimizer,
@@ -185,14 +185,6 @@ def _settings(recipe: TrunkRecipe) -> dict[str, Any]:
         key: value for key, value in asdict(recipe).items() if key not in ("epochs", "steady", "sides")
     }
     return {key: list(value) if isinstance(value, tuple) else value for key, value in settings.items()}
-
-
-def _optimizer(model: nn.Module, recipe: TrunkRecipe) -> torch.optim.Optimizer:
-    """No decay of biases and of what batch norms learn (He et al. 2018, arXiv:1812.01187)."""
-    decayed = [p for p in model.parameters() if p.ndim > 1]
-    others = [p for p in model.parameters() if p.ndim <= 1]
-    groups = [{"params": decayed}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
 
 
 class _Rescale:

@@ -13,7 +13,7 @@ import click
 
 from itl_infer import __version__
 from itl_infer.cli.output import failure, on_one_line
-from itl_infer.errors import ItlError, QueryError
+from itl_infer.errors import ItlError, QueryError, reason_of
 
 _MODULES = {
     "batch": "batch",
@@ -89,7 +89,7 @@ class Commands(click.Group):
         except ItlError as error:
             raise failure(str(error)) from error
         except OSError as error:
-            raise failure(f"{error.filename or 'output'}: {error.strerror or error}") from error
+            raise failure(f"{error.filename or 'output'}: {reason_of(error)}") from error
 
 
 class _CommandsAndQueries(Commands):
@@ -145,7 +145,7 @@ def run() -> NoReturn:
     except SystemExit as end:
         code = end.code
     except OSError as error:  # a help text that could not be printed
-        click.echo(f"Error: output: {error.strerror or error}", err=True)
+        click.echo(f"Error: output: {reason_of(error)}", err=True)
         code = 1
     try:
         sys.stdout.flush()

@@ -89,7 +89,7 @@ sheet_option = click.option(
     help="Write the pictures to a contact sheet too: a .png, .jpg or .html file.",
 )
 # Where an answer ends. What is typed as a default, here and in the commands, is a constant of a module that takes long
-# to import; tests/test_cli.py compares them.
+# to import; a test compares them.
 stop_options = all_of(
     click.option("--min-score", metavar="N", type=float, help="Leave out pictures of a lower score."),
     click.option(

@@ -14,7 +14,7 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from itl_infer.errors import ImageError
+from itl_infer.errors import ImageError, reason_of
 from itl_infer.image import ImageRules, load_pixels, open_picture_file
 from itl_infer.index import Picture
 from itl_infer.ingest.survey import Item
@@ -24,9 +24,8 @@ from itl_infer.walk import UNKNOWN
 # again without its time showing it.
 _SETTLED_NS = 2 * 10**9
 
-_WHOLE_BYTES = (
-    2**24
-)  # of a file that is kept in memory between hashing and decoding; a larger one is read twice
+# A file of so many bytes is kept in memory between hashing and decoding; a larger one is read twice.
+_WHOLE_BYTES = 2**24
 _HASHED_BYTES = 2**20  # of a larger one at a time
 
 
@@ -48,13 +47,14 @@ class Reading(NamedTuple):
 
 @dataclass(frozen=True)
 class Reader:
-    """Reads files for an index; safe to call from several threads."""
+    """Reads files for an index; safe to call from several threads.
+
+    `knows` says whether the index has content of a digest, so that no pixels are needed.
+    """
 
     rules: ImageRules
     max_megapixels: float
-    knows: Callable[
-        [bytes], bool
-    ]  # whether the index has content of this digest, so that no pixels are needed
+    knows: Callable[[bytes], bool]
 
     def read(self, item: Item) -> Reading:
         try:
@@ -64,7 +64,7 @@ class Reader:
             cause = error.__cause__ if isinstance(error, ImageError) else error
             if isinstance(cause, FileNotFoundError) and not Path(item.location).is_symlink():
                 return Reading(item, vanished=True)
-            reason = error.reason if isinstance(error, ImageError) else f"cannot be read: {error.strerror}"
+            reason = error.reason if isinstance(error, ImageError) else f"cannot be read: {reason_of(error)}"
             # What the system refuses now it may grant later, without the file changing: tried each time.
             mtime_ns = UNKNOWN if isinstance(cause, OSError) else item.mtime_ns
             return Reading(item, item.size, mtime_ns, error=reason)

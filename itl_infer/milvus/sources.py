@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from itl_infer.errors import ClusterError, MissingExtraError, reason_of
+from itl_infer.errors import ClusterError, MissingExtraError
 from itl_infer.index import Index
 from itl_infer.index.schema import DATABASE
 from itl_infer.parquet.files import find_filesystem, shown
 from itl_infer.parquet.shards import require_shards
-from itl_infer.parquet.table import embedding_rows, read_schema
+from itl_infer.parquet.table import embedding_rows, open_table, read_schema
 from itl_infer.store import Origin, are_unit_rows
 
 if TYPE_CHECKING:
     import pyarrow
-    from pyarrow.fs import FileSystem
 
 Block = tuple[list[str], npt.NDArray[np.float32]]  # n paths, embeddings (n, D)
 
@@ -84,7 +82,7 @@ class _Parquet:
         origins: set[Origin] = set()
         self._rows = 0
         for path in self._files:
-            with _reading(self._system, path) as file:
+            with open_table(self._system, path) as file:
                 schema = file.schema_arrow
                 self._rows += file.metadata.num_rows
             origins.add(_origin_of(path, schema))
@@ -102,7 +100,7 @@ class _Parquet:
 
     def blocks(self, rows: int) -> Iterator[Block]:
         for path in self._files:
-            with _reading(self._system, path) as file:
+            with open_table(self._system, path) as file:
                 columns = {"path", "embedding", "error"} & set(file.schema_arrow.names)
                 for batch in file.iter_batches(rows, columns=sorted(columns)):
                     batch = batch.filter(batch.column("embedding").is_valid())
@@ -117,18 +115,6 @@ class _Parquet:
                     if paths.null_count:
                         raise ClusterError(f"{path}: holds a picture without a path: write it again")
                     yield paths.to_pylist(), embeddings
-
-
-@contextlib.contextmanager
-def _reading(system: FileSystem, path: str) -> Iterator[Any]:
-    """A Parquet file, open; what is wrong with it becomes a ClusterError."""
-    from pyarrow import ArrowException, parquet
-
-    try:
-        with parquet.ParquetFile(path, filesystem=system) as file:
-            yield file
-    except (ArrowException, OSError) as error:
-        raise ClusterError(f"{path}: cannot be read: {reason_of(error)}") from error
 
 
 def _origin_of(path: str, schema: pyarrow.Schema) -> Origin:

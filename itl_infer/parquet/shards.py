@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from itl_infer.errors import ClusterError, reason_of
 from itl_infer.parquet.files import shown, write_whole
-from itl_infer.parquet.table import Floats, embedding_column, make_schema, read_schema
+from itl_infer.parquet.table import Floats, embedding_column, make_schema, open_table, read_schema
 from itl_infer.store import Origin, are_unit_rows
 
 if TYPE_CHECKING:
@@ -89,15 +89,14 @@ def require_shards(system: FileSystem, folder: str, location: str) -> list[Shard
 
 def read_embeddings(system: FileSystem, path: str, origin: Origin) -> tuple[npt.NDArray[np.int64], Floats]:
     """Row numbers (N,) and embeddings (N, D), unit rows, of the pictures that have one. Raises ClusterError."""
-    table = _read(system, path, ["embedding", "error"])
-    found, _ = read_schema(path, table.schema, ("embedding",))
-    if found != origin.fingerprint:
+    table, fingerprint, width = _read(system, path, "embedding", "error")
+    if fingerprint != origin.fingerprint:
         raise ClusterError(
-            f"{path}: made with bundle {found[:12] or 'unknown'}, not with {origin.bundle_name!r}"
+            f"{path}: made with bundle {fingerprint[:12] or 'unknown'}, not with {origin.bundle_name!r}"
             f" ({origin.fingerprint[:12]}): give that one with --bundle, or embed again into another folder"
         )
     rows = np.flatnonzero(table.column("error").is_null().to_numpy())
-    embeddings = _matrix(table, path, origin.embed_dim)[rows]
+    embeddings = _matrix(table, path, width, origin.embed_dim)[rows]
     if not are_unit_rows(embeddings).all():
         raise ClusterError(f"{path}: damaged: embeddings that are not of unit length: {_AGAIN}")
     return rows, embeddings
@@ -106,40 +105,37 @@ def read_embeddings(system: FileSystem, path: str, origin: Origin) -> tuple[npt.
 _AGAIN = "delete it, and run the same `itl-infer embed-images` again"
 
 
-def _matrix(table: pyarrow.Table, path: str, width: int) -> Floats:
-    """The embeddings (N, width) of all rows."""
-    if read_schema(path, table.schema, ("embedding",))[1] != width:
+def _matrix(table: pyarrow.Table, path: str, width: int, embed_dim: int) -> Floats:
+    """The embeddings (N, embed_dim) of all rows, where they are so wide."""
+    if width != embed_dim:
         found = table.schema.field("embedding").type
         raise ClusterError(
-            f"{path}: the column embedding is {found}, expected {width} numbers: is it of this bundle?"
+            f"{path}: the column embedding is {found}, expected {embed_dim} numbers: is it of this bundle?"
         )
     column = table.column("embedding")
     parts = [chunk.flatten() for chunk in column.chunks]
     if column.null_count or any(part.null_count for part in parts):
         raise ClusterError(f"{path}: damaged: embeddings that are missing: {_AGAIN}")
     values = [part.to_numpy() for part in parts]
-    return np.concatenate([np.empty(0, np.float32), *values]).reshape(-1, width)
+    return np.concatenate([np.empty(0, np.float32), *values]).reshape(-1, embed_dim)
 
 
 def read_shard(system: FileSystem, path: str, embed_dim: int) -> Rows:
     """All that a shard holds. Raises ClusterError."""
-    table = _read(system, path, ["path", "embedding", "error"])
-    embeddings = _matrix(table, path, embed_dim)
+    table, _, width = _read(system, path, "path", "embedding", "error")
+    embeddings = _matrix(table, path, width, embed_dim)
     return Rows(table.column("path").to_pylist(), embeddings, table.column("error").to_pylist())
 
 
 def read_paths(system: FileSystem, path: str) -> list[str]:
     """The path of each row. Raises ClusterError."""
-    paths: list[str] = _read(system, path, ["path"]).column("path").to_pylist()
+    table, *_ = _read(system, path, "path")
+    paths: list[str] = table.column("path").to_pylist()
     return paths
 
 
-def _read(system: FileSystem, path: str, columns: list[str]) -> pyarrow.Table:
-    from pyarrow import ArrowException, parquet
-
-    try:
-        with parquet.ParquetFile(path, filesystem=system) as file:
-            read_schema(path, file.schema_arrow, tuple(columns))
-            return file.read(columns)
-    except (ArrowException, OSError) as error:
-        raise ClusterError(f"{path}: cannot be read: {reason_of(error)}: {_AGAIN}") from error
+def _read(system: FileSystem, path: str, *columns: str) -> tuple[pyarrow.Table, str, int]:
+    """These columns, with the fingerprint and the width that `read_schema` finds. Raises ClusterError."""
+    with open_table(system, path, f": {_AGAIN}") as file:
+        fingerprint, width = read_schema(path, file.schema_arrow, columns)
+        return file.read(list(columns)), fingerprint, width

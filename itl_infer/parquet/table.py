@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from itl_infer.errors import ClusterError
+from itl_infer.errors import ClusterError, reason_of
 
 if TYPE_CHECKING:
     import pyarrow
+    from pyarrow.fs import FileSystem
 
 FINGERPRINT_METADATA = b"itl_infer.bundle"  # of the bundle, in the schema
 
@@ -39,6 +42,18 @@ def embedding_rows(column: pyarrow.Array, width: int) -> Floats:
     """(N, width) of such a column, of which none is missing."""
     rows: Floats = column.flatten().to_numpy().reshape(-1, width)
     return rows
+
+
+@contextlib.contextmanager
+def open_table(system: FileSystem, path: str, mend: str = "") -> Iterator[Any]:
+    """A Parquet file, open; what is wrong with it becomes a ClusterError, which ends with `mend`."""
+    from pyarrow import ArrowException, parquet
+
+    try:
+        with parquet.ParquetFile(path, filesystem=system) as file:
+            yield file
+    except (ArrowException, OSError) as error:
+        raise ClusterError(f"{path}: cannot be read: {reason_of(error)}{mend}") from error
 
 
 def read_schema(path: str, schema: pyarrow.Schema, names: tuple[str, ...]) -> tuple[str, int]:

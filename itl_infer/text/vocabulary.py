@@ -23,7 +23,10 @@ class ReadTexts:
         self._rules = rules
         self._texts = list(texts)
         self._times = list(texts.values()) if isinstance(texts, Mapping) else [1] * len(self._texts)
-        self._words: dict[tuple[str, str], int] = {}  # plain word and stem: their number
+        self._words: dict[tuple[str, str], int] = {}  # plain word and stem: their number, from 0
+        self._stems: set[str] = (
+            set()
+        )  # by which the texts were read last; by the table of forms alone at first
         reader = Reader(rules)
         self._read = [self._numbers(reader.read(text)) for text in self._texts]
         self._read_again({stem for _, stem in self._words})
@@ -31,10 +34,10 @@ class ReadTexts:
     def count_stems(self) -> dict[str, int]:
         """How often each stem occurs, in order of first appearance."""
         counts: dict[str, int] = {}
-        stem_of = {number: stem for (_, stem), number in self._words.items()}
+        stems = [stem for _, stem in self._words]
         for numbers, times in zip(self._read, self._times, strict=True):
             for number in numbers:
-                counts[stem_of[number]] = counts.get(stem_of[number], 0) + times
+                counts[stems[number]] = counts.get(stems[number], 0) + times
         return counts
 
     def vocabulary(self, *, min_count: int = 1) -> list[str]:
@@ -49,7 +52,7 @@ class ReadTexts:
         """
         self._read_again(set(stems))
         found: dict[str, dict[str, int]] = {stem: {} for stem in stems}
-        words_of = {number: words for words, number in self._words.items()}
+        words_of = list(self._words)
         for numbers, times in zip(self._read, self._times, strict=True):
             for number in numbers:
                 word, stem = words_of[number]
@@ -63,9 +66,9 @@ class ReadTexts:
         """For each text the ids that a vocabulary of these stems gives it, from 1, each once."""
         self._read_again(set(stems))
         id_of_stem = {stem: number for number, stem in enumerate(stems, start=1)}
-        id_of = {number: id_of_stem[stem] for (_, stem), number in self._words.items() if stem in id_of_stem}
+        id_of = [id_of_stem.get(stem, 0) for _, stem in self._words]  # 0 is no id
         return {
-            text: tuple(dict.fromkeys(id_of[number] for number in numbers if number in id_of))
+            text: tuple(dict.fromkeys(id_of[number] for number in numbers if id_of[number]))
             for text, numbers in zip(self._texts, self._read, strict=True)
         }
 
@@ -75,8 +78,9 @@ class ReadTexts:
 
     def _read_again(self, stems: set[str]) -> None:
         """Read by these stems what may be read otherwise by them."""
-        if self._rules.tokenizer != "words":
+        if self._rules.tokenizer != "words" or stems == self._stems:
             return
+        self._stems = stems
         unsure = {number for (word, stem), number in self._words.items() if "-" in word or stem not in stems}
         reader = Reader(self._rules, has=stems)
         for place, text in enumerate(self._texts):

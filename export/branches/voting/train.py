@@ -11,16 +11,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from export.branches.curve import write_loss_curve
+from export.branches.curve import val_figures, write_loss_curve
 from export.branches.data import shorten
 from export.branches.voting.data import Array, VotingData, epoch_batches
 from export.branches.voting.encoders import Names, VotingModel, centred
 from export.branches.voting.loss import captions_loss, names_loss
 from export.branches.voting.recipe import VotingRecipe
 from export.errors import ExportError
+from export.layers import adamw
 from export.loop import History, Loop, LoopProgress, sample_sha256
 from export.schedule import cosine_rate
-from itl_infer.evaluation.metrics import evaluate_retrieval, rsum
 
 _AT_ONCE = 1024  # pictures or captions embedded at a time
 _SURE = 0.1  # what the teacher of things is less sure of is not taught
@@ -78,7 +78,9 @@ class VotingTrainer:
         self.model, self.voters = model, voters
         self.train_data, self.val_data, self.folder = train_data, val_data, folder
         self.steps_per_epoch = len(self._batches(0))
-        self.optimizer = _optimizer(model, recipe)
+        # Nor of the rows of stems, most of which are in no batch.
+        stems = model.captions.stems.weight
+        self.optimizer = adamw(model, recipe.learning_rate, recipe.weight_decay, undecayed=(stems,))
         self.kept = Kept(mean=_copy(model), best=_copy(model))
 
     def step(self, epoch: int, batch: int) -> float:
@@ -113,11 +115,9 @@ class VotingTrainer:
         chosen = np.searchsorted(self.val_data.owners, np.arange(len(images)))
         size = min(len(images), self.recipe.batch_size)
         pair = (torch.from_numpy(rows[:size]) for rows in (images, texts[chosen]))
-        figures = evaluate_retrieval(texts, images, self.val_data.owners.tolist())
         return {
             "val_loss": captions_loss(*pair, self.recipe.temperature).item(),
-            "val_rsum": rsum(figures),
-            **{f"val_{way}_recall_at_10": figures[way]["recall_at_10"] for way in ("t2i", "i2t")},
+            **val_figures(texts, images, self.val_data.owners.tolist()),
         }
 
     @lru_cache(maxsize=1)  # noqa: B019 (of one epoch, and the trainer lives as long)
@@ -224,15 +224,6 @@ def _shares(taught: Array) -> Tensor:
     """(n, K) scores as shares of each picture, without what the teacher is not sure of."""
     sure = torch.from_numpy(np.where(taught > _SURE, taught, 0).astype(np.float32))
     return sure / sure.sum(dim=1, keepdim=True).clamp(min=_ENOUGH)
-
-
-def _optimizer(model: VotingModel, recipe: VotingRecipe) -> torch.optim.Optimizer:
-    """No decay of biases and gains, nor of the rows of stems, most of which are in no batch."""
-    stems = model.captions.stems.weight
-    decayed = [p for p in model.parameters() if p.ndim > 1 and p is not stems]
-    others = [p for p in model.parameters() if p.ndim <= 1 or p is stems]
-    groups = [{"params": decayed}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
 
 
 def _copy(model: nn.Module) -> dict[str, Tensor]:
