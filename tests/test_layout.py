@@ -41,6 +41,7 @@ ROOMS = {
         trunk
         graphs
         features
+        distil
         branches
         bundle
         from_keras

@@ -29,6 +29,7 @@ class PackedPictures:
     offsets: np.ndarray[Any, Any]  # int64 (N,), where each begins
     sizes: np.ndarray[Any, Any]  # int64 (N, 2), height and width; 0 x 0 is a picture that cannot be read
     failed: dict[str, str]  # path: reason
+    key: str  # changes with names, sizes and times of change of the files
 
     def __len__(self) -> int:
         return len(self.offsets)
@@ -48,11 +49,12 @@ class PackedPictures:
 def pack_pictures(paths: Sequence[Path], cache: Path, progress: Callable[[int, int], None]) -> PackedPictures:
     """All pictures, upright and over white, scaled down to 256 pixels a side at most; decoded where `cache` has none.
 
-    The file is named after paths, sizes and times of change, so that changed pictures are decoded again.
+    The file is named after paths, sizes and times of change, so that changed pictures are decoded again; and so are
+    all of them where the file is not as long as it was.
     """
     key = _key(paths)
     index, pixels = cache / f"packed-{key}.json", cache / f"packed-{key}.bin"
-    if not index.exists():  # written last
+    if not _is_whole(index, pixels):
         cache.mkdir(parents=True, exist_ok=True)
         sizes: list[tuple[int, int]] = []
         failed: dict[str, str] = {}
@@ -70,11 +72,24 @@ def pack_pictures(paths: Sequence[Path], cache: Path, progress: Callable[[int, i
         with replacing(index) as file:
             file.write(json.dumps({"sizes": sizes, "failed": failed}).encode())
     known = json.loads(index.read_text(encoding="utf-8"))
-    shapes = np.array(known["sizes"], dtype=np.int64).reshape(-1, 2)
+    shapes = _shapes(known)
     ends = np.cumsum(3 * shapes.prod(axis=1))
-    return PackedPictures(
-        np.memmap(pixels, dtype=np.uint8, mode="r"), ends - 3 * shapes.prod(axis=1), shapes, known["failed"]
-    )
+    # No file of no bytes can be mapped.
+    mapped = np.memmap(pixels, np.uint8, "r") if pixels.stat().st_size else np.empty(0, np.uint8)
+    return PackedPictures(mapped, ends - 3 * shapes.prod(axis=1), shapes, known["failed"], key)
+
+
+def _is_whole(index: Path, pixels: Path) -> bool:
+    """Whether all was packed, and is still there."""
+    try:
+        known = json.loads(index.read_text(encoding="utf-8"))  # written last
+        return pixels.stat().st_size == 3 * int(_shapes(known).prod(axis=1).sum())
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def _shapes(known: dict[str, Any]) -> np.ndarray[Any, Any]:
+    return np.array(known["sizes"], dtype=np.int64).reshape(-1, 2)
 
 
 def _decode(path: Path) -> np.ndarray[Any, Any] | ImageError:

@@ -5,7 +5,6 @@ Through onnxruntime, which takes a third of torch's time on a CPU for networks o
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -13,21 +12,17 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
-import torch
 from torch import Tensor, nn
 
 from export.data.cached import Progress, Rows, cached_rows
 from export.data.pixels import pictures_key, pixels_from
-from export.errors import ExportError
 from export.features.features import network_key
-from export.graphs.to_onnx import fold_batch_norms, write_graph
+from export.graphs.looking import compared_session
 from export.layers import ScalePixels
 from export.trunk.maps import WithMaps, shapes_seen
 from export.trunk.trunk import Trunk
 from itl_infer.captions import CaptionDataset
 from itl_infer.errors import ImageError
-
-_AGREE_WITHIN = 2e-3  # of the largest feature: float32 sums in another order
 
 
 class _View(nn.Module):
@@ -78,20 +73,5 @@ def maps_in(views: np.ndarray[Any, Any]) -> list[str]:
 
 @lru_cache(maxsize=1)
 def _session(trunk: Trunk, _key: str) -> onnxruntime.InferenceSession:
-    """The trunk as a graph that has been compared with torch, on patches of colour; another for other weights."""
-    view = _View(trunk).cpu().eval()
-    patches = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), dtype=np.uint8)
-    places = np.arange(trunk.side) * 16 // trunk.side
-    inputs = torch.from_numpy(patches[:, places][:, :, places])
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "view.onnx"
-        write_graph(
-            fold_batch_norms(view, inputs[:1]), inputs, "pixel_values", {0: torch.export.Dim("images")}, path
-        )
-        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    with torch.inference_mode():
-        expected = view(inputs)
-    for found, wanted in zip(session.run(None, {"pixel_values": inputs.numpy()}), expected, strict=True):
-        if not np.abs(found - wanted.numpy()).max() <= _AGREE_WITHIN * np.abs(found).max():
-            raise ExportError(f"the graph of {trunk.name} sees something else than torch: not used")
-    return session
+    """The trunk as a graph; another for other weights."""
+    return compared_session(_View(trunk), trunk.side, trunk.name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from export.data.alike import copies_among
 from export.errors import ExportError
 from itl_infer.captions import CaptionDataset, CaptionedImage, read_captions, read_json_lines
 from itl_infer.image import IMAGE_SUFFIXES
+from itl_infer.walk import Walk
 
 SET_ASIDE = 1_000  # pictures without captions that are never trained on: names are measured on them
 _ARCHIVES = ("flickr8k", "visual7w")
@@ -67,6 +68,35 @@ def read_photographs(
         tuple(other_folder / image for image in sorted(aside)),
         len(copies),
     )
+
+
+def pictures_to_learn_from(
+    folders: Sequence[Path], work: Path, keep_out: Path | None, say: Callable[[str], None]
+) -> list[Path]:
+    """All pictures under these folders; of one with flickr8k and visual7w, those that `read_photographs` trains on.
+
+    Pictures that show what one in the folder `keep_out` shows are left out. Raises ExportError or CaptionsError.
+    """
+    found: list[Path] = []
+    for folder in folders:
+        if all((folder / name).is_dir() or (folder / f"{name}.tar.gz").is_file() for name in _ARCHIVES):
+            found += [path for part in read_photographs(folder, work, None, say).train for path in part.paths]
+            continue
+        if not folder.is_dir():
+            raise ExportError(f"{folder} is no folder: give one with pictures in it")
+        walk = Walk(folder)
+        below = [Path(file.path) for file in walk]
+        for unlisted, reason in walk.problems:
+            say(f"  left out: {unlisted} {reason}")
+        if not below:
+            raise ExportError(f"{folder} has no pictures in it or below it")
+        found += below
+    if keep_out is not None:
+        say(f"Looking for copies of the pictures in {keep_out}")
+        copies = set(copies_among(found, [Path(file.path) for file in Walk(keep_out)]))
+        say(f"  {len(copies):,} left out")
+        found = [path for path in found if path not in copies]
+    return found
 
 
 def set_aside(images: list[str]) -> set[str]:

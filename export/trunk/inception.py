@@ -37,7 +37,7 @@ def inception_v3() -> Trunk:
 
 
 def inception_v3_with(state: object, where: str, source: str) -> Trunk:
-    """InceptionV3 with a state dict: torchvision's full one, or what `save_network` wrote."""
+    """InceptionV3 with a state dict: torchvision's full one, or what `save_trunk` wrote."""
     return with_state(inception_v3(), state, where, source, classifier="fc", ignored=("AuxLogits.",))
 
 

@@ -17,7 +17,7 @@ from export.report import Reporter
 from export.trunk.names import INCEPTION
 from export.trunk.recipe import TrunkRecipe
 from export.trunk.sources import open_trunk
-from export.trunk.state import save_network
+from export.trunk.state import save_trunk
 from export.trunk.tasks import NameClasses, Task
 from export.trunk.train import train_trunk
 from export.trunk.trunk import Trunk
@@ -49,10 +49,7 @@ def pretrain(
         opened.at(side)
     reporter.say("Decoding the labelled pictures")
     packed = pack_pictures([picture.path for picture in dataset], work / "cache", reporter.progress)
-    for path, reason in list(packed.failed.items())[:3]:
-        reporter.say(f"  left out: {path}: {reason}")
-    if len(packed.failed) > 3:
-        reporter.say(f"  and {len(packed.failed) - 3:,} more that cannot be read")
+    say_left_out(packed.failed, reporter)
     return train_and_keep(opened, [NameClasses(dataset, packed)], full_side, recipe, work, reporter)
 
 
@@ -71,8 +68,16 @@ def train_and_keep(
         epoch_done=lambda row: reporter.say(f"{time.strftime('%H:%M')} {describe_epoch(row)}"),
     )
     (folder / "history.json").write_text(json.dumps(history, indent=1) + "\n", encoding="utf-8")
-    save_network(trained.network, folder / "trunk.pth")
+    save_trunk(trained, folder / "trunk.pth")
     return trained, history
+
+
+def say_left_out(failed: dict[str, str], reporter: Reporter) -> None:
+    """The first pictures that cannot be read, and how many more there are."""
+    for path, reason in list(failed.items())[:3]:
+        reporter.say(f"  left out: {path}: {reason}")
+    if len(failed) > 3:
+        reporter.say(f"  and {len(failed) - 3:,} more that cannot be read")
 
 
 def describe_epoch(row: dict[str, float]) -> str:

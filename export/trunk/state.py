@@ -15,6 +15,7 @@ from export.trunk.trunk import Trunk
 from itl_infer.files import replacing
 
 State = Mapping[str, Tensor]
+_CLASSIFIER = "classifier"  # what the last layer is called in files written here
 
 
 def read_state(path: Path) -> object:
@@ -49,7 +50,8 @@ def with_state(
 ) -> Trunk:
     """`trunk` with the tensors of `state`, every one of which must be its own; ExportError names what is not.
 
-    `classifier` is what the published network calls its last layer: where `state` has it, the trunk has it too.
+    `classifier` is what the published network calls its last layer: where `state` has it, or one that `save_trunk`
+    wrote, the trunk has it too.
     Tensors whose names begin as `ignored` are left. `where` is for errors, `source` is what a bundle says.
     """
     if not isinstance(state, Mapping):
@@ -59,7 +61,9 @@ def with_state(
         raise ExportError(
             f"{where} lacks {len(missing)} of {len(expected)} tensors of {trunk.name}, the first is {missing[0]}"
         )
-    last = {} if classifier is None else {f"{classifier}.{kind}": kind for kind in ("weight", "bias")}
+    if classifier is None or f"{classifier}.weight" not in state:
+        classifier = _CLASSIFIER
+    last = {f"{classifier}.{kind}": kind for kind in ("weight", "bias")}
     foreign = [
         key for key in state if key not in expected and key not in last and not key.startswith(ignored)
     ]
@@ -91,7 +95,13 @@ def _linear(tensors: State, trunk: Trunk, where: str) -> nn.Linear | None:
     return linear.eval().requires_grad_(False)
 
 
-def save_network(network: nn.Module, path: Path) -> None:
-    """Write the state dict of a trunk's network, for `--trunk-weights`; the file appears whole or not at all."""
+def save_trunk(trunk: Trunk, path: Path) -> None:
+    """Write the state dict of a trunk's network, and of its classifier where it has one, for `--trunk-weights`.
+
+    The file appears whole or not at all.
+    """
+    state = dict(trunk.network.state_dict())
+    if trunk.classifier is not None:
+        state |= {f"{_CLASSIFIER}.{key}": tensor for key, tensor in trunk.classifier.state_dict().items()}
     with replacing(path) as file:
-        torch.save(network.state_dict(), file)
+        torch.save(state, file)

@@ -95,7 +95,7 @@ class NameClasses:
         right = np.empty(len(self._val), dtype=bool)
         for start in range(0, len(self._val), _MEASURED_AT_ONCE):
             rows = self._val[start : start + _MEASURED_AT_ONCE]
-            pixels = np.stack([_stretched(self._pictures[row], side) for row in rows])
+            pixels = np.stack([stretched(self._pictures[row], side) for row in rows])
             guesses = predict(_SCALE(torch.from_numpy(pixels))).argmax(dim=1).numpy()
             right[start : start + len(rows)] = guesses == self._classes[rows]
         sources = self._sources[self._val]
@@ -231,7 +231,8 @@ def change_colours(x: Tensor, strength: float, rng: np.random.Generator) -> Tens
     return ((x + 1) * factors() - 1).clamp(-1, 1)
 
 
-def _stretched(pixels: np.ndarray[Any, Any], side: int) -> np.ndarray[Any, Any]:
+def stretched(pixels: np.ndarray[Any, Any], side: int) -> np.ndarray[Any, Any]:
+    """uint8 (H, W, 3) -> (side, side, 3): the whole picture."""
     from PIL import Image
 
     return np.asarray(Image.fromarray(pixels).resize((side, side), Image.Resampling.BILINEAR))

@@ -48,11 +48,12 @@ def _weights(trunk: str, path: Path, dataset: CaptionDataset) -> Path:
     import torch
 
     from export.trunk.sources import open_trunk
-    from export.trunk.state import save_network
+    from export.trunk.state import save_trunk
     from tests.export.helpers import RULES
 
     torch.manual_seed(0)
-    network = open_trunk(trunk, "none").network.train()
+    opened = open_trunk(trunk, "none")
+    network = opened.network.train()
     for module in network.modules():
         if isinstance(
             module, torch.nn.BatchNorm2d
@@ -63,7 +64,7 @@ def _weights(trunk: str, path: Path, dataset: CaptionDataset) -> Path:
     with torch.no_grad():
         for _ in range(20):
             network(torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1)
-    save_network(network, path)
+    save_trunk(opened, path)
     return path
 
 

@@ -17,10 +17,9 @@ from export.errors import ExportError
 from export.layers import ScalePixels
 from export.trunk.inception import inception_v3
 from export.trunk.sources import open_trunk
-from export.trunk.state import save_network
+from export.trunk.state import save_trunk
 from export.trunk.torchvision_models import torchvision_models
 from export.trunk.trunk import Trunk
-from tests.export.helpers import Toy
 from tests.places import ROOT
 
 
@@ -73,14 +72,16 @@ def test_text_encoder_is_a_dense_layer_over_the_binary_bag() -> None:
 
 
 def test_a_saved_trunk_comes_back_whole(trunk: Trunk, tmp_path: Path) -> None:
-    save_network(trunk.network, tmp_path / "trunk.pth")
+    save_trunk(trunk, tmp_path / "trunk.pth")
     loaded = open_inception(tmp_path / "trunk.pth")
     assert loaded.weights_sha256 == trunk.weights_sha256
     assert open_inception("none").weights_sha256 != trunk.weights_sha256
     assert loaded.classifier is None
 
 
-def test_a_trunk_gets_its_name_when_it_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_trunk_gets_its_name_when_it_is_whole(
+    trunk: Trunk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A later build takes trunk.pth for a trained one."""
 
     def killed(_state: object, file: BinaryIO) -> None:
@@ -89,7 +90,7 @@ def test_a_trunk_gets_its_name_when_it_is_whole(tmp_path: Path, monkeypatch: pyt
 
     monkeypatch.setattr("torch.save", killed)
     with pytest.raises(KeyboardInterrupt):
-        save_network(Toy(), tmp_path / "trunk.pth")
+        save_trunk(trunk, tmp_path / "trunk.pth")
     assert not (tmp_path / "trunk.pth").exists()
 
 

@@ -107,6 +107,15 @@ class TestReading:
 
 
 class TestPacking:
+    def test_a_file_that_was_cut_is_packed_again(self, tmp_path: Path) -> None:
+        write_pictures(tmp_path / "p", [f"{i}.png" for i in range(5)], (10, 200, 30))
+        paths = sorted((tmp_path / "p").iterdir())
+        expected = np.array(pack_pictures(paths, tmp_path / "cache", silent).pixels)
+        [packed] = (tmp_path / "cache").glob("packed-*.bin")
+        for damage in (lambda: packed.write_bytes(packed.read_bytes()[:-7]), packed.unlink):
+            damage()
+            assert np.array_equal(pack_pictures(paths, tmp_path / "cache", silent).pixels, expected)
+
     def test_every_picture_comes_back_and_large_ones_smaller(self, tmp_path: Path) -> None:
         sizes = [(40, 70), (300, 600), (64, 64)]
         rng = np.random.default_rng(0)

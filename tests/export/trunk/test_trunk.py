@@ -32,7 +32,7 @@ from export.trunk.keras import without_padding_in_means
 from export.trunk.networks import find_network
 from export.trunk.of_bundle import trunk_of_bundle
 from export.trunk.sources import open_trunk
-from export.trunk.state import save_network
+from export.trunk.state import save_trunk
 from export.trunk.timm_library import timm_library
 from export.trunk.trunk import Trunk
 from itl_infer.captions import CaptionDataset, CaptionedImage
@@ -123,7 +123,7 @@ class TestWeights:
         with torch.inference_mode():
             assert torch.allclose(trunk.logits(trunk.network(x)), whole(x), atol=1e-4)
         assert trunk.class_names[340] == ("zebra",)
-        save_network(trunk.network, tmp_path / "features.pth")
+        save_trunk(trunk, tmp_path / "features.pth")
         bare = open_trunk(name, str(tmp_path / "features.pth"))
         assert (bare.classifier, bare.class_names) == (None, ())
         with pytest.raises(
