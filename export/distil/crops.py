@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +13,12 @@ import numpy as np
 
 from export.data.packed import PackedPictures
 from export.trunk.tasks import crop_at_random, stretched
+from itl_infer.ahead import in_order_ahead
 
 Array = np.ndarray[Any, Any]
 
 _AT_ONCE = 32  # pictures
+_AHEAD = 2  # times as many are being cut
 
 
 @dataclass(frozen=True)
@@ -36,8 +40,8 @@ class Crops:
     @property
     def identity(self) -> list[Any]:
         """Plain values that change with what is seen."""
-        rows = [int(self.rows.sum()), len(self.rows)]
-        return [self.pictures.key, *rows, self.number, *(self.area if self.number >= 0 else ()), self.seed]
+        rows = hashlib.sha256(self.rows.tobytes()).hexdigest()
+        return [self.pictures.key, rows, self.number, *(self.area if self.number >= 0 else ()), self.seed]
 
     def at(self, places: Array, side: int) -> Array:
         """uint8 (n, side, side, 3): the parts of the pictures `rows[places]`."""
@@ -48,9 +52,13 @@ class Crops:
 
     def batches(self, start: int, side: int) -> Iterator[Array]:
         """All parts from place `start` on, in order; the next ones are cut while these are looked at."""
-        parts = [np.arange(i, min(i + _AT_ONCE, len(self))) for i in range(start, len(self), _AT_ONCE)]
-        with ThreadPoolExecutor(1) as pool:
-            yield from pool.map(lambda places: self.at(places, side), parts)
+        parts = (np.arange(i, min(i + _AT_ONCE, len(self))) for i in range(start, len(self), _AT_ONCE))
+        with (
+            ThreadPoolExecutor(_AHEAD) as pool,
+            closing(in_order_ahead(pool, lambda places: self.at(places, side), parts, _AHEAD)) as cut,
+        ):
+            for future in cut:
+                yield future.result()
 
     def _cut(self, place: int, side: int) -> Array:
         row = int(self.rows[place])

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from export.data.cached import Progress, cached_rows
 from export.distil.crops import Crops
 from export.features.features import network_key
-from export.graphs.looking import compared_session
+from export.graphs.looking import Looking, compared_session
 from export.layers import ScalePixels, autocast, default_device
 from export.trunk.trunk import Trunk
 from itl_infer.errors import ImageError
@@ -32,26 +32,26 @@ def seen_by(
     Interrupted, the same call goes on behind the rows that are kept.
     """
     module = nn.Sequential(ScalePixels(trunk.mean, trunk.std), layers or trunk.network).eval()
-    what = [trunk.side, network_key(trunk), "" if layers is None else str(layers), crops.identity]
-    key = hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]
+    key_of_network = f"{trunk.side} {network_key(trunk)} {'' if layers is None else layers}"
+    key = hashlib.sha256(json.dumps([key_of_network, crops.identity]).encode()).hexdigest()[:16]
     with torch.inference_mode():
         device = next(module.parameters()).device
         row = module(torch.zeros((1, trunk.side, trunk.side, 3), dtype=torch.uint8, device=device)).shape[1:]
 
     def compute(start: int, _failed: list[ImageError]) -> Iterator[Array]:
-        look = _looker(module, trunk)
+        look = _looker(Looking(key_of_network, module, trunk.side, trunk.name))
         for pixels in crops.batches(start, trunk.side):
             yield look(pixels)
 
     return cached_rows(cache / f"seen-{key}.npy", tuple(row), np.float16, len(crops), compute, progress).array
 
 
-def _looker(module: nn.Module, trunk: Trunk) -> Look:
+def _looker(looking: Looking) -> Look:
     device = default_device()
     if device.type == "cpu":
-        session = compared_session(module, trunk.side, trunk.name)
+        session = compared_session(looking)
         return lambda pixels: session.run(None, {"pixel_values": pixels})[0]  # type: ignore[no-any-return]
-    module.to(device)
+    module = looking.module.to(device)
 
     @torch.inference_mode()
     def look(pixels: Array) -> Array:

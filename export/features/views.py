@@ -6,18 +6,16 @@ Through onnxruntime, which takes a third of torch's time on a CPU for networks o
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from torch import Tensor, nn
 
 from export.data.cached import Progress, Rows, cached_rows
 from export.data.pixels import pictures_key, pixels_from
 from export.features.features import network_key
-from export.graphs.looking import compared_session
+from export.graphs.looking import Looking, compared_session
 from export.layers import ScalePixels
 from export.trunk.maps import WithMaps, shapes_seen
 from export.trunk.trunk import Trunk
@@ -51,7 +49,7 @@ def views_of(
     )
 
     def compute(start: int, failed: list[ImageError]) -> Iterator[np.ndarray[Any, Any]]:
-        session = _session(trunk, key)
+        session = compared_session(Looking(key, _View(trunk), trunk.side, trunk.name))
         for pixels in pixels_from(dataset, trunk.image_rules, cache, start, failed):
             seen = np.ascontiguousarray(pixels[:, :, ::-1]) if mirrored else pixels
             rows = np.empty(len(pixels), record)
@@ -69,9 +67,3 @@ def views_of(
 def maps_in(views: np.ndarray[Any, Any]) -> list[str]:
     """The names of the maps in records, the finest first."""
     return [name for name in views.dtype.names or () if name.startswith("map")]
-
-
-@lru_cache(maxsize=1)
-def _session(trunk: Trunk, _key: str) -> onnxruntime.InferenceSession:
-    """The trunk as a graph; another for other weights."""
-    return compared_session(_View(trunk), trunk.side, trunk.name)

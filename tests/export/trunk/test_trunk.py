@@ -123,7 +123,13 @@ class TestWeights:
         with torch.inference_mode():
             assert torch.allclose(trunk.logits(trunk.network(x)), whole(x), atol=1e-4)
         assert trunk.class_names[340] == ("zebra",)
-        save_trunk(trunk, tmp_path / "features.pth")
+        save_trunk(trunk, tmp_path / "again.pth")
+        again = open_trunk(name, str(tmp_path / "again.pth"))
+        assert again.classifier is not None
+        assert again.weights_sha256 == trunk.weights_sha256
+        with torch.inference_mode():
+            assert torch.equal(again.logits(again.network(x)), trunk.logits(trunk.network(x)))
+        save_trunk(trunk.retrained(), tmp_path / "features.pth")
         bare = open_trunk(name, str(tmp_path / "features.pth"))
         assert (bare.classifier, bare.class_names) == (None, ())
         with pytest.raises(
