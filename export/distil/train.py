@@ -177,5 +177,6 @@ def train_student(
     history = trainer.loop.run(trainer.step, epoch_end, progress)
     model = trainer.model.cpu().eval()
     classifier = model.classes.requires_grad_(False)
-    source = f"learned from {teacher.name} ({teacher.source})"
+    begun = "" if student.source == "none" else f", begun with {student.source}"
+    source = f"learned from {teacher.name} ({teacher.source}){begun}"
     return replace(student, source=source, classifier=classifier, class_names=teacher.class_names), history

@@ -82,7 +82,7 @@ def distil(
         epoch_done=lambda row: reporter.say(f"{time.strftime('%H:%M')} {describe_epoch(row)}"),
     )
     (work / "history.json").write_text(json.dumps(history, indent=1) + "\n", encoding="utf-8")
-    save_trunk(trained, work / "trunk.pth")
+    save_trunk(trained, work / "trunk.pth", source=trained.source)
     return trained, history
 
 

@@ -27,8 +27,20 @@ def write_card(manifest: Mapping[str, Any]) -> str:
         recall=_recall(manifest),
         network=trunk["network"],
         side=trunk["side"],
-        weights=trunk["weights"],
+        weights=_weights(trunk["weights"]),
         pictures="\n".join(f"- {name}: {count:,} pictures. {_TERMS[name]}" for name, count in counts.items()),
+    )
+
+
+def _weights(source: str) -> str:
+    if source.startswith("learned from"):
+        return (
+            f"with weights {source}, without labels, from the photographs below. Its own votes for the 1,000 classes"
+            " that its teacher knows are part of the answer"
+        )
+    return (
+        f"with the ImageNet weights of {source} (Apache 2.0), as they are. Its own votes for ImageNet's 1,000 classes"
+        " are part of the answer"
     )
 
 

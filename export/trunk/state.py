@@ -15,7 +15,8 @@ from export.trunk.trunk import Trunk
 from itl_infer.files import replacing
 
 State = Mapping[str, Tensor]
-_CLASSIFIER = "classifier"  # what the last layer is called in files written here
+# In files written here: what the last layer is called, and which entry says where the weights came from.
+_CLASSIFIER, _SOURCE = "classifier", "source"
 
 
 def read_state(path: Path) -> object:
@@ -52,10 +53,14 @@ def with_state(
 
     `classifier` is what the published network calls its last layer: where `state` has it, or one that `save_trunk`
     wrote, the trunk has it too.
-    Tensors whose names begin as `ignored` are left. `where` is for errors, `source` is what a bundle says.
+    Tensors whose names begin as `ignored` are left. `where` is for errors, `source` is what a bundle says of weights
+    that do not say it themselves.
     """
     if not isinstance(state, Mapping):
         raise ExportError(f"{where} holds a {type(state).__name__}, expected a state_dict of {trunk.name}")
+    if isinstance(said := state.get(_SOURCE), str):
+        source = said
+        state = {key: tensor for key, tensor in state.items() if key != _SOURCE}
     expected = trunk.network.state_dict()
     if missing := [key for key in expected if key not in state]:
         raise ExportError(
@@ -95,12 +100,14 @@ def _linear(tensors: State, trunk: Trunk, where: str) -> nn.Linear | None:
     return linear.eval().requires_grad_(False)
 
 
-def save_trunk(trunk: Trunk, path: Path) -> None:
+def save_trunk(trunk: Trunk, path: Path, *, source: str | None = None) -> None:
     """Write the state dict of a trunk's network, and of its classifier where it has one, for `--trunk-weights`.
 
-    The file appears whole or not at all.
+    `source` is what a bundle is to say of them; None: the file's name. The file appears whole or not at all.
     """
-    state = dict(trunk.network.state_dict())
+    state: dict[str, Tensor | str] = dict(trunk.network.state_dict())
+    if source is not None:
+        state[_SOURCE] = source
     if trunk.classifier is not None:
         state |= {f"{_CLASSIFIER}.{key}": tensor for key, tensor in trunk.classifier.state_dict().items()}
     with replacing(path) as file:

@@ -13,7 +13,6 @@ from tests.benchmarks.ground import Graphs, Ground, open_graph
 from tests.benchmarks.report import Table, spread
 from tests.benchmarks.timing import samples
 
-SIDES = (256, 299)
 BATCH = 16
 _ROUNDS = 5
 
@@ -21,7 +20,7 @@ Engine = Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]]
 
 
 def tables(ground: Ground) -> Iterator[Table]:
-    for side in SIDES:
+    for side in ground.sides:
         graphs = ground.graphs(side)
         pixels = graphs.pixels[:BATCH]
         engines = dict(_engines(graphs))

@@ -64,10 +64,11 @@ class Graphs:
 
 @dataclass
 class Ground:
-    """A folder for what is made on the way, and photographs of any kind."""
+    """A folder for what is made on the way, photographs of any kind, and how many pixels graphs take a side."""
 
     folder: Path
     photos: list[Path]
+    sides: tuple[int, ...] = (256, 299)
 
     @cached_property
     def starter(self) -> Bundle:

@@ -48,6 +48,9 @@ def main() -> None:
         type=Path,
         help="folder of real photographs (default: ../shared/photos, or the starter's gallery)",
     )
+    parser.add_argument(
+        "--sides", type=int, nargs="+", metavar="N", help="pixels for the part graph (default: 256 299)"
+    )
     parser.add_argument("--json", type=Path, help="write all figures to this file")
     parser.add_argument("--plot", type=Path, help="draw the part `scaling` into this .svg")
     options = parser.parse_args()
@@ -68,7 +71,8 @@ def main() -> None:
         part = import_module(f"tests.benchmarks.{name}")
         tables = []
         with tempfile.TemporaryDirectory() as work:  # a part leaves nothing in the way of the next
-            for table in part.tables(Ground(Path(work), photos)):
+            ground = Ground(Path(work), photos, *([tuple(options.sides)] if options.sides else []))
+            for table in part.tables(ground):
                 print(table.markdown() + "\n", flush=True)
                 tables.append(table)
                 aims += table.aims

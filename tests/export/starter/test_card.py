@@ -20,3 +20,11 @@ def test_what_was_not_measured_has_no_row() -> None:
     card = write_card(manifest)
     assert "| ImageNet names |" in card
     assert "COCO photographs" not in card
+
+
+def test_a_trunk_that_learned_from_another_is_said_to_have() -> None:
+    manifest = json.loads((STARTER / "bundle.json").read_text(encoding="utf-8"))
+    manifest["trunk"]["weights"] = "learned from efficientnet_lite0 (a package)"
+    card = write_card(manifest)
+    assert "with weights learned from efficientnet_lite0 (a package), without labels" in card
+    assert "with the ImageNet weights" not in card

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections import Counter
 from dataclasses import replace
@@ -262,22 +263,28 @@ class TestGraphs:
         assert [node.op_type for node in graph.node].count("Clip") == 1
 
 
+def bundle_of(trunk: Trunk, folder: Path) -> Path:
+    torch.manual_seed(0)
+    made = Trained(
+        ImageEncoder(trunk, image_branch(trunk.feature_dim)).eval(),
+        TextEncoder(3).eval(),
+        trunk,
+        TextProcessor(NLTK_TEXT_RULES, ["red", "green", "blue"]),
+    )
+    make_bundle_without_data(folder, made, name="small", domain="noise", training={}, reporter=Reporter())
+    return folder
+
+
 @torch_export_warns
 class TestBundles:
-    def bundle(self, trunk: Trunk, folder: Path) -> Path:
-        torch.manual_seed(0)
-        made = Trained(
-            ImageEncoder(trunk, image_branch(trunk.feature_dim)).eval(),
-            TextEncoder(3).eval(),
-            trunk,
-            TextProcessor(NLTK_TEXT_RULES, ["red", "green", "blue"]),
-        )
-        make_bundle_without_data(folder, made, name="small", domain="noise", training={}, reporter=Reporter())
-        return folder
-
-    def test_the_trunk_of_a_bundle_comes_back(self, tmp_path: Path) -> None:
+    @pytest.fixture(scope="class")
+    def small(self, tmp_path_factory: pytest.TempPathFactory) -> tuple[Trunk, Path]:
+        """A trunk, and a bundle with it."""
         trunk = replace(trained(SMALL, side=64), source="elsewhere")
-        folder = self.bundle(trunk, tmp_path / "b")
+        return trunk, bundle_of(trunk, tmp_path_factory.mktemp("small") / "b")
+
+    def test_the_trunk_of_a_bundle_comes_back(self, small: tuple[Trunk, Path]) -> None:
+        trunk, folder = small
         manifest = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
         assert manifest["trunk"] == trunk.describe()
         assert {"network": SMALL, "side": 64, "weights": "elsewhere"}.items() <= manifest["trunk"].items()
@@ -294,14 +301,15 @@ class TestBundles:
         """Nothing but the graph says that its means leave the border out."""
         trunk = trained("inception_v3", side=80)
         trunk = replace(trunk, network=without_padding_in_means(trunk.network), source="keras")
-        found = open_trunk("inception_v3", str(self.bundle(trunk, tmp_path / "b")))
+        found = open_trunk("inception_v3", str(bundle_of(trunk, tmp_path / "b")))
         x = torch.randn(2, 3, 80, 80)
         with torch.inference_mode():
             expected = trunk.network(x)
             assert (found.network(x) - expected).abs().max() <= 1e-4 * expected.abs().max()
 
-    def test_one_that_cannot_be_rebuilt_is_refused(self, tmp_path: Path) -> None:
-        folder = self.bundle(trained(SMALL, side=64), tmp_path / "b")
+    def test_one_that_cannot_be_rebuilt_is_refused(self, small: tuple[Trunk, Path], tmp_path: Path) -> None:
+        folder = tmp_path / "b"
+        shutil.copytree(small[1], folder)
 
         def named(network: str) -> None:
             manifest = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
