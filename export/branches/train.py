@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from export.branches.curve import val_figures, write_loss_curve
+from export.branches.curve import LossCurve, val_figures
 from export.branches.data import Array, TrainingData, epoch_batches, shorten
 from export.branches.encoders import TextEncoder, TwoBranch
 from export.branches.loss import collapsed_loss, softmax_loss, triplet_ranking_loss
@@ -57,7 +57,7 @@ class BranchTrainer:
                 f"{len(train_data)} training pictures: there is nothing to tell apart, give two at least"
             )
         self.recipe = replace(recipe, batch_size=min(recipe.batch_size, len(train_data)))
-        self.train_data, self.val_data, self.folder = train_data, val_data, folder
+        self.train_data, self.val_data, self.curve = train_data, val_data, LossCurve(folder)
         self.device = default_device()
         torch.manual_seed(recipe.seed)
         feature_dim = train_data.images.shape[1] if trunk is None else trunk.feature_dim
@@ -106,7 +106,7 @@ class BranchTrainer:
             **validate(self.model, self.val_data, self.recipe),
         }
         history.append(row)
-        write_loss_curve(history, self.folder)
+        self.curve.update(history)
         kept = self.kept
         if row["val_rsum"] > kept.best_rsum:
             kept.best = copy.deepcopy(self.model.state_dict())
@@ -158,6 +158,7 @@ def train(
         kept=vars(trainer.kept),
     )
     history = loop.run(trainer.step, trainer.epoch_end, progress)
+    trainer.curve.draw(history)
     trainer.model.load_state_dict(trainer.kept.best)
     return trainer.model.eval(), history
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from export.branches.curve import val_figures, write_loss_curve
+from export.branches.curve import LossCurve, val_figures
 from export.branches.data import shorten
 from export.branches.voting.data import Array, VotingData, epoch_batches
 from export.branches.voting.encoders import Names, VotingModel, centred
@@ -76,7 +76,7 @@ class VotingTrainer:
         fitting = int(len(first) / (1 - others))  # the largest batch that has its share of the first data set
         self.recipe = replace(recipe, batch_size=min(recipe.batch_size, fitting))
         self.model, self.voters = model, voters
-        self.train_data, self.val_data, self.folder = train_data, val_data, folder
+        self.train_data, self.val_data, self.curve = train_data, val_data, LossCurve(folder)
         self.steps_per_epoch = len(self._batches(0))
         # Nor of the rows of stems, most of which are in no batch.
         stems = model.captions.stems.weight
@@ -106,7 +106,7 @@ class VotingTrainer:
             kept.best, kept.best_rsum, kept.best_epoch = _copy(self.model), row["val_rsum"], epoch + 1
         self.model.load_state_dict(trained)
         history.append(row)
-        write_loss_curve(history, self.folder)
+        self.curve.update(history)
         return epoch + 1 - kept.best_epoch >= self.recipe.patience
 
     def validate(self) -> dict[str, float]:
@@ -196,6 +196,7 @@ def train_voting(
         kept=vars(trainer.kept),
     )
     history = loop.run(trainer.step, trainer.epoch_end, progress)
+    trainer.curve.draw(history)
     model.load_state_dict(trainer.kept.best)
     return model.eval(), history
 

@@ -20,7 +20,7 @@ from export.loop import LoopProgress
 from itl_infer.evaluation.metrics import evaluate_retrieval
 from tests.export.training import RECIPE, Stopped, stop_at
 
-FEATURE_DIM = 2048
+FEATURE_DIM = 128
 
 
 def toy_data(pictures: int, seed: int, *, words: int = 24) -> TrainingData:

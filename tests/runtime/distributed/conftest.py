@@ -10,7 +10,7 @@ import pytest
 
 import itl_infer
 from tests.places import ROOT
-from tests.runtime.distributed.helpers import write_pictures
+from tests.runtime.distributed.helpers import in_one_process, write_pictures
 
 # Python runs a module of this name at start-up: here, in every process of the nodes. Files beside it say what is
 # wrong with them: a disk that is slow or full, a package that is not installed, a folder that is not mounted.
@@ -74,6 +74,12 @@ def cluster(nodes: Path) -> Iterator[str]:
         yield started.address
         ray.shutdown()
         started.shutdown()
+
+
+@pytest.fixture
+def one_process() -> Iterator[None]:
+    with in_one_process():
+        yield
 
 
 @pytest.fixture

@@ -5,10 +5,13 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
@@ -86,3 +89,17 @@ def command(*args: str | Path, **options: Any) -> subprocess.CompletedProcess[st
     """A command in a process of its own."""
     run = [sys.executable, "-m", "itl_infer", *map(str, args)]
     return subprocess.run(run, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False, **options)
+
+
+@contextmanager
+def in_one_process() -> Iterator[None]:
+    """Inside, what would run in the actors of a cluster is done here, one number after the other."""
+
+    def here(worker: Any, settings: dict[str, Any], numbers: list[int], _cpus: float) -> Iterator[Any]:
+        yield from map(worker(**settings), numbers)
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in ("embedding", "searching"):
+            patch.setattr(f"itl_infer.distributed.{module}.map_numbers", here)
+            patch.setattr(f"itl_infer.distributed.{module}.connected", lambda _address: nullcontext())
+        yield

@@ -21,7 +21,15 @@ pytest.importorskip("ray.data", reason="working on a cluster needs the extra: pi
 import itl_infer
 from itl_infer import distributed
 from tests.places import ROOT
-from tests.runtime.distributed.helpers import assert_whole, error_of, files_in, itl, rows_in, write_pictures
+from tests.runtime.distributed.helpers import (
+    assert_whole,
+    error_of,
+    files_in,
+    in_one_process,
+    itl,
+    rows_in,
+    write_pictures,
+)
 
 pytestmark = [
     pytest.mark.cluster,
@@ -95,7 +103,8 @@ def test_the_driver_is_killed(
     assert stderr == (b"\nInterrupted; what was done is kept.\n" if by == "SIGINT" else b"")
 
     (out / f"part-000000.parquet.{'0' * 32}.part").touch()  # as of a worker that was killed while it wrote
-    report = distributed.embed(tmp_path / "Pictures", out, bundle=bundle, address=cluster)
+    with in_one_process():
+        report = distributed.embed(tmp_path / "Pictures", out, bundle=bundle)
     assert report.shards == shards
     assert report.kept >= 2 * len(finished)
     assert report.kept + report.embedded == 24
@@ -116,10 +125,11 @@ def test_a_picture_that_kills_workers_ends_the_run(
 # Once more
 
 
+@pytest.mark.usefixtures("one_process")
 def test_what_failed_is_tried_again_where_that_is_asked_for(
-    cluster: str, bundle: itl_infer.Bundle, pictures: Path, tmp_path: Path
+    bundle: itl_infer.Bundle, pictures: Path, tmp_path: Path
 ) -> None:
-    options = {"bundle": bundle, "address": cluster, "shard_rows": 4}
+    options = {"bundle": bundle, "shard_rows": 4}
     distributed.embed(pictures, tmp_path / "out", **options)
     Image.new("RGB", (8, 8), "red").save(pictures / "bad.jpg")
     before = {shard: shard.stat().st_mtime_ns for shard in (tmp_path / "out").glob("part-*.parquet")}
@@ -158,7 +168,8 @@ def test_a_full_disk_costs_nothing_that_is_finished(
     (nodes / "full").unlink()
     finished = len(list((tmp_path / "out").glob("part-*.parquet")))
     assert 1 <= finished < 8
-    report = distributed.embed(pictures, tmp_path / "out", **options)
+    with in_one_process():
+        report = distributed.embed(pictures, tmp_path / "out", **options)
     assert report.kept in (2 * finished, 2 * finished - 1)
     assert_whole(tmp_path / "out", bundle, files_in(pictures))
 

@@ -19,7 +19,7 @@ from itl_infer import distributed
 from itl_infer.parquet.files import find_filesystem
 from itl_infer.parquet.shards import read_embeddings
 from itl_infer.store import Origin
-from tests.runtime.distributed.helpers import command, error_of, itl
+from tests.runtime.distributed.helpers import command, error_of, in_one_process, itl
 from tests.tiny_bundle import EMBED_DIM
 
 pytestmark = [
@@ -57,9 +57,23 @@ def random_shards(sizes: tuple[int, ...], seed: int = 0) -> list[np.ndarray]:
     return np.split(every, np.cumsum(sizes)[:-1])
 
 
-@pytest.mark.parametrize("k", [7, 2000])
+@pytest.mark.parametrize("k", [7, pytest.param(2000, marks=pytest.mark.slow)])
 def test_search_is_the_ranking_of_one_machine(
     cluster: str, bundle: itl_infer.Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, k: int
+) -> None:
+    assert_ranks_as_one_machine(bundle, tmp_path, monkeypatch, k, cluster)
+
+
+@pytest.mark.usefixtures("one_process")
+@pytest.mark.parametrize("k", [1, 7, 2000])
+def test_search_by_groups_of_shards_is_the_ranking_of_all(
+    bundle: itl_infer.Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, k: int
+) -> None:
+    assert_ranks_as_one_machine(bundle, tmp_path, monkeypatch, k, None)
+
+
+def assert_ranks_as_one_machine(
+    bundle: itl_infer.Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, k: int, address: str | None
 ) -> None:
     monkeypatch.setattr("itl_infer.distributed.searching._GROUP_BYTES", 300_000)  # two or three shards
     shards = random_shards((400, 1, 300, 500))
@@ -69,7 +83,7 @@ def test_search_is_the_ranking_of_one_machine(
     paths = [f"/{number}/{row}.jpg" for number, part in enumerate(shards) for row in range(len(part))]
     good = np.flatnonzero(every.any(axis=1))
     indices, scores = itl_infer.rank(bundle.embed_texts([q for q in queries if q != "zzz"]), every[good], k)
-    answers = distributed.search(queries, tmp_path / "out", k=k, bundle=bundle, address=cluster)
+    answers = distributed.search(queries, tmp_path / "out", k=k, bundle=bundle, address=address)
     assert isinstance(answers.pop(4), itl_infer.QueryError)
     for answer, index, score in zip(answers, indices, scores, strict=True):
         assert isinstance(answer, itl_infer.Answer)
@@ -86,7 +100,8 @@ def test_batch_prints_what_it_prints_of_an_index(
     monkeypatch.setenv(
         "ITL_INDEX", str(tmp_path / "photos.itl")
     )  # in the environment it stands in nobody's way
-    distributed.embed(pictures, tmp_path / "out", bundle=bundle, address=cluster, shard_rows=4)
+    with in_one_process():
+        distributed.embed(pictures, tmp_path / "out", bundle=bundle, shard_rows=4)
     assert itl("embed-images", pictures).exit_code == 0
     (tmp_path / "queries.txt").write_bytes(b"red\nzzz\na bright \xff wave\nblue\n\ngreen wave")
     monkeypatch.setattr("itl_infer.cli.cluster.queries_at_once", lambda _: 4)
@@ -153,7 +168,8 @@ def test_shards_that_are_not_all_there(
     assert error_of(itl(*run, input="red\n")).startswith(
         f"{tmp_path / 'out'}: no shards (part-000000.parquet, ...) in"
     )
-    distributed.embed(pictures, tmp_path / "out", bundle=bundle, address=cluster, shard_rows=4)
+    with in_one_process():
+        distributed.embed(pictures, tmp_path / "out", bundle=bundle, shard_rows=4)
     (tmp_path / "out" / "part-000002.parquet").unlink()
     error = error_of(itl(*run, input="red\n"))
     assert error.startswith(

@@ -22,7 +22,15 @@ import pyarrow.parquet as pq
 
 import itl_infer
 from itl_infer import distributed
-from tests.runtime.distributed.helpers import assert_whole, error_of, files_in, itl, rows_in, write_pictures
+from tests.runtime.distributed.helpers import (
+    assert_whole,
+    error_of,
+    files_in,
+    in_one_process,
+    itl,
+    rows_in,
+    write_pictures,
+)
 
 pytestmark = [
     pytest.mark.cluster,
@@ -75,23 +83,47 @@ def as_table_of_bytes(pictures: Path, tmp_path: Path) -> Any:
     return tmp_path / "bytes.parquet"
 
 
+SOURCES = [as_folder, as_uri, as_list, as_iterator, as_table_of_uris, as_tables_of_paths, as_table_of_bytes]
+
+
+@pytest.mark.usefixtures("one_process")
+@pytest.mark.parametrize("source", SOURCES)
+def test_every_source_becomes_shards_with_the_embeddings_of_one_process(
+    bundle: itl_infer.Bundle, pictures: Path, tmp_path: Path, source: Callable[[Path, Path], Any]
+) -> None:
+    assert_becomes_shards(source, bundle, pictures, tmp_path, None)
+
+
 @pytest.mark.parametrize(
     "source",
-    [as_folder, as_uri, as_list, as_iterator, as_table_of_uris, as_tables_of_paths, as_table_of_bytes],
+    [
+        as_table_of_bytes,
+        *(pytest.param(other, marks=pytest.mark.slow) for other in SOURCES if other is not as_table_of_bytes),
+    ],
 )
-def test_every_source_becomes_shards_with_the_embeddings_of_one_process(
+def test_and_so_it_does_on_a_cluster(
     cluster: str,
     bundle: itl_infer.Bundle,
     pictures: Path,
     tmp_path: Path,
     source: Callable[[Path, Path], Any],
 ) -> None:
+    assert_becomes_shards(source, bundle, pictures, tmp_path, cluster)
+
+
+def assert_becomes_shards(
+    source: Callable[[Path, Path], Any],
+    bundle: itl_infer.Bundle,
+    pictures: Path,
+    tmp_path: Path,
+    address: str | None,
+) -> None:
     seen: list[distributed.Progress] = []
     report = distributed.embed(
         source(pictures, tmp_path),
         tmp_path / "out",
         bundle=bundle,
-        address=cluster,
+        address=address,
         shard_rows=4,
         progress=seen.append,
     )
@@ -107,11 +139,12 @@ def test_every_source_becomes_shards_with_the_embeddings_of_one_process(
     assert (seen[0].done, seen[-1].done, seen[-1].total, seen[-1].eta_seconds) == (0, 15, 15, 0)
 
 
+@pytest.mark.usefixtures("one_process")
 def test_folders_are_walked_as_on_one_machine(
-    cluster: str, bundle: itl_infer.Bundle, pictures: Path, tmp_path: Path
+    bundle: itl_infer.Bundle, pictures: Path, tmp_path: Path
 ) -> None:
     write_pictures(pictures / ".hidden", 1)
-    options = {"bundle": bundle, "address": cluster, "exclude": ["sub*", "*.jpg"], "include_hidden": True}
+    options = {"bundle": bundle, "exclude": ["sub*", "*.jpg"], "include_hidden": True}
     for number, source in enumerate((pictures, pictures.as_uri())):
         distributed.embed(source, tmp_path / f"{number}", **options)
         names = [Path(row["path"]).name for row in rows_in(tmp_path / f"{number}")]
@@ -163,13 +196,16 @@ def test_an_object_store(
     )  # a URI, without what is secret
     assert_whole(tmp_path / "shards", bundle, paths, names)
     with_keys = [name.replace("key@", "key:secret@") + "?" + s3("").partition("?")[2] for name in names]
-    assert distributed.embed([*with_keys, s3("none.png")], tmp_path / "again", **options).embedded == 13
+    with in_one_process():
+        again = distributed.embed([*with_keys, s3("none.png")], tmp_path / "again", **options)
+    assert again.embedded == 13
     assert [row["embedding"] for row in rows_in(tmp_path / "again")[:15]] == [
         row["embedding"] for row in rows_in(tmp_path / "shards")
     ]
     assert "cannot be read" in rows_in(tmp_path / "again")[15]["error"]
     [answer] = distributed.search(["red"], s3("shards"), k=2, bundle=bundle, address=cluster)
-    [expected] = distributed.search(["red"], tmp_path / "shards", k=2, bundle=bundle, address=cluster)
+    with in_one_process():
+        [expected] = distributed.search(["red"], tmp_path / "shards", k=2, bundle=bundle)
     assert answer.to_json() == expected.to_json()
 
 
@@ -211,6 +247,7 @@ def test_a_source_that_cannot_be_used(bundle: itl_infer.Bundle, tmp_path: Path) 
         distributed.embed([], tmp_path / "out", bundle=bundle)
 
 
+@pytest.mark.usefixtures("one_process")
 def test_locations_that_cannot_be_read(cluster: str, bundle: itl_infer.Bundle, tmp_path: Path) -> None:
     names = [f"{tmp_path / 'none.png'}", "nosuch://bucket/a.jpg", (tmp_path / "none").as_uri()]
     (tmp_path / "names.txt").write_text("\n".join(names))
