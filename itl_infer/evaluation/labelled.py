@@ -135,8 +135,8 @@ def measure_labels(
     row = {picture: number for number, picture in enumerate(labels.pictures)}
     right = [np.array([row[picture] for picture in found]) for found in labels.pictures_of.values()]
     parsed = [bundle.parse_text(name.replace("_", " ")) for name in labels.pictures_of]
-    asked = [number for number, text in enumerate(parsed) if text.ids]
-    texts = bundle.embed_ids([parsed[number].ids for number in asked])
+    asked = [number for number, text in enumerate(parsed) if text.weighted_ids]
+    texts = bundle.embed_ids([parsed[number].weighted_ids for number in asked])
     found = dict(zip(asked, places_of_right(texts, image_embeddings, [right[n] for n in asked]), strict=True))
     places = [found.get(number) for number in range(len(parsed))]
     names = tuple(
