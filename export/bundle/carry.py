@@ -18,8 +18,8 @@ from itl_infer.files import replacing
 from itl_infer.text import format_carried
 
 _LICENCE = Path(__file__).parents[1] / "data" / "forms.LICENCE"
-_COMMENT = """Words that no caption had, and what this bundle reads them as, for itl-infer: a stem, a word of it where
-that is another one, and known stems with weights ("+" between those that are read together), tabs between.
+_COMMENT = """Words that no caption had, and what this bundle reads them as, for itl-infer. With tabs between: a stem;
+what makes a word of it, or "=" and the word; known stems with weights, those that are read together with "+" between.
 
 From WordNet 3.0, the word vectors GloVe 6B (public domain), and wordfreq (Robyn Speer), by `python -m export carry`.
 """

@@ -50,11 +50,16 @@ _SURE_ROWS = 60_000  # a word's vector says less, the rarer it is
 _NEAR, _NEAR_POWER = 0.65, 4  # from which cosine on a vector alone will do
 _NEAR_BESIDE_SENSES, _NEAR_ALONE = 0.125, 1.0
 _NEAR_ROWS = 40_000  # words that are rarer are near to others that are rare, and mean nothing by it
+_LEAST = 0.01  # score of the best meaning, without which nothing is near
 _LEAST_SHARE = 0.4  # of the best meaning's weight: what has less is left out
-_FOREIGN_THING = (
-    2.0  # how much commoner, as a logarithm, a word for a thing must be in another language to be left out
-)
+# Frequencies are logarithms. Left out are words for things that are so much commoner in another language, and words so
+# common that are no nouns: "never", "every".
+_FOREIGN_THING, _LITTLE_WORDS = 2.0, 4.3
 _TRIED = 60  # meanings looked at
+# How many stems a word gets in the table, which is to stay small: things that people write about, rare ones, the rest.
+_STEMS, _STEMS_IF_RARE, _STEMS_IF_NO_THING = MOST_STEMS, 3, 2
+_RARE = 1.5  # as a logarithm: 30 times in a billion words
+_THING = 0.5  # how much must be seen of one
 
 
 @dataclass(frozen=True)
@@ -112,8 +117,8 @@ class Carrier:
         stem = read[0][2] if len(read) == 1 else None
         return None if stem is None or stem in self._id_of else stem
 
-    def meanings(self, word: str, without: Collection[int] = ()) -> list[Meaning]:
-        """What to read a word as, the nearest first: at most five stems, none of them of the ids `without`.
+    def meanings(self, word: str, without: Collection[int] = (), most: int = MOST_STEMS) -> list[Meaning]:
+        """What to read a word as, the nearest first: `most` stems or fewer, none of them of the ids `without`.
 
         The squares of the weights sum to 1, so that the sum of the rows is about as long as one row.
         """
@@ -130,17 +135,18 @@ class Carrier:
             ids = self._entries[places[place]].ids
             found[ids] = max(found.get(ids, 0.0), float(scores[place]))
         if sureness:
-            share = _NEAR_BESIDE_SENSES if word in self._wordnet.senses else _NEAR_ALONE
+            is_noun = word in self._wordnet.senses
+            share = _NEAR_BESIDE_SENSES if is_noun else _NEAR_ALONE
             near = self._stem_vectors @ vector
-            for number in _best(np.where(self._is_common, near, 0)):
+            for number in _best(np.where(self._is_common if is_noun else self._is_common_thing, near, 0)):
                 if near[number] >= _NEAR:
                     worth = share * sureness * self._worth_of((int(number),)) * near[number] ** _NEAR_POWER
                     found[(int(number),)] = found.get((int(number),), 0.0) + float(worth)
-        return self._chosen(found, set(without))
+        return self._chosen(found, set(without), most)
 
-    def _chosen(self, found: dict[tuple[int, ...], float], without: set[int]) -> list[Meaning]:
+    def _chosen(self, found: dict[tuple[int, ...], float], without: set[int], most: int) -> list[Meaning]:
         best = sorted(
-            ((ids, score) for ids, score in found.items() if score > 0 and without.isdisjoint(ids)),
+            ((ids, score) for ids, score in found.items() if score >= _LEAST and without.isdisjoint(ids)),
             key=lambda one: (-one[1], one[0]),
         )
         chosen: list[tuple[tuple[int, ...], float]] = []
@@ -148,7 +154,7 @@ class Carrier:
         for ids, score in best:
             if score < _LEAST_SHARE * best[0][1]:
                 break
-            if taken.isdisjoint(ids) and len(taken) + len(ids) <= MOST_STEMS:
+            if taken.isdisjoint(ids) and len(taken) + len(ids) <= most:
                 chosen.append((ids, score))
                 taken.update(ids)
         length = math.sqrt(sum(score**2 for _, score in chosen))
@@ -282,6 +288,12 @@ class Carrier:
         return np.array([False, *(row is not None and row <= _NEAR_ROWS for row in self._vector_rows)])
 
     @cached_property
+    def _is_common_thing(self) -> np.ndarray:  # type: ignore[type-arg]
+        """What a word that is no noun may be read as: nothing that is no noun either, such as "still"."""
+        things = self._pictured | self._common_things
+        return self._is_common & np.array([number in things for number in range(len(self._is_common))])
+
+    @cached_property
     def _entry_vectors(self) -> np.ndarray:  # type: ignore[type-arg]
         """(entries, D), unit rows: of several stems that of their sum."""
         sums = np.array([self._stem_vectors[list(entry.ids)].sum(axis=0) for entry in self._entries])
@@ -331,11 +343,13 @@ def make_carried(
     things = {
         word
         for word, senses in sources.wordnet.senses.items()
-        if any(_SEEN.get(sources.wordnet.categories[sense], 0) >= 0.5 for sense in senses)
+        if any(_SEEN.get(sources.wordnet.categories[sense], 0) >= _THING for sense in senses)
     }
     words_of: dict[str, list[str]] = defaultdict(list)
     for word in sorted(frequent | sources.wordnet.senses.keys()):
         if not re.fullmatch("[a-z]{2,}", word) or (word not in frequent and is_misspelled(word, known)):
+            continue
+        if word not in sources.wordnet.senses and frequency(word) >= _LITTLE_WORDS:
             continue
         if is_of_another_language(word, word in things):
             continue
@@ -344,12 +358,15 @@ def make_carried(
     found = {}
     for stem, words in words_of.items():
         word = max(words, key=lambda one: (one in sources.wordnet.senses, frequency(one), -len(one), one))
-        if meanings := carrier.meanings(word):
-            found[stem] = (word, meanings)
-            plural = _plural(word)
-            other = carrier.unknown_stem(plural) if word in sources.wordnet.senses else None
-            if other is not None and other not in words_of:
-                found[other] = (plural, meanings)
+        is_rare = word not in frequent and frequency(word) < _RARE
+        most = _STEMS_IF_NO_THING if word not in things else _STEMS_IF_RARE if is_rare else _STEMS
+        meanings = carrier.meanings(word, most=most)
+        if not meanings:
+            continue
+        found[stem] = (word, meanings)
+        plural = _plural(word)
+        if word in things and not is_rare and (other := carrier.unknown_stem(plural)) is not None:
+            found.setdefault(other, (plural, meanings))  # "ibises", of another stem than "ibis"
     return found
 
 

@@ -7,6 +7,7 @@ from functools import cache
 from types import ModuleType
 
 from export.errors import ExportError
+from itl_infer.text.tokens import plain_letters
 
 OTHERS = ("fr", "de", "es", "it", "pt", "nl")  # languages whose words stand in lists of English ones
 _FOREIGN = 1.0  # on wordfreq's scale, on which 1 is ten times as common
@@ -25,8 +26,8 @@ def frequency(word: str, language: str = "en") -> float:
 
 
 def is_foreign(word: str, language: str) -> bool:
-    """Whether a word is far commoner in that language than in English."""
-    return frequency(word, language) >= frequency(word) + _FOREIGN
+    """Whether a word is far commoner in that language than in English, which has "café" as "cafe"."""
+    return frequency(word, language) >= max(frequency(word), frequency(plain_letters(word))) + _FOREIGN
 
 
 @cache

@@ -81,7 +81,7 @@ def split_negations(text: str) -> Negated:
             phrases.append(text[tokens[start].start() : tokens[end - 1].end()])
         place = left_from = ends[-1][1]
         spans.append((tokens[first].start(), tokens[place - 1].end()))
-    return Negated(_without(text, spans), tuple(phrases))
+    return Negated(_without(text, spans) if spans else text, tuple(phrases))
 
 
 def _begin_of_phrase(words: list[str], place: int) -> int | None:

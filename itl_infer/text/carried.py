@@ -91,8 +91,8 @@ class CarriedWords:
     def _where_word(self, is_asked_for: Callable[[str], bool]) -> Iterator[CarriedWord]:
         """Of all lines, only those that are asked for are understood."""
         for number, line in self._lines():
-            stem, word = [*line.split(b"\t", 2), b""][:2]
-            if is_asked_for((word or stem).decode(errors="replace")):
+            stem, ending = [*line.decode(errors="replace").split("\t", 2), ""][:2]
+            if is_asked_for(_word(stem, ending)):
                 yield self._understand(line, number)
 
     def _look_up(self, stem: str) -> CarriedWord | None:
@@ -107,7 +107,7 @@ class CarriedWords:
 
     def _understand(self, line: bytes, number: int) -> CarriedWord:
         try:
-            stem, word, *meanings = line.decode().split("\t")
+            stem, ending, *meanings = line.decode().split("\t")
             understood = [_parse_meaning(meaning) for meaning in meanings]
         except ValueError as error:
             raise self._error(
@@ -130,7 +130,7 @@ class CarriedWords:
         for known, weight in stems:
             ids[self._ids[known]] = ids.get(self._ids[known], 0.0) + weight
         return CarriedWord(
-            word or stem,
+            _word(stem, ending),
             stem,
             tuple(
                 " ".join(self._shown(self._ids[known]) for known in together) for together, _ in understood
@@ -151,8 +151,8 @@ def format_carried(words: Mapping[str, tuple[str, Iterable[Meaning]]], comment: 
             "\t".join(
                 [
                     stem,
-                    "" if word == stem else word,
-                    *(f"{'+'.join(stems)} {weight:.2g}" for stems, weight in meanings),
+                    _ending(stem, word),
+                    *(f"{'+'.join(stems)} {weight:.2g}".replace(" 0.", " .") for stems, weight in meanings),
                 ]
             )
             for stem, (word, meanings) in words.items()
@@ -160,6 +160,15 @@ def format_carried(words: Mapping[str, tuple[str, Iterable[Meaning]]], comment: 
         key=lambda line: line.partition("\t")[0].encode(),
     )
     return "".join(f"{line}\n" for line in lines).encode()
+
+
+def _word(stem: str, ending: str) -> str:
+    """The word of a stem, by the second column: "e" is added to it, "=ibis" is another one."""
+    return ending[1:] if ending.startswith("=") else stem + ending
+
+
+def _ending(stem: str, word: str) -> str:
+    return word[len(stem) :] if word.startswith(stem) else f"={word}"
 
 
 def _parse_meaning(text: str) -> Meaning:
