@@ -349,7 +349,7 @@ def make_carried(
     for word in sorted(frequent | sources.wordnet.senses.keys()):
         if not re.fullmatch("[a-z]{2,}", word) or (word not in frequent and is_misspelled(word, known)):
             continue
-        if word not in sources.wordnet.senses and frequency(word) >= _LITTLE_WORDS:
+        if word not in sources.wordnet.senses and is_little(word, sources.wordnet):
             continue
         if is_of_another_language(word, word in things):
             continue
@@ -375,6 +375,11 @@ def is_of_another_language(word: str, is_thing: bool) -> bool:
     if is_thing:
         return any(frequency(word, other) >= frequency(word) + _FOREIGN_THING for other in OTHERS)
     return any(is_foreign(word, other) for other in OTHERS)
+
+
+def is_little(word: str, wordnet: WordNet) -> bool:
+    """Whether a word that is no noun says how or when and nothing of what is to be seen: "never", "briefly"."""
+    return frequency(word) >= _LITTLE_WORDS or word in wordnet.adverbs
 
 
 def is_misspelled(word: str, known: Collection[str]) -> bool:

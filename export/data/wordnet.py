@@ -28,6 +28,7 @@ class WordNet:
         str, int
     ]  # by the key of a noun: the number of the file that it stood in (lexnames(5WN))
     instances: frozenset[str]  # keys of what is one of a kind, such as a person or a city
+    adverbs: frozenset[str]  # words that are nothing else
     names: frozenset[str]  # words that begin with a capital and are of several parts: most are Latin
 
     @classmethod
@@ -52,6 +53,7 @@ class WordNet:
         synsets: dict[str, list[str]] = defaultdict(list)
         names: set[str] = set()
         instances: set[str] = set()
+        spelled_as: dict[str, set[str]] = defaultdict(set)
         for part in ("noun", "verb", "adj", "adv"):
             for line in (folder / f"data.{part}").read_text(encoding="ascii").splitlines():
                 if line.startswith(" "):  # the licence
@@ -61,6 +63,7 @@ class WordNet:
                 key, count = part[0] + values[0], int(values[3], 16)
                 spelled = [re.sub(r"\(.*\)", "", word) for word in values[4 : 4 + 2 * count : 2]]
                 words[key] = [word.lower() for word in spelled]
+                spelled_as[part].update(words[key])
                 names.update(word.lower() for word in spelled if word[0].isupper() and "_" in word)
                 pointers = values[5 + 2 * count :]
                 kinds[key] = [
@@ -95,6 +98,7 @@ class WordNet:
             senses,
             categories,
             frozenset(instances),
+            frozenset(spelled_as.pop("adv").difference(*spelled_as.values())),
             frozenset(names),
         )
 

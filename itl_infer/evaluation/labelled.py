@@ -19,6 +19,7 @@ from itl_infer.evaluation.pictures import ShowProgress, embed_pictures, folder_o
 from itl_infer.evaluation.places import average_precision, format_places, measure_places, places_of_right
 from itl_infer.evaluation.report import Measured
 from itl_infer.index import Index
+from itl_infer.text import CarriedWord
 
 _NAMED_UNKNOWN = 20  # in a table
 
@@ -33,6 +34,7 @@ class NameResult:
     unknown_words: tuple[str, ...]
     average_precision: float  # 0 where no word is known
     first_rank: int | None  # of the first right picture, from 1; None where no word is known
+    carried: tuple[CarriedWord, ...] = ()  # words that are read as known ones
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +71,11 @@ class LabelledEvaluation(Measured):
                     "pictures": found.pictures,
                     "known_words": list(found.known_words),
                     "unknown_words": list(found.unknown_words),
+                    **(
+                        {"read_as": {word.word: word.stems for word in found.carried}}
+                        if found.carried
+                        else {}
+                    ),
                     "average_precision": round(found.average_precision, 4),
                     "first_rank": found.first_rank,
                 }
@@ -147,6 +154,7 @@ def measure_labels(
             text.unknown_words,
             0.0 if of_name is None else average_precision(of_name),
             None if of_name is None else int(of_name[0]),
+            text.carried,
         )
         for name, text, of_name in zip(labels.pictures_of, parsed, places, strict=True)
     )

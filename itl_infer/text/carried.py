@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import islice
 
 from itl_infer.errors import BundleError
@@ -90,10 +91,16 @@ class CarriedWords:
 
     def _where_word(self, is_asked_for: Callable[[str], bool]) -> Iterator[CarriedWord]:
         """Of all lines, only those that are asked for are understood."""
+        return (self._understand(line, number) for word, number, line in self._listed if is_asked_for(word))
+
+    @cached_property
+    def _listed(self) -> list[tuple[str, int, bytes]]:
+        """The word of each line, its number and the line, for a page that completes words letter by letter."""
+        listed = []
         for number, line in self._lines():
             stem, ending = [*line.decode(errors="replace").split("\t", 2), ""][:2]
-            if is_asked_for(_word(stem, ending)):
-                yield self._understand(line, number)
+            listed.append((_word(stem, ending), number, line))
+        return listed
 
     def _look_up(self, stem: str) -> CarriedWord | None:
         content = self._bytes()

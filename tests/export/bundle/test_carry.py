@@ -52,6 +52,7 @@ def sources() -> Sources:
         senses=senses,
         categories=dict.fromkeys(words, 6),
         instances=frozenset(),
+        adverbs=frozenset(),
         names=frozenset(),
     )
     return Sources(wordnet, WordVectors({"wave": 0}, np.eye(1, 5, dtype=np.float32)))
@@ -65,16 +66,17 @@ def bundle(tiny_bundle: Path, tmp_path: Path) -> Path:
 def test_the_fingerprint_stays_and_so_does_an_index(bundle: Path, sources: Sources, tmp_path: Path) -> None:
     save_colours(tmp_path / "pictures", ["red", "green", "blue"])
     before = load_bundle(bundle)
-    with Index.open(tmp_path / "photos.itl", before) as index:
-        embed_directory(tmp_path / "pictures", index)
-    assert carry(bundle, sources, Reporter()) == 3
+    index = Index.open(tmp_path / "photos.itl", before)
+    embed_directory(tmp_path / "pictures", index)
+    index.close()
+    assert carry(bundle, sources, Reporter()) == 4
     after = load_bundle(bundle)
     assert after.fingerprint == before.fingerprint
     assert verify_bundle(bundle).ok
-    assert [word.word for word in after.carried_words()] == ["azure", "emerald", "ruby"]
+    assert [word.word for word in after.carried_words()] == ["azure", "crimson", "emerald", "ruby"]
     assert "Princeton" in (bundle / "carried.tsv").read_text(encoding="utf-8")
-    with Index.open(tmp_path / "photos.itl", after, mode="r") as index:
-        assert Path(index.search("an emerald", k=1)[0].path).name == "green.png"
+    index = Index.open(tmp_path / "photos.itl", after, mode="r")
+    assert Path(index.search("an emerald", k=1)[0].path).name == "green.png"
     content = (bundle / "carried.tsv").read_bytes()
     carry(bundle, sources, Reporter())
     assert (bundle / "carried.tsv").read_bytes() == content

@@ -57,6 +57,7 @@ def sources() -> Sources:
         senses=senses,
         categories={key: category for key, (_, _, category) in SYNSETS.items()},
         instances=frozenset(),
+        adverbs=frozenset(),
         names=frozenset(["ciconia_ciconia"]),
     )
     known = ["street", "bird", "avenue", "stork", "ibis"]
@@ -139,4 +140,6 @@ def test_wordnet_as_it_is() -> None:
     assert "domestic_dog" in wordnet.words[first]
     assert wordnet.categories[first] == 5
     assert "canis_familiaris" in wordnet.names
+    assert "briefly" in wordnet.adverbs
+    assert "fast" not in wordnet.adverbs
     assert wordnet.instances >= {*wordnet.senses["paris"][:1]}

@@ -130,3 +130,6 @@ def test_names_that_are_carried_are_measured(index: Index, tmp_path: Path) -> No
     found = evaluate_labelled(labels, index, images=tmp_path / "pictures")
     assert [(name.name, name.first_rank) for name in found.names] == [("crimson", 1), ("zyzzyva", None)]
     assert found.unknown_names == ["zyzzyva"]
+    crimson, zyzzyva = found.to_json()["names"]
+    assert crimson["read_as"] == {"crimson": (("red", 1.0),)}
+    assert "read_as" not in zyzzyva
