@@ -104,7 +104,7 @@ def _ends_of_phrases(words: list[str], begin: int) -> list[tuple[int, int]]:
     found: list[tuple[int, int]] = []
     while True:
         end = begin
-        while end < len(words) and words[end] not in _ENDS and words[end][0].isalnum():
+        while end < len(words) and words[end] not in _ENDS and words[end][:1].isalnum():
             end += 1
         if not _names_something(words[begin:end]):
             return found
