@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from export.bundle.carry import carry_if_possible
 from export.bundle.folder import new_folder, take_place
 from export.bundle.gallery import Gallery, copy_gallery, index_gallery
 from export.errors import ExportError
@@ -77,15 +78,16 @@ def make_bundle(
     gallery: Gallery | None = None,
     also_measure: Callable[[Bundle], dict[str, Any]] | None = None,
     card: Callable[[dict[str, Any]], str] | None = None,
+    carry: bool = False,
     reporter: Reporter,
 ) -> Figures:
     """Write the bundle `out`, replacing one that is there; returns its figures on the test split of `dataset`.
 
     `precision` is "int8" or "float32", of the image graph; `text_precision` likewise, of the rows of the text graph.
     `shown` are pictures that may go along with the bundle, by default those of the test split: golden ones, and the
-    gallery. What `also_measure` finds, in every precision, goes into the manifest as
-    `measured`; `card` writes CARD.md, for people, from the manifest. Raises ExportError where a graph does not compute
-    what torch does; `out` is then as it was.
+    gallery. With `carry` it reads unknown words as known ones, where what that takes is installed. What `also_measure`
+    finds, in every precision, goes into the manifest as `measured`; `card` writes CARD.md, for people, from the
+    manifest. Raises ExportError where a graph does not compute what torch does; `out` is then as it was.
     """
     test, train = dataset.split("test"), dataset.split("train")
     if len(test) < GOLDEN_PICTURES or not len(train):
@@ -101,6 +103,8 @@ def make_bundle(
         "training": training,
     }
     write_manifest(building, written)
+    if carry:
+        carry_if_possible(building, reporter)
     measured = {"float32": _measure(building, test, also_measure, reporter)}
     if precision == "int8":
         reporter.say("Quantising the image graph to int8")

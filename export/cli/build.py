@@ -117,6 +117,7 @@ def build(
         min_count=min_count,
         precision=precision,
         gallery=Gallery(gallery) if gallery else None,
+        carry=text != "original",  # whose words are to be what they were
     )
     figures = build(dataset, settings, work or Path("work") / out.name, out, Console())
     click.echo(format_figures(figures))

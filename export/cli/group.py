@@ -8,6 +8,7 @@ from itl_infer.cli.group import Commands
 
 _MODULES = {
     "build": "build",
+    "carry": "carry",
     "distil": "distil",
     "from-keras": "from_keras",
     "postcards": "starter",

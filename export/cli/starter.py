@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TextIO
 
 import click
 
@@ -37,6 +38,12 @@ from export.trunk.names import LITE0
     show_default=True,
     help="Drawn pictures that come along, so that there is something to search.",
 )
+@click.option(
+    "--without-words",
+    "left_out",
+    type=click.File(encoding="utf-8"),
+    help="File of words, one a line, to leave out of all captions and names: to measure what they are read as.",
+)
 @work_option
 @font_option
 def starter(
@@ -50,6 +57,7 @@ def starter(
     seed: int,
     out: Path,
     gallery: int,
+    left_out: TextIO | None,
     work: Path,
     font: Path | None,
 ) -> None:
@@ -67,7 +75,9 @@ def starter(
     from itl_infer.evaluation.metrics import format_figures
 
     recipe = VotingRecipe(seed=seed, epochs=epochs or VotingRecipe.epochs)
-    settings = StarterSettings(trunk, trunk_weights, side, recipe, gallery)
+    settings = StarterSettings(
+        trunk, trunk_weights, side, recipe, gallery, tuple(left_out.read().split()) if left_out else ()
+    )
     figures = make_starter(photographs, detector, measured_on, settings, work, out, Console(), font=font)
     click.echo(format_figures(figures))
     click.echo(f"{out}: {sum(f.stat().st_size for f in out.rglob('*') if f.is_file()) / 1e6:.1f} MB")

@@ -1,7 +1,7 @@
 """Makes the table of word forms from WordNet and lists of our own, and reads it: `python -m export.data.forms WORDNET`.
 
-WORDNET is a folder with noun.exc, verb.exc and the data files of WordNet 3.0 (Debian's package wordnet-base puts them
-into /usr/share/wordnet). The table lies beside this module, and goes into every bundle that is made by it.
+WORDNET is a folder as `export.data.wordnet` reads it. The table lies beside this module, and goes into every bundle
+that is made by it.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import re
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from functools import cache
 from itertools import permutations, product
 from pathlib import Path
 
+from export.data.wordnet import WordNet
 from itl_infer.text import ENGLISH_STOP_WORDS, TextRules, WordForms
 from itl_infer.text.reading import stem
 
@@ -146,61 +146,6 @@ def read_forms() -> WordForms:
 def text_rules() -> TextRules:
     """The rules that bundles are made by."""
     return TextRules(forms=read_forms())
-
-
-@dataclass(frozen=True)
-class WordNet:
-    """What of WordNet is needed: the words of each thing, what it is a kind of, and how it is explained."""
-
-    irregular: dict[str, str]  # form: word
-    words: dict[str, list[str]]  # by the key of a synset
-    kinds: dict[str, list[str]]  # likewise: the synsets above it
-    glosses: dict[str, str]
-    synsets: dict[str, list[str]]  # by word
-    counts: dict[str, dict[str, int]]  # word: part of speech (n, v, a, r): times it was tagged so
-
-    @classmethod
-    def read(cls, folder: Path) -> WordNet:
-        irregular = dict(
-            line.split()[:2]
-            for name in ("verb.exc", "noun.exc")
-            for line in (folder / name).read_text(encoding="ascii").splitlines()
-        )
-        words, kinds, glosses = {}, {}, {}
-        synsets: dict[str, list[str]] = defaultdict(list)
-        for part in ("noun", "verb", "adj", "adv"):
-            for line in (folder / f"data.{part}").read_text(encoding="ascii").splitlines():
-                if line.startswith(" "):  # the licence
-                    continue
-                fields, _, gloss = line.partition("|")
-                values = fields.split()
-                key, count = part[0] + values[0], int(values[3], 16)
-                words[key] = [re.sub(r"\(.*\)", "", word).lower() for word in values[4 : 4 + 2 * count : 2]]
-                pointers = values[5 + 2 * count :]
-                kinds[key] = [
-                    pointers[i + 2] + pointers[i + 1]
-                    for i in range(0, 4 * int(values[4 + 2 * count]), 4)
-                    if pointers[i] in ("@", "@i")
-                ]
-                glosses[key] = gloss.lower()
-                for word in words[key]:
-                    synsets[word].append(key)
-        counts: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
-        for line in (folder / "cntlist.rev").read_text(encoding="ascii").splitlines():
-            sense, _, times = line.split()
-            word, _, place = sense.partition("%")
-            counts[word]["?nvara"[int(place[0])]] += int(times)
-        return cls(irregular, words, kinds, glosses, synsets, counts)
-
-    def above(self, key: str) -> Iterator[str]:
-        """All that a synset is a kind of, however far above."""
-        seen, to_see = set(), [key]
-        while to_see:
-            for kind in self.kinds[to_see.pop()]:
-                if kind in self.words and kind not in seen:
-                    seen.add(kind)
-                    to_see.append(kind)
-                    yield kind
 
 
 def make_forms(wordnet: WordNet) -> WordForms:

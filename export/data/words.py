@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from itl_infer.text import ReadTexts, TextProcessor, TextRules
+from collections.abc import Iterable
+
+from itl_infer.text import ReadTexts, TextProcessor, TextRules, stem_text
 from itl_infer.text.vocabulary import Texts
 
 
@@ -12,10 +14,13 @@ class LearnedWords(TextProcessor):
     Training asks for those of a caption again and again: for its words, for what the trunk names, for the branches.
     """
 
-    def __init__(self, texts: Texts, rules: TextRules, *, min_count: int = 1) -> None:
-        """Of the stems that occur at least `min_count` times in `texts`, which may be counted."""
+    def __init__(
+        self, texts: Texts, rules: TextRules, *, min_count: int = 1, without: Iterable[str] = ()
+    ) -> None:
+        """Of the stems that occur at least `min_count` times in `texts`, which may be counted; not of these words."""
         read = ReadTexts(texts, rules)
-        stems = read.vocabulary(min_count=min_count)
+        left_out = {stem for word in without for _, stem in stem_text(word, rules)}
+        stems = [stem for stem in read.vocabulary(min_count=min_count) if stem not in left_out]
         super().__init__(rules, stems, read.spellings(stems))
         self._ids_of_text = read.ids(stems)
 

@@ -64,6 +64,7 @@ def build(
         training=record.describe(),
         precision=settings.precision,
         gallery=settings.gallery,
+        carry=settings.carry,
         also_measure=also_measure,
         card=card,
         reporter=reporter,
@@ -141,5 +142,6 @@ def _build_voting(
         precision=settings.precision,
         text_precision=settings.precision,
         gallery=settings.gallery,
+        carry=settings.carry,
         reporter=reporter,
     )

@@ -49,6 +49,7 @@ class BuildSettings:
     train_trunk: bool = False  # also train the trunk with the retrieval loss
     min_count: int = 1  # stems that occur less often in the training captions are left out
     precision: str = "int8"
+    carry: bool = False  # give it a table of carried words, where what that takes is installed
     gallery: Gallery | None = None
 
 

@@ -78,11 +78,13 @@ def run_voting(
     reporter: Reporter,
     *,
     min_count: int = 2,
+    without_words: Sequence[str] = (),
 ) -> VotingRun:
     """Train on `parts`, pictures with captions and without, and choose on the captions of `val`.
 
     `scores` are what a teacher says of things in the pictures, which a head on the trunk's map learns to see. Stems
-    that occur less than `min_count` times in the captions are left out, but for those of names. Interrupted at any
+    that occur less than `min_count` times in the captions are left out, but for those of names; those of
+    `without_words` are left out of both. Interrupted at any
     time, the same call goes on where it stopped. Raises ExportError for a trunk without classifier and names.
     """
     if trunk.classifier is None or not trunk.class_names:
@@ -94,7 +96,8 @@ def run_voting(
     views = _look(parts, val, trunk, cache, reporter)
     class_names = list(trunk.class_names)
     thing_names = [(name,) for name in scores.names] if scores else []
-    processor = _processor(views.train.captions, [*class_names, *thing_names], rules, min_count)
+    names = [*class_names, *thing_names]
+    processor = _processor(views.train.captions, names, rules, min_count, without_words)
     _say_what_is_trained_on(views.train, processor, reporter)
 
     head, taught = None, np.zeros((len(views.train), 0), np.float32)
@@ -153,13 +156,17 @@ def _of_source(part: CaptionDataset, number: int) -> CaptionDataset:
 
 
 def _processor(
-    captions: Sequence[str], names: Sequence[Sequence[str]], rules: TextRules, min_count: int
+    captions: Sequence[str],
+    names: Sequence[Sequence[str]],
+    rules: TextRules,
+    min_count: int,
+    without_words: Sequence[str],
 ) -> TextProcessor:
     """For the words of captions that occur often enough, and for all of names."""
     texts = Counter(captions)
     for synonyms in names:
         texts.update(dict.fromkeys(synonyms, min_count))
-    return LearnedWords(texts, rules, min_count=min_count)
+    return LearnedWords(texts, rules, min_count=min_count, without=without_words)
 
 
 def _say_what_is_trained_on(train: CaptionDataset, processor: TextProcessor, reporter: Reporter) -> None:

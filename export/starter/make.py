@@ -41,6 +41,9 @@ class StarterSettings:
     side: int = 288  # more than the trunk's own 224: small things are seen, and it is still fast
     recipe: VotingRecipe = field(default_factory=VotingRecipe)
     gallery: int = 140
+    without_words: tuple[
+        str, ...
+    ] = ()  # left out of all captions and names, to measure what they are read as
 
 
 def make_starter(
@@ -74,6 +77,7 @@ def make_starter(
         settings.recipe,
         work,
         reporter,
+        without_words=settings.without_words,
     )
     reporter.say(f"Naming {len(taken.set_aside):,} photographs that were set aside, by {JUDGE}")
     names = write_names(taken.set_aside, work, reporter)
@@ -88,6 +92,7 @@ def make_starter(
         "pictures": {part.name: len(part) for part in parts},
         "set_aside": [path.name for path in taken.set_aside],
         "copies_left_out": taken.copies,
+        **({"words_left_out": settings.without_words} if settings.without_words else {}),
         **taken.flickr.summary(),
     }
     return make_bundle(
@@ -102,6 +107,7 @@ def make_starter(
         gallery=Gallery(settings.gallery, featuring=("surfer", "surfers")) if settings.gallery else None,
         also_measure=measure,
         card=write_card,
+        carry=True,
         reporter=reporter,
     )
 

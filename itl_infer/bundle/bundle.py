@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from itl_infer.bundle.manifest import (
     CARD,
+    CARRIED,
     FORMS,
     GALLERY,
     GALLERY_INDEX,
@@ -28,11 +29,12 @@ from itl_infer.bundle.manifest import (
     WORDS,
     read_manifest,
 )
-from itl_infer.bundle.wording import with_suggestions
-from itl_infer.encoder import ImageEncoder, TextEncoder
+from itl_infer.bundle.wording import with_language, with_suggestions
+from itl_infer.encoder import ImageEncoder, TextEncoder, WeightedTextEncoder
 from itl_infer.errors import BundleError, ImageError, QueryError, reason_of
 from itl_infer.image import DEFAULT_MAX_MEGAPIXELS, load_pixels
 from itl_infer.text import (
+    CarriedWord,
     ParsedText,
     TextProcessor,
     TextRules,
@@ -41,6 +43,7 @@ from itl_infer.text import (
     parse_spellings,
     parse_vocabulary,
 )
+from itl_infer.text.languages import guess_language
 
 if TYPE_CHECKING:
     from itl_infer.image import ImageSource
@@ -82,7 +85,8 @@ class Bundle:
         self.checked = manifest  # what the manifest says, by field
         self._image_encoder = _Once(self._open_image_encoder)
         self.text_encoder = _Once(self._open_text_encoder)
-        self._text_processor = _Once(self._open_text_processor)
+        self._weighted_text_encoder = _Once(self._open_weighted_text_encoder)
+        self.text_processor = _Once(self._open_text_processor)
 
     def __repr__(self) -> str:
         return f"<Bundle {self.name!r} at {str(self.path)!r}>"
@@ -135,39 +139,56 @@ class Bundle:
         """(N, embed_dim) float32, unit rows; no texts give (0, embed_dim). Raises QueryError."""
         if isinstance(texts, str):
             raise TypeError("embed_texts takes a list of texts: embed_texts([text])")
-        return self.embed_ids([self.parse_query(text).ids for text in texts])
+        return self.embed_ids([self.parse_query(text).weighted_ids for text in texts])
 
-    def embed_ids(self, rows: Iterable[Sequence[int]]) -> npt.NDArray[np.float32]:
-        """(N, embed_dim) float32, unit rows, for the ids of N texts.
+    def embed_ids(self, rows: Iterable[Sequence[int] | dict[int, float]]) -> npt.NDArray[np.float32]:
+        """(N, embed_dim) float32, unit rows, for the ids of N texts, or for ids with their weights.
 
         To the last bit an embedding depends neither on the texts beside it nor on the order of the words.
         """
-        of_length: defaultdict[int, list[int]] = defaultdict(list)
-        texts = [sorted(row) for row in rows]
-        for place, ids in enumerate(texts):
-            of_length[len(ids)].append(place)
+        given = list(rows)
+        of_length: defaultdict[tuple[int, bool], list[int]] = defaultdict(list)
+        texts = [sorted(row) for row in given]
+        for place, (ids, row) in enumerate(zip(texts, given, strict=True)):
+            of_length[len(ids), isinstance(row, dict)].append(place)
         embeddings = np.empty((len(texts), self.embed_dim), np.float32)
-        for places in of_length.values():
+        for (_, is_weighted), places in of_length.items():
             for start in range(0, len(places), _TEXT_BATCH):
                 block = places[start : start + _TEXT_BATCH]
                 # Only texts of one length, and never one alone: there onnxruntime adds in another order.
                 together = [texts[place] for place in block] * (2 if len(block) == 1 else 1)
-                embeddings[block] = self.text_encoder().embed(pad_ids(together))[: len(block)]
+                padded = pad_ids(together)
+                if is_weighted:
+                    weights = np.ones(padded.shape, np.float32)
+                    weights[: len(block)] = [_weights(given[place]) for place in block]
+                    embedded = self._weighted_text_encoder().embed(padded, weights)
+                else:
+                    embedded = self.text_encoder().embed(padded)
+                embeddings[block] = embedded[: len(block)]
         return embeddings
 
     def parse_text(self, text: str) -> ParsedText:
         """What the bundle makes of the words of any text, whether it knows one of them or not."""
-        return self._text_processor().parse(text)
+        return self.text_processor().parse(text)
 
     def parse_query(self, text: str) -> ParsedText:
-        """What the bundle makes of the words of a query. Raises QueryError where it knows none of them."""
+        """What the bundle makes of the words of a query. Raises QueryError where it knows none of them.
+
+        Also where it knows some that are no English ones: those of "la voiture rouge".
+        """
         parsed = self.parse_text(text)
-        if parsed.ids:
+        if parsed.weighted_ids and not parsed.unknown_words:
+            return parsed
+        known = [*parsed.used_words, *(word.word for word in parsed.carried)]
+        language = guess_language(parsed.unknown_words, known)
+        if parsed.weighted_ids and language is None:
             return parsed
         if parsed.unknown_words:
-            raise QueryError(
-                f"bundle {self.name!r} knows no word of the query: {self.describe_unknown(parsed.unknown_words)}"
+            unknown = self.describe_unknown(parsed.unknown_words)
+            message = (
+                f"bundle {self.name!r} knows no {'English ' if known else ''}word of the query: {unknown}"
             )
+            raise QueryError(with_language(message, language) if language else message)
         if parsed.ignored_words:
             raise QueryError(
                 f"the query has only words that are too common to search for: {_listed(parsed.ignored_words)}"
@@ -177,12 +198,12 @@ class Bundle:
     @property
     def text_rules(self) -> TextRules:
         """How it reads text."""
-        return self._text_processor().rules
+        return self.text_processor().rules
 
     @property
     def words(self) -> tuple[str, ...]:
         """A word for each stem that it knows, as people write it, the commonest first."""
-        return tuple(self._text_processor().words)
+        return tuple(self.text_processor().words)
 
     @property
     def card(self) -> str:
@@ -195,15 +216,25 @@ class Bundle:
 
     def read_as(self, text: str) -> tuple[tuple[str, str], ...]:
         """Each known word of a text as it was typed, with the plainest word of the same id: feet, foot."""
-        return self._text_processor().read_as(text)
+        return self.text_processor().read_as(text)
+
+    def carried_words(self, letters: str = "") -> list[CarriedWord]:
+        """The words that no caption had and that are read as known ones: those with these letters in them."""
+        table = self.text_processor().carried
+        return [] if table is None else table.containing(letters)
+
+    def check_carried(self) -> None:
+        """BundleError for the first line that is wrong in the table of carried words; else each when it is used."""
+        if table := self.text_processor().carried:
+            table.check()
 
     def suggest_words(self, word: str) -> tuple[str, ...]:
         """The known words that are spelled most like an unknown one, best first."""
-        return self._text_processor().suggest(word)
+        return self.text_processor().suggest(word)
 
     def complete_word(self, prefix: str) -> tuple[str, ...]:
-        """The ten commonest known words that begin so."""
-        return self._text_processor().complete(prefix)
+        """The ten commonest known words that begin so; below them, where there are fewer, carried ones."""
+        return self.text_processor().complete(prefix)
 
     def describe_unknown(self, words: Sequence[str]) -> str:
         """Unknown words for a message, with what may have been meant: "surfr (did you mean surfer?), zyx"."""
@@ -243,6 +274,14 @@ class Bundle:
             threads=self._threads,
         )
 
+    def _open_weighted_text_encoder(self) -> WeightedTextEncoder:
+        return WeightedTextEncoder(
+            self.read_file(TEXT_GRAPH),
+            str(self.path / TEXT_GRAPH),
+            embed_dim=self.embed_dim,
+            threads=self._threads,
+        )
+
     def _open_text_processor(self) -> TextProcessor:
         name, rules = FORMS, self.checked.text_rules
         try:
@@ -250,7 +289,13 @@ class Bundle:
                 rules = replace(rules, forms=WordForms.parse(self.read_file(FORMS)))
             name = VOCABULARY
             spellings = parse_spellings(self.read_file(WORDS)) if WORDS in self.checked.files else None
-            return TextProcessor(rules, parse_vocabulary(self.read_file(VOCABULARY)), spellings)
+            carried = (lambda: self.read_file(CARRIED), str(self.path / CARRIED))
+            return TextProcessor(
+                rules,
+                parse_vocabulary(self.read_file(VOCABULARY)),
+                spellings,
+                carried if CARRIED in self.checked.files else None,
+            )
         except ValueError as error:
             raise BundleError(f"{self.path / name}: {error}; {RESTORE}") from error
 
@@ -279,6 +324,12 @@ class _Once(Generic[T]):
             if not self._made:
                 self._made.append(self._make())
             return self._made[0]
+
+
+def _weights(row: Sequence[int] | dict[int, float]) -> list[float]:
+    """Of ids that have weights, those in the order of the ids."""
+    assert isinstance(row, dict)
+    return [row[number] for number in sorted(row)]
 
 
 def _default_path() -> Path:

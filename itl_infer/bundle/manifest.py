@@ -23,6 +23,7 @@ TEXT_GRAPH = "text_encoder.onnx"
 VOCABULARY = "vocabulary.txt"
 FORMS = "forms.txt"
 WORDS = "words.txt"
+CARRIED = "carried.tsv"
 CARD = "CARD.md"
 GOLDEN = "golden.npz"
 GALLERY = "gallery"
@@ -32,7 +33,11 @@ RESTORE = "fetch or export the bundle again"
 
 _FILES = (IMAGE_GRAPH, TEXT_GRAPH, VOCABULARY, GOLDEN)
 _FOR_PEOPLE = (WORDS, CARD)  # optional; they decide no embedding
-_OPTIONAL = (FORMS, *_FOR_PEOPLE)
+# Optional too: it decides what words outside the vocabulary are read as, but no picture's embedding, nor that of a text
+# whose words are known. An index remembers what its pictures were embedded with, and stays good.
+_FOR_UNKNOWN_WORDS = (CARRIED,)
+_OPTIONAL = (FORMS, *_FOR_PEOPLE, *_FOR_UNKNOWN_WORDS)
+_NOT_DECISIVE = frozenset((*_FOR_PEOPLE, *_FOR_UNKNOWN_WORDS))
 # Mean and std of pixels, from 0 to 255, by the names that manifests had for them.
 _PIXEL_SCALINGS = {"inception": (127.5, 127.5), "unit": (0.0, 255.0)}
 _IN_WORDS = {str: "a text", int: "a whole number", float: "a number", dict: "an object", list: "a list"}
@@ -127,12 +132,13 @@ def describe_text(rules: TextRules) -> dict[str, Any]:
 def compute_fingerprint(content: Mapping[str, Any]) -> str:
     """sha256 over all that decides embeddings: the width, the rules, and the hashes of the files.
 
-    Not of words.txt, which only says how to show a stem, nor of CARD.md.
+    Not of words.txt, which only says how to show a stem, nor of CARD.md, nor of carried.tsv, on which no picture's
+    embedding depends.
     """
     decisive = {
         "embed_dim": content["embed_dim"],
         "files": {
-            name: record["sha256"] for name, record in content["files"].items() if name not in _FOR_PEOPLE
+            name: record["sha256"] for name, record in content["files"].items() if name not in _NOT_DECISIVE
         },
         "image": content["image"],
         "text": content["text"],

@@ -50,6 +50,8 @@ def verify_bundle(path: str | os.PathLike[str] | None = None, *, threads: int | 
     for name in [*files, *gallery_files]:
         with _noted(problems):
             bundle.read_file(name)
+    with _noted(problems):
+        bundle.check_carried()
     image_cosine = text_cosine = None
     with _noted(problems):
         golden = _read_golden(bundle)

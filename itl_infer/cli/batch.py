@@ -25,6 +25,7 @@ from itl_infer.cli.options import (
     store_option,
     threads_option,
     top_option,
+    understand_not_option,
 )
 from itl_infer.cli.output import as_json, failure, write
 from itl_infer.errors import ItlError
@@ -38,7 +39,10 @@ _OF_AN_INDEX = ("location", "relevant", "dedupe", "dedupe_from", "explain", "she
 
 @click.command(cls=CommandWithRay)
 @click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
-@all_of(top_option, stop_options, explain_option, sheet_option, store_option, bundle_option, threads_option)
+@all_of(
+    *(understand_not_option, top_option, stop_options, explain_option, sheet_option),
+    *(store_option, bundle_option, threads_option),
+)
 @click.option(
     "--shards", metavar="FOLDER", help="Search the Parquet shards in this folder or URI, on a Ray cluster."
 )
@@ -50,6 +54,7 @@ def batch(
     location: str | None,
     bundle_path: Path | None,
     threads: int | None,
+    understand_not: bool,
     address: str | None,
     shards: str | None,
     **searching: Any,
@@ -69,7 +74,7 @@ def batch(
     """
     options = SearchOptions(**searching)
     check_sheet(options.sheet_path)
-    from itl_infer.search import Answer
+    from itl_infer.search import Answer, Query
 
     if shards is not None or address is not None:
         refuse(_OF_AN_INDEX, "needs an index on this machine (-d), not --shards")
@@ -92,7 +97,10 @@ def batch(
             least = cluster.queries_at_once(options.top)
         stream = sys.stdin.buffer if from_stdin else stack.enter_context(file.open("rb"))
         for queries in joined(blocks_of_queries(cast("io.BufferedReader", stream)), least):
-            answers = answer_each(answer_many, queries)
+            answers = answer_each(
+                lambda texts: answer_many([Query(text, understand_not=understand_not) for text in texts]),
+                queries,
+            )
             put(b"".join(map(as_json, _batch_objects(queries, answers))))
             if options.sheet_path:
                 on_sheet += [answer for answer in answers if isinstance(answer, Answer)]

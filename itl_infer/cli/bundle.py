@@ -38,7 +38,8 @@ _bundle_argument = click.argument(
     metavar="TEXT",
     is_flag=False,
     flag_value="",
-    help="Print the words that it knows, one a line: all, or those with TEXT in them, and what TEXT is read as.",
+    help="Print the words that it knows, one a line: all, or those with TEXT in them, and what TEXT is read as."
+    " Below them those with TEXT that it reads as others.",
 )
 def show(path: Path | None, card: bool, words: str | None) -> None:
     """Print what a bundle says of itself.
@@ -60,9 +61,11 @@ def show(path: Path | None, card: bool, words: str | None) -> None:
             if plainest != typed:
                 note(f"{typed} is read as {plainest}")
                 found.add(plainest)
-        if not found:
+        carried = {word.word: word for word in opened.carried_words(words.casefold())} if words else {}
+        if not found and not carried:
             raise failure(f"{opened.path}: knows no word with {words!r} in it: --words alone shows all")
-        write("".join(f"{word}\n" for word in sorted(found)).encode())
+        lines = [*sorted(found), *(carried[word].described for word in sorted(carried))]
+        write("".join(f"{line}\n" for line in lines).encode())
         return
     facts = {"path": str(opened.path), "fingerprint": opened.fingerprint, **opened.manifest}
     write("".join(f"{line}\n" for line in _outline(facts)).encode(errors="backslashreplace"))

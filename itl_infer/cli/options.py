@@ -76,6 +76,11 @@ top_option = click.option(
     type=click.IntRange(min=1),
     help=f"How many pictures to show at most.  [default: {DEFAULT_TOP}, on a sheet {TOP_OF_A_SHEET}]",
 )
+understand_not_option = click.option(
+    "--understand-not",
+    is_flag=True,
+    help='Subtract what the text says is not to be seen: the cars of "a street without cars".',
+)
 explain_option = click.option(
     "--explain",
     is_flag=True,

@@ -19,6 +19,7 @@ from itl_infer.cli.options import (
     stop_options,
     store_option,
     top_option,
+    understand_not_option,
 )
 from itl_infer.cli.output import as_bytes, as_lines, note, table_head, table_rows, write
 
@@ -86,6 +87,7 @@ class QueryOptions(SearchOptions):
     bundle_path: Path | None
     format_name: str | None
     null: bool
+    understand_not: bool = False
 
     def __post_init__(self) -> None:
         if self.null and self.format_name not in (None, "paths"):
@@ -102,7 +104,15 @@ class QueryOptions(SearchOptions):
     def query(self, text: str | None, images: tuple[str, ...]) -> Query:
         from itl_infer.search import Query
 
-        return Query(text, images, self.add, self.subtract, self.weighted, self.image_weight)
+        return Query(
+            text,
+            images,
+            self.add,
+            self.subtract,
+            self.weighted,
+            self.image_weight,
+            understand_not=self.understand_not,
+        )
 
 
 @click.command()
@@ -116,6 +126,7 @@ class QueryOptions(SearchOptions):
     multiple=True,
     help="Add a picture to the query; repeatable.",
 )
+@understand_not_option
 @_search_options
 def query(text: str | None, images: tuple[str, ...], **options: Any) -> None:
     """Show the pictures that fit TEXT best.
@@ -130,6 +141,7 @@ def query(text: str | None, images: tuple[str, ...], **options: Any) -> None:
     itl-infer query "red car" -d photos.itl -0 | xargs -0 open
     itl-infer query "dog" -d photos.itl --sheet dogs.html
     itl-infer query "dog" --add snow --subtract grass -w 0.5 night
+    itl-infer query "a street without cars" --understand-not
     itl-infer query "at night" --image house.jpg
     itl-infer query "surfr in a wave" --explain
     itl-infer query "dog" -d photos.itl -k 100 --relevant --dedupe
@@ -165,6 +177,11 @@ def _run_query(text: str | None, images: tuple[str, ...], options: QueryOptions)
         bundle
     )  # before the index, whose absence is the smaller mistake
     answer = options.searcher(open_store(options.location, bundle)).answer(embedded)
+    for line in embedded.notes:
+        note(line)
+    if not options.explain:
+        for line in answer.describe_carried():
+            note(line)
     if embedded.unknown_words and not options.explain:
         note(f"The bundle does not know: {bundle.describe_unknown(embedded.unknown_words)}.")
     if answer.relevant_from is not None:

@@ -169,7 +169,7 @@ def evaluate_embeddings(
 
     Captions without a known word count like any other, and are among the `faults`.
     """
-    ids = {caption: bundle.parse_text(caption).ids for caption in dataset.captions}
+    ids = {caption: bundle.parse_text(caption).weighted_ids for caption in dataset.captions}
     text_embeddings = bundle.embed_ids([ids[caption] for caption in dataset.captions])
     owners = dataset.caption_owners
     t2i, i2t = retrieval_ranks(text_embeddings, image_embeddings, owners)

@@ -19,6 +19,7 @@ from itl_infer.evaluation.pictures import ShowProgress, embed_pictures, folder_o
 from itl_infer.evaluation.places import average_precision, format_places, measure_places, places_of_right
 from itl_infer.evaluation.report import Measured
 from itl_infer.index import Index
+from itl_infer.text import CarriedWord
 
 _NAMED_UNKNOWN = 20  # in a table
 
@@ -33,6 +34,7 @@ class NameResult:
     unknown_words: tuple[str, ...]
     average_precision: float  # 0 where no word is known
     first_rank: int | None  # of the first right picture, from 1; None where no word is known
+    carried: tuple[CarriedWord, ...] = ()  # words that are read as known ones
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +71,11 @@ class LabelledEvaluation(Measured):
                     "pictures": found.pictures,
                     "known_words": list(found.known_words),
                     "unknown_words": list(found.unknown_words),
+                    **(
+                        {"read_as": {word.word: word.stems for word in found.carried}}
+                        if found.carried
+                        else {}
+                    ),
                     "average_precision": round(found.average_precision, 4),
                     "first_rank": found.first_rank,
                 }
@@ -135,8 +142,8 @@ def measure_labels(
     row = {picture: number for number, picture in enumerate(labels.pictures)}
     right = [np.array([row[picture] for picture in found]) for found in labels.pictures_of.values()]
     parsed = [bundle.parse_text(name.replace("_", " ")) for name in labels.pictures_of]
-    asked = [number for number, text in enumerate(parsed) if text.ids]
-    texts = bundle.embed_ids([parsed[number].ids for number in asked])
+    asked = [number for number, text in enumerate(parsed) if text.weighted_ids]
+    texts = bundle.embed_ids([parsed[number].weighted_ids for number in asked])
     found = dict(zip(asked, places_of_right(texts, image_embeddings, [right[n] for n in asked]), strict=True))
     places = [found.get(number) for number in range(len(parsed))]
     names = tuple(
@@ -147,6 +154,7 @@ def measure_labels(
             text.unknown_words,
             0.0 if of_name is None else average_precision(of_name),
             None if of_name is None else int(of_name[0]),
+            text.carried,
         )
         for name, text, of_name in zip(labels.pictures_of, parsed, places, strict=True)
     )

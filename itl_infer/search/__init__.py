@@ -2,6 +2,7 @@
 
 from itl_infer.search.answer import Answer, Duplicate, Found, Place, Share, Word
 from itl_infer.search.duplicates import NEAR_DUPLICATE
+from itl_infer.search.negation import Negated, split_negations
 from itl_infer.search.query import EmbeddedQuery, Query, Term, embed_each
 from itl_infer.search.searcher import AnswerMany, Searcher
 
@@ -12,6 +13,7 @@ __all__ = [
     "Duplicate",
     "EmbeddedQuery",
     "Found",
+    "Negated",
     "Place",
     "Query",
     "Searcher",
@@ -19,4 +21,5 @@ __all__ = [
     "Term",
     "Word",
     "embed_each",
+    "split_negations",
 ]

@@ -63,15 +63,17 @@ class Word:
     """What became of one word of a query."""
 
     word: str
-    use: Literal["used", "dropped", "unknown"]  # dropped: too common to search for
+    use: Literal["used", "carried", "dropped", "unknown"]  # dropped: too common to search for
     did_you_mean: tuple[str, ...] = ()  # for an unknown word, the nearest known ones
+    read_as: tuple[str, ...] = ()  # for a carried word, the known ones, the nearest first
 
     def __str__(self) -> str:
         return with_suggestions(self.word, self.did_you_mean)
 
     def to_json(self) -> dict[str, Any]:
         meant = {"did_you_mean": self.did_you_mean} if self.use == "unknown" else {}
-        return {"word": self.word, "use": self.use, **meant}
+        read_as = {"read_as": self.read_as} if self.use == "carried" else {}
+        return {"word": self.word, "use": self.use, **meant, **read_as}
 
 
 @dataclass(frozen=True)
@@ -107,12 +109,23 @@ class Answer:
     relevant_from: float | None = None  # the lowest score that stands out, where that was asked for
 
     def describe_words(self) -> list[str]:
-        """Which words were used, dropped or unknown, a line each; none where it was not asked for."""
+        """Which words were used, carried, dropped or unknown, a line each; none where it was not asked for."""
         lines = []
-        for use in ("used", "dropped", "unknown"):
-            if words := [str(word) for word in self.words if word.use == use]:
+        for use in ("used", "carried", "dropped", "unknown"):
+            words = [str(word) for word in self.words if word.use == use]
+            if use == "carried":
+                lines += self.describe_carried() if words else []
+            elif words:
                 lines.append(f"{use}: {', '.join(words)}")
         return lines
+
+    def describe_carried(self) -> list[str]:
+        """What each word is read as that no caption had, a line each: "bonsai: read as potted plant, shrub"."""
+        return [str(word) for word in self.embedded.carried]
+
+    def describe(self) -> list[str]:
+        """What a sheet says of the query: what became of its words, or of the carried ones, and notes."""
+        return [*(self.describe_words() or self.describe_carried()), *self.embedded.notes]
 
     @property
     def longest_share(self) -> float:
@@ -126,6 +139,7 @@ class Answer:
     def to_json(self) -> dict[str, Any]:
         """The object that `query --format json` prints."""
         query = self.query
+        read_as = {word.word: word.stems for word in self.embedded.carried}
         asked = {
             "images": query.image_names,
             "image_weight": query.image_weight if query.images and query.image_weight != 1 else None,
@@ -138,6 +152,8 @@ class Answer:
             **{name: value for name, value in asked.items() if value},
             "ignored_words": self.embedded.ignored_words,
             "unknown_words": self.embedded.unknown_words,
+            **({"read_as": read_as} if read_as else {}),
+            **({"notes": self.embedded.notes} if self.embedded.notes else {}),
             **({"words": [word.to_json() for word in self.words]} if self.words else {}),
             **({} if self.relevant_from is None else {"relevant_from": round(self.relevant_from, 6)}),
             **({"truth": self.truth.to_json()} if self.truth else {}),

@@ -105,6 +105,7 @@ def _shares(terms: Sequence[Term], embedding: Floats, score: float) -> tuple[Sha
 def _words(embedded: EmbeddedQuery, bundle: Bundle) -> tuple[Word, ...]:
     return (
         *(Word(word, "used") for word in embedded.used_words),
+        *(Word(carried.word, "carried", read_as=carried.read_as) for carried in embedded.carried),
         *(Word(word, "dropped") for word in embedded.ignored_words),
         *(Word(word, "unknown", bundle.suggest_words(word)) for word in embedded.unknown_words),
     )
@@ -137,5 +138,5 @@ def _find(name: str, paths: Sequence[str]) -> int:
     return matches[0]
 
 
-AnswerMany: TypeAlias = Callable[[Sequence[str]], Sequence[Answer | QueryError | ImageError]]
+AnswerMany: TypeAlias = Callable[[Sequence[str | Query]], Sequence[Answer | QueryError | ImageError]]
 """What answers a block of queries: `Searcher.answer_many`, or a search over the shards of a cluster."""

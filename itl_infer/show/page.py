@@ -47,7 +47,7 @@ def _section(number: int, answer: Answer) -> str:
         truth = answer.truth
         label = f"{truth.position} of {truth.pictures}"
         figures.append(_figure_of(truth.path, label, truth.score, "truth aside"))
-    lines = "<br>".join(html.escape(printable(line)) for line in [subtitle(answer), *answer.describe_words()])
+    lines = "<br>".join(html.escape(printable(line)) for line in [subtitle(answer), *answer.describe()])
     grid = f'<div class="grid">{"".join(figures)}</div>' if figures else f"<p>{NOTHING_FOUND}</p>"
     return (
         f'<section id="query-{number}"><h2>{html.escape(printable(str(answer.query)))}</h2>'

@@ -62,7 +62,7 @@ def draw_sheet(answer: Answer) -> Image.Image:
     if aside:
         heights[0] = max(heights[0], aside.height + _GAP)
     step = _THUMBNAIL + _GAP
-    words = answer.describe_words()
+    words = answer.describe()
     top = _GAP + (3 + len(words)) * _LINE
     width = _GAP + columns * step + (step + 2 * _GAP if aside else 0)
     sheet = Image.new("RGB", (width, top + sum(heights)), _PAPER)

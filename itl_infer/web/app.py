@@ -116,8 +116,9 @@ class _Api:
 
     def _answer_batch(self, queries: list[str], parameters: _Parameters) -> Response:
         searcher = parameters.searcher(self._current())
+        asked = [Query(text, understand_not=parameters.understands_not) for text in queries]
         with self._one_search:
-            answers = searcher.answer_many(queries)
+            answers = searcher.answer_many(asked)
         return _json(
             {
                 "answers": [
@@ -191,7 +192,12 @@ class _Parameters:
             self.texts("subtract"),
             [self._weighted(text) for text in self.texts("weighted")],
             1.0 if weight is None else weight,
+            understand_not=self.understands_not,
         )
+
+    @property
+    def understands_not(self) -> bool:
+        return self._switch("understand_not")
 
     def searcher(self, store: Store) -> Searcher:
         return Searcher(

@@ -55,7 +55,7 @@ def describe_api() -> dict[str, Any]:
             },
             "/api/complete": {
                 "get": {
-                    "summary": "Known words that begin so",
+                    "summary": "Known words that begin so, and below them words that are read as others",
                     "parameters": [_text("prefix", "The beginning of a word")],
                     "responses": _responses("Words", 400),
                 }
@@ -128,6 +128,7 @@ _PROPERTIES: dict[str, dict[str, Any]] = {
     "relevant": {"type": "boolean"},
     "dedupe": {"type": "boolean"},
     "explain": {"type": "boolean"},
+    "understand_not": {"type": "boolean"},
 }
 _MEANINGS = {
     "k": "How many pictures at most",
@@ -135,6 +136,7 @@ _MEANINGS = {
     "relevant": "Leave out pictures whose scores do not stand out",
     "dedupe": "Fold near-duplicates under the best of them",
     "explain": "Say what became of each word, and what each did",
+    "understand_not": "Subtract what the text says is not to be seen",
 }
 _OPTIONS = [_parameter(name, _MEANINGS[name], schema) for name, schema in _PROPERTIES.items()]
 _BATCH = {
@@ -184,6 +186,20 @@ _SCHEMAS: dict[str, Any] = {
             "subtract": _STRINGS,
             "ignored_words": _STRINGS,
             "unknown_words": _STRINGS,
+            "read_as": {
+                "type": "object",
+                "description": "By words that no caption had: the known stems that each is read as, with weights",
+                "additionalProperties": {
+                    "type": "array",
+                    "items": {
+                        "type": "array",
+                        "prefixItems": [{"type": "string"}, {"type": "number"}],
+                        "minItems": 2,
+                        "maxItems": 2,
+                    },
+                },
+            },
+            "notes": _STRINGS,
             "words": {
                 "type": "array",
                 "items": {
@@ -191,8 +207,9 @@ _SCHEMAS: dict[str, Any] = {
                     "required": ["word", "use"],
                     "properties": {
                         "word": {"type": "string"},
-                        "use": {"enum": ["used", "dropped", "unknown"]},
+                        "use": {"enum": ["used", "carried", "dropped", "unknown"]},
                         "did_you_mean": _STRINGS,
+                        "read_as": _STRINGS,
                     },
                 },
             },

@@ -1,12 +1,17 @@
-"""Captions in, embeddings out: how many a second, how soon one, and what reading forms of words as one costs."""
+"""Captions in, embeddings out: how many a second, how soon one, and what forms and carried words cost."""
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 
 from export.data.forms import TABLE, text_rules
+from itl_infer import load_bundle
+from itl_infer.bundle.manifest import CARRIED, MANIFEST, write_manifest
 from itl_infer.text import NLTK_TEXT_RULES, TextProcessor, WordForms, build_vocabulary, collect_spellings
 from tests.benchmarks.ground import Ground
 from tests.benchmarks.report import Table, spread
@@ -59,3 +64,27 @@ def tables(ground: Ground) -> Iterator[Table]:
     table.add("forms as one", spread(1000 * COMPARED / formed, 0))
     table.at_most("time, forms as one to every stem by itself", 1.05, spread(formed / stemmed))
     yield table
+
+    # The same bundle with its table of carried words and without: known words never ask for it.
+    without = load_bundle(_without_table(bundle.path, ground.folder / "without"))
+    before, after = samples(lambda: without.embed_texts(some), lambda: bundle.embed_texts(some), rounds=7)
+    known, carried = samples(
+        lambda: load_bundle(bundle.path).embed_texts(["a lighthouse at night"]),
+        lambda: load_bundle(bundle.path).embed_texts(["a minaret at night"]),
+        rounds=9,
+    )
+    table = Table(
+        f"Carried words, {COMPARED:,} captions of known words to embeddings", ("table", "captions/s")
+    )
+    table.add("without", spread(1000 * COMPARED / before, 0))
+    table.add("with", spread(1000 * COMPARED / after, 0))
+    table.at_most("time, with the table to without", 1.05, spread(after / before))
+    table.at_most("what a carried word adds to the first query of a process, ms", 5, spread(carried - known))
+    yield table
+
+
+def _without_table(bundle: Path, folder: Path) -> Path:
+    shutil.copytree(bundle, folder)
+    (folder / CARRIED).unlink()
+    write_manifest(folder, json.loads((folder / MANIFEST).read_text(encoding="utf-8")))
+    return folder

@@ -82,6 +82,9 @@ function show(answer) {
 
 function describe(answer) {
   const parts = [`${answer.results.length} picture${answer.results.length === 1 ? "" : "s"}`];
+  for (const { word, use, read_as } of answer.words ?? []) {
+    if (use === "carried") parts.push(` · ${word}: read as ${read_as.join(", ")}`);
+  }
   for (const use of ["dropped", "unknown"]) {
     const words = (answer.words ?? []).filter((word) => word.use === use);
     words.forEach((word, place) => {
@@ -91,6 +94,7 @@ function describe(answer) {
       });
     });
   }
+  for (const said of answer.notes ?? []) parts.push(` · ${said}`);
   $("note").replaceChildren(...parts);
 }
 

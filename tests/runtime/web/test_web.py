@@ -27,6 +27,7 @@ from itl_infer import Index, embed_directory, load_bundle
 from itl_infer.cli import main
 from itl_infer.web import HostRule, make_app
 from itl_infer.web.openapi import LIMITS
+from tests.carried_bundle import with_carried
 from tests.places import ROOT
 from tests.runtime.web.helpers import serving
 from tests.tiny_bundle import save_colours
@@ -335,3 +336,20 @@ def test_without_the_extra(index: Index, tiny_bundle: Path) -> None:
     )
     assert (result.returncode, result.stdout) == (1, "")
     assert result.stderr == "Error: serve needs uvicorn: pip install 'itl-infer[serve]'\n"
+
+
+def test_words_that_are_read_as_others(pictures: Path, tiny_bundle: Path, tmp_path: Path) -> None:
+    bundle = with_carried(tiny_bundle, tmp_path / "carrying")
+    embed_directory(pictures, Index.open(tmp_path / "carried.itl", load_bundle(bundle)))
+    client = client_of(Index.open(tmp_path / "carried.itl", load_bundle(bundle, threads=1), mode="r"))
+    answer = client.get("/api/query", params={"q": "maroon", "explain": "true"}).json()
+    assert answer["read_as"] == {"maroon": [["red", 0.6], ["blue", 0.2]]}
+    assert answer["words"] == [{"word": "maroon", "use": "carried", "read_as": ["red", "blue"]}]
+    assert client.get("/api/complete", params={"prefix": "maro"}).json() == {"words": ["maroon"]}
+    said = client.get("/api/query", params={"q": "red without green"}).json()
+    assert "--understand-not" in said["notes"][0]
+    understood = client.get("/api/query", params={"q": "red without green", "understand_not": "true"}).json()
+    subtracted = client.get("/api/query", params={"q": "red", "subtract": "green"}).json()
+    assert understood["results"] == subtracted["results"]
+    batch = client.post("/api/batch", json={"queries": ["red without green"], "understand_not": True}).json()
+    assert without_ids(batch["answers"][0]) == without_ids(understood)

@@ -1,14 +1,16 @@
-"""Run the two graphs of a bundle on the CPU: pixels or ids in, unit embeddings out."""
+"""What runs the graphs of a bundle: onnxruntime sessions whose inputs and outputs are what the manifest promises."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from itl_infer.cpus import usable_cpus
+from itl_infer.encoder.weighted import WEIGHTS, with_weights
 from itl_infer.errors import BundleError, reason_of
 
 # How a graph names a file that holds its weights: key "location", as protobuf writes it. onnxruntime would
@@ -23,46 +25,52 @@ _PRODUCT = (
 )
 
 
+class _Port(NamedTuple):
+    """An input or the output of a graph."""
+
+    name: str
+    type: str
+    shape: tuple[int | None, ...]  # None: any size
+
+
 class _Encoder:
-    """An onnxruntime session whose input and output are what the manifest promises; thread safe."""
+    """An onnxruntime session whose inputs and output are what the manifest promises; thread safe."""
 
     def __init__(
-        self,
-        graph: bytes,
-        where: str,
-        input_name: str,
-        input_type: str,
-        input_shape: tuple[int | None, ...],  # None: any size
-        embed_dim: int,
-        threads: int | None,
+        self, graph: bytes, where: str, inputs: tuple[_Port, ...], embed_dim: int, threads: int | None
     ) -> None:
         self._where = where
-        self._input_name = input_name
         self._embed_dim = embed_dim
         self._session = _open_session(graph, where, threads)
-        self._check("input", self._session.get_inputs(), input_name, input_type, input_shape)
-        self._check("output", self._session.get_outputs(), "embeddings", "tensor(float)", (None, embed_dim))
+        self._check("input", self._session.get_inputs(), inputs)
+        output = _Port("embeddings", "tensor(float)", (None, embed_dim))
+        self._check("output", self._session.get_outputs(), (output,))
 
-    def _check(self, role: str, nodes: Any, name: str, kind: str, shape: tuple[int | None, ...]) -> None:
+    def _check(self, role: str, nodes: Any, expected: tuple[_Port, ...]) -> None:
         found = [
-            (node.name, node.type, [n if isinstance(n, int) else None for n in node.shape]) for node in nodes
+            _Port(node.name, node.type, tuple(n if isinstance(n, int) else None for n in node.shape))
+            for node in nodes
         ]
-        fits = len(found) == 1 and found[0][:2] == (name, kind) and _shape_fits(found[0][2], shape)
+        fits = len(found) == len(expected) and all(
+            port[:2] == promised[:2] and _shape_fits(port.shape, promised.shape)
+            for port, promised in zip(found, expected, strict=True)
+        )
         if not fits:
             raise BundleError(
-                f"{self._where}: the graph's {role} is {', '.join(map(_describe, found)) or 'missing'},"
-                f" the manifest says {_describe((name, kind, list(shape)))}: export the bundle again"
+                f"{self._where}: the graph's {role} is {_described(found) or 'missing'},"
+                f" the manifest says {_described(expected)}: export the bundle again"
             )
 
-    def _run(self, inputs: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    def _run(self, inputs: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[np.float32]:
         try:
-            (embeddings,) = self._session.run(None, {self._input_name: inputs})
+            (embeddings,) = self._session.run(None, inputs)
         except Exception as error:  # onnxruntime's errors have no common base of their own
             raise BundleError(f"{self._where}: the graph failed: {reason_of(error)}") from error
-        if embeddings.shape != (len(inputs), self._embed_dim):
+        expected = (len(next(iter(inputs.values()))), self._embed_dim)
+        if embeddings.shape != expected:
             raise BundleError(
                 f"{self._where}: the graph gave {embeddings.shape}, the manifest says"
-                f" {(len(inputs), self._embed_dim)}: export the bundle again"
+                f" {expected}: export the bundle again"
             )
         result: npt.NDArray[np.float32] = embeddings
         return result
@@ -74,21 +82,47 @@ class ImageEncoder(_Encoder):
     def __init__(
         self, graph: bytes, where: str, *, side: int, embed_dim: int, threads: int | None = None
     ) -> None:
-        shape = (None, side, side, 3)
-        super().__init__(graph, where, "pixel_values", "tensor(uint8)", shape, embed_dim, threads)
+        pixels = _Port("pixel_values", "tensor(uint8)", (None, side, side, 3))
+        super().__init__(graph, where, (pixels,), embed_dim, threads)
 
     def embed(self, pixel_values: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        return self._run(pixel_values)
+        return self._run({"pixel_values": pixel_values})
+
+
+_IDS = _Port("input_ids", "tensor(int64)", (None, None))
 
 
 class TextEncoder(_Encoder):
     """input_ids (N, T) int64, padded with 0, to embeddings (N, embed_dim) float32, unit rows."""
 
     def __init__(self, graph: bytes, where: str, *, embed_dim: int, threads: int | None = None) -> None:
-        super().__init__(graph, where, "input_ids", "tensor(int64)", (None, None), embed_dim, threads)
+        super().__init__(graph, where, (_IDS,), embed_dim, threads)
 
     def embed(self, input_ids: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-        return self._run(input_ids)
+        return self._run({"input_ids": input_ids})
+
+
+class WeightedTextEncoder(_Encoder):
+    """input_ids (N, T) int64 and their weights (N, T) float32 to embeddings (N, embed_dim) float32, unit rows.
+
+    The same graph as that of `TextEncoder`, in which the row of each id is multiplied by its weight. Raises BundleError
+    where it has no sum over rows.
+    """
+
+    def __init__(self, graph: bytes, where: str, *, embed_dim: int, threads: int | None = None) -> None:
+        try:
+            weighted = with_weights(graph, _IDS.name)
+        except ValueError as error:
+            raise BundleError(
+                f"{where}: words cannot be carried in this graph ({error}): export the bundle again"
+            ) from error
+        weights = _Port(WEIGHTS, "tensor(float)", (None, None, 1))
+        super().__init__(weighted, where, (_IDS, weights), embed_dim, threads)
+
+    def embed(
+        self, input_ids: npt.NDArray[np.int64], weights: npt.NDArray[np.float32]
+    ) -> npt.NDArray[np.float32]:
+        return self._run({"input_ids": input_ids, WEIGHTS: weights[:, :, None]})
 
 
 def _open_session(graph: bytes, where: str, threads: int | None) -> Any:
@@ -116,16 +150,18 @@ def _open_session(graph: bytes, where: str, threads: int | None) -> Any:
         ) from error
 
 
-def _shape_fits(found: list[int | None], expected: tuple[int | None, ...]) -> bool:
+def _shape_fits(found: tuple[int | None, ...], expected: tuple[int | None, ...]) -> bool:
     """A size that the graph leaves open fits anything; where any size is expected, it must be left open."""
     return len(found) == len(expected) and all(
         size is None or size == promised for size, promised in zip(found, expected, strict=True)
     )
 
 
-def _describe(node: tuple[str, str, list[int | None]]) -> str:
-    name, kind, shape = node
-    return f"{name} {kind} [{', '.join('any' if size is None else str(size) for size in shape)}]"
+def _described(ports: Iterable[_Port]) -> str:
+    return ", ".join(
+        f"{name} {kind} [{', '.join('any' if size is None else str(size) for size in shape)}]"
+        for name, kind, shape in ports
+    )
 
 
 @cache
