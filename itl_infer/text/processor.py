@@ -104,7 +104,7 @@ class TextProcessor:
         return self.parse(text).ids
 
     def read_as(self, text: str) -> tuple[tuple[str, str], ...]:
-        """Each known word of a text as it was typed, with the _plainest word of the same id: feet, foot."""
+        """Each known word of a text as it was typed, with the plainest word of the same id: feet, foot."""
         parsed = self.parse(text)
         return tuple(
             (word, self._plainest(number))
