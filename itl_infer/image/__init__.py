@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from itl_infer.image.decode import DEFAULT_MAX_MEGAPIXELS, load_pixels, load_thumbnail, open_picture_file
+from itl_infer.image.admission import DEFAULT_MAX_MEGAPIXELS
+from itl_infer.image.decode import load_pixels, load_thumbnail, open_picture_file
 from itl_infer.image.formats import IMAGE_SUFFIXES, describe_formats
+from itl_infer.image.opening import require_reader
 from itl_infer.image.resize import resize_bilinear
 from itl_infer.image.rules import ImageRules
 
@@ -20,5 +22,6 @@ __all__ = [
     "load_pixels",
     "load_thumbnail",
     "open_picture_file",
+    "require_reader",
     "resize_bilinear",
 ]
