@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -10,8 +11,6 @@ import numpy as np
 
 from itl_infer.errors import ImageError, ImageMemoryError
 from itl_infer.memory import usable_memory
-
-DEFAULT_MAX_MEGAPIXELS = 100.0
 
 SHORT = "not enough memory"  # what a message of such a shortage begins with
 BYTES_PER_PIXEL = 8  # that is decoded: Pillow takes 4, and what is made of it as much again
@@ -55,6 +54,8 @@ class Admission:
         if pixels > self._large and not self._is_large:
             self._is_large = True
             self._until_done.enter_context(_large_pictures)
+            if usable_memory() < _ENOUGH:
+                _give_back()
 
 
 def check_size(width: int, height: int, pixels: float, name: str, max_megapixels: float) -> None:
@@ -77,6 +78,16 @@ def is_there_room(bytes_wanted: float) -> bool:
     except (MemoryError, ValueError):
         return False
     return True
+
+
+def _give_back() -> None:
+    """Memory that was freed: glibc keeps for each thread what it has decoded in, where others cannot have it."""
+    import ctypes  # some milliseconds, where memory is short
+
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
 
 
 class Turns:

@@ -20,7 +20,7 @@ from itl_infer.image.formats import AVIF, HEIC, JPEG, WEBP, Format
 if TYPE_CHECKING:
     from PIL import Image
 
-_GROUNDS = (0x00, 0x55, 0xAA, 0xFF)  # decoders refuse some: two are needed
+_GROUNDS = (0x00, 0x11, 0x55, 0xAA, 0xFF)  # decoders refuse some
 _LEAST = 0.5  # of a picture
 _GREY: dict[str, int | tuple[int, ...]] = {
     **{"1": 1, "L": 128, "LA": (128, 255), "I;16": 32768, "RGB": (128, 128, 128)},
@@ -136,8 +136,13 @@ def _with_bytes_added(file: BinaryIO, form: Format, open_again: Open) -> Part | 
             continue
         if len(images) == 2:
             break
-    if len(images) < 2 or images[0].size != images[1].size:
+    if not images or images[0].size != images[-1].size:
         return None
+    if len(images) == 1:  # and no other to compare it with
+        share = len(content) / (len(content) + missing)
+        return Part(
+            images[0] if share >= _LEAST else None, share, f"{int(100 * share)} % of its bytes are there"
+        )
     part = _part(images[0], np.equal(*map(_sums, images)))
     if part.image is not None or form is WEBP:
         return part

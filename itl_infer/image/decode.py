@@ -16,7 +16,6 @@ import numpy.typing as npt
 from itl_infer.errors import ImageError, ImageMemoryError, is_shortage_of_memory, reason_of
 from itl_infer.image.admission import (
     BYTES_PER_PIXEL,
-    DEFAULT_MAX_MEGAPIXELS,
     SHORT,
     Admission,
     Turns,
@@ -27,7 +26,7 @@ from itl_infer.image.formats import HEAD_BYTES
 from itl_infer.image.opening import Opened, open_picture
 from itl_infer.image.pillow import pixels_refused_above, quiet_pillow, unlimited_pillow
 from itl_infer.image.resize import resize_to
-from itl_infer.image.rules import ImageRules
+from itl_infer.image.rules import DEFAULT_MAX_MEGAPIXELS, ImageRules
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -157,7 +156,7 @@ def _decode_once(
         def open_again(content: BinaryIO) -> Opened:
             content.seek(0)
             opened = _open(content, name, admit)
-            stack.callback(opened.image.close)
+            stack.enter_context(opened.image)
             full_size = opened.image.size
             _draft(opened.image, draft_side, max_megapixels)
             admit(*full_size, _pixels_in_memory(opened.image, full_size))
@@ -205,13 +204,11 @@ def _decode_damaged(
     form = recognise(file.read(HEAD_BYTES))
     if has_too_much_text(error):
         return decode(without_texts(file))
-    orientation = 1
+    opened: list[Opened] = []
 
     def open_image(content: BinaryIO) -> Image.Image:
-        nonlocal orientation
-        opened = open_again(content)
-        orientation = _orientation(opened)
-        return opened.image
+        opened[:] = [open_again(content)]
+        return opened[0].image
 
     try:
         part = rescue(file, form, open_image, error)
@@ -223,7 +220,7 @@ def _decode_damaged(
         raise error
     if part.image is None:
         raise ImageError(name, f"{_damage(error)}; {part.note}, half is needed") from error
-    made = finish(part.image, orientation)
+    made = finish(part.image, _orientation(opened[0]))  # not before: asked for its EXIF, a PNG decodes itself
     if notes is not None:
         notes.append(f"cut at the end: {part.note}")
     return made

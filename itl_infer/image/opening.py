@@ -98,7 +98,7 @@ def _format_of(file: BinaryIO, name: str) -> Format | None:
 
 def _begins_as(file: BinaryIO, form: Format) -> bool:
     file.seek(0)
-    return form.begins.match(file.read(HEAD_BYTES)) is not None
+    return form.fits(file.read(HEAD_BYTES))
 
 
 def _import_reader(form: Format, name: str) -> None:

@@ -16,6 +16,7 @@ _DIRECTORIES = 16  # of a TIFF, looked at
 _ENTRIES = 1000  # of a directory
 _SUBFILE, _PHOTOMETRIC, _SUB_DIRECTORIES, _DNG_VERSION = 254, 262, 330, 50706
 _OF_A_SENSOR = (32803, 34892)  # the colour filters' own samples, or these made linear
+_EXIF_ORIENTATION = 0x0112
 _EXIF_OF_FLIP = {3: 3, 5: 8, 6: 6}  # LibRaw's turns, as EXIF counts them
 
 
@@ -61,24 +62,26 @@ def is_raw_tiff(file: BinaryIO) -> bool | None:
 def open_raw(file: BinaryIO, admit: Admission) -> tuple[Image.Image, int | None] | None:
     """The preview, and how it must be turned (an EXIF orientation; None: as its own EXIF says); None for no RAW.
 
-    Developed at half size where there is no preview worth the name. Raises what rawpy does.
+    Developed at half size where there is no preview worth the name. Raises OSError with LibRaw's reason.
     """
     import rawpy
 
     try:
-        raw = rawpy.imread(file)
+        with rawpy.imread(file) as raw:
+            preview = _preview(raw)
+            if preview is not None and max(preview[0].size) >= _SMALLEST_PREVIEW:
+                return preview
+            try:
+                return _develop(raw, admit), 1
+            except rawpy.LibRawError:
+                if preview is None:
+                    raise
+                return preview
     except rawpy.LibRawFileUnsupportedError:
         return None
-    with raw:
-        preview = _preview(raw)
-        if preview is not None and max(preview[0].size) >= _SMALLEST_PREVIEW:
-            return preview
-        try:
-            return _develop(raw, admit), 1
-        except rawpy.LibRawError:
-            if preview is None:
-                raise
-            return preview
+    except rawpy.LibRawError as error:
+        (said,) = error.args or (b"",)
+        raise OSError(said.decode() if isinstance(said, bytes) else str(said)) from error
 
 
 def _preview(raw: object) -> tuple[Image.Image, int | None] | None:
@@ -91,18 +94,17 @@ def _preview(raw: object) -> tuple[Image.Image, int | None] | None:
         if found.format == rawpy.ThumbFormat.JPEG:
             assert isinstance(found.data, bytes)
             image: Image.Image = Image.open(io.BytesIO(found.data), formats=["JPEG"])
-            if 0x0112 in image.getexif():
-                return image, None
         else:
             assert not isinstance(found.data, bytes)
             image = Image.fromarray(found.data)
     except (rawpy.LibRawNoThumbnailError, rawpy.LibRawUnsupportedThumbnailError, OSError, SyntaxError):
         return None
     sizes = raw.sizes
-    lies = sizes.width > sizes.height
     # One that lies where the sensor stood, or the other way round, has been turned by the camera.
-    is_upright = sizes.flip in (5, 6) and (image.width > image.height) != lies
-    return image, 1 if is_upright else _EXIF_OF_FLIP.get(sizes.flip, 1)
+    if sizes.flip in (5, 6) and (image.width > image.height) != (sizes.width > sizes.height):
+        return image, 1
+    # LibRaw writes into a JPEG how it must be turned, where the camera did not.
+    return image, None if _EXIF_ORIENTATION in image.getexif() else _EXIF_OF_FLIP.get(sizes.flip, 1)
 
 
 def _develop(raw: object, admit: Admission) -> Image.Image:

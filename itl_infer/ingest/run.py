@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 DEFAULT_BATCH_SIZE = 32
 _SMALL_BATCH_SIZE = 8  # 200 MB less
 _MEMORY_FOR_BATCH = 2**30  # bytes that may be used: with less, batches are small
-_MEMORY_FOR_WORKER = 2**28
+_MEMORY_FOR_WORKER = 2**29
 
 # What a power cut can cost at most: so many pictures, or so much time.
 COMMIT_ROWS = 512

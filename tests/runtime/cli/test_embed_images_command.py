@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from itl_infer.image import describe_formats
 from tests.runtime.cli.helpers import command, error_of, names, process, run
 from tests.terminal import run_with_terminal
 from tests.tiny_bundle import save_colours
@@ -30,7 +31,7 @@ def test_embed_images_reports_what_changed(pictures: Path, tmp_path: Path) -> No
     assert result.exit_code == 0
     assert (third["embedded"], third["unchanged"]) == (0, 3)
     assert third["failed"] == [
-        {"path": str(pictures / "red.png"), "error": "not a JPEG, PNG, WebP, GIF, TIFF or BMP picture"}
+        {"path": str(pictures / "red.png"), "error": f"not a {describe_formats()} picture"}
     ]
     assert third["removed"] >= 1
     assert (
@@ -51,7 +52,7 @@ def test_embed_images_as_text(pictures: Path, tmp_path: Path) -> None:
     reasons = dict(line.split(": ", 1) for line in result.stderr.splitlines())
     assert {Path(name).name: reason.split(": ")[0] for name, reason in reasons.items()} == {
         "cut.png": "truncated or damaged",
-        "letter.jpg": "not a JPEG, PNG, WebP, GIF, TIFF or BMP picture",
+        "letter.jpg": f"not a {describe_formats()} picture",
         "nothing.gif": "empty file (0 bytes)",
         "round.jpg": "cannot be read",
     }
