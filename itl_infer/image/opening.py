@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from itl_infer.errors import ImageError, ReaderMissingError
-from itl_infer.image.admission import Admission
+from itl_infer.image.admission import Admission, is_there_room
 from itl_infer.image.formats import (
     AVIF,
     FORMATS,
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from PIL import Image
 
 _READERS = [reader for form in FORMATS if form.package is None for reader in form.readers]
+
+_JXL_BYTES = 16  # of memory for each pixel of a JPEG XL, about
 
 
 class Opened(NamedTuple):
@@ -62,6 +64,8 @@ def open_picture(file: BinaryIO, name: str, admit: Admission) -> Opened:
 
         header = read_header(file)
         admit(header.width, header.height)
+        if not is_there_room(header.width * header.height * _JXL_BYTES):
+            raise MemoryError  # where its decoder cannot have what it takes, it ends the process
         # Its decoder turns by what the codestream says. Where that says nothing, some writers meant the EXIF.
         orientation = None if header.orientation == 1 else 1
     try:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from itl_infer.index import Writer
 
 DEFAULT_BATCH_SIZE = 32
-_SMALL_BATCH_SIZE = 8  # 200 MB less
+_SMALL_BATCH_SIZE = 4  # 220 MB less, and as fast
 _MEMORY_FOR_BATCH = 2**30  # bytes that may be used: with less, batches are small
 _MEMORY_FOR_WORKER = 2**29
 

@@ -25,7 +25,7 @@ def grey_profile(gamma: float) -> bytes:
 
 
 def cmyk_profile() -> bytes:
-    """Inks that are nothing like Pillow's: cyan and magenta change places. A table of Lab at the corners of all inks."""
+    """Inks that are nothing like Pillow's, as cyan and magenta change places: a table of Lab at their corners."""
     header = b"mft1" + bytes(4) + bytes([4, 3, 2, 0]) + struct.pack(">9i", *[65536, 0, 0, 0] * 2, 65536)
     straight = bytes(range(256))
     corners = b"".join(_lab(m, c, y, k) for c in (0, 1) for m in (0, 1) for y in (0, 1) for k in (0, 1))

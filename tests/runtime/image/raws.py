@@ -17,7 +17,7 @@ Entry = tuple[int, int, Sequence[int] | bytes]  # tag, type, values
 
 
 def dng(scene: Image.Image, *, preview: Image.Image | None, orientation: int = 1, exif: bytes = b"") -> bytes:
-    """A DNG whose first directory is a tiny thumbnail, with the scene as a sensor saw it, and a JPEG preview or none."""
+    """A DNG that begins with a tiny thumbnail, with the scene as a sensor saw it, and a JPEG preview or none."""
     thumbnail = scene.resize((32, 24)).convert("RGB")
     main: list[Entry] = [
         (254, LONG, [1]),

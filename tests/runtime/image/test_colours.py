@@ -1,4 +1,4 @@
-"""The same colours give the same pixels, in whatever profile they are written; what says nothing of colours keeps its."""
+"""The same colours give the same pixels, in whatever profile they are written; without one, all stays as it is."""
 
 from __future__ import annotations
 
