@@ -19,7 +19,7 @@ from itl_infer.cli.options import (
     threads_option,
     wait_option,
 )
-from itl_infer.cli.output import as_json, as_lines, failure, note, write
+from itl_infer.cli.output import as_json, as_lines, describe_left_out, failure, note, write
 from itl_infer.cli.progress import ProgressLine
 
 _OF_AN_INDEX = ("index_path", "workers", "batch_size", "prune", "rebuild", "wait")
@@ -168,14 +168,9 @@ def _describe_report(report: dict[str, Any]) -> bytes:
         for name, count in counts.items()
         if count or name in ("embedded", "unchanged", "removed", "failed")
     ]
-    by_extra: dict[str, list[str]] = {}
-    for suffix, found in report["left_out"].items():
-        by_extra.setdefault(found["extra"], []).append(f"{found['files']} {suffix}")
+    left_out = {suffix: (found["files"], found["extra"]) for suffix, found in report["left_out"].items()}
     lines = [
         f"{', '.join(shown)} ({report['seconds']:.1f} s, {report['images_per_second']:.1f} pictures/s)",
-        *(
-            f"left out {', '.join(files)} (pip install 'itl-infer[{extra}]')"
-            for extra, files in by_extra.items()
-        ),
+        *(f"left out {found}" for found in describe_left_out(left_out)),
     ]
     return as_lines(lines)

@@ -182,7 +182,7 @@ class _Run:
         report.reused += survey.wanted_again
         self._writer.set_states(EXCLUDED_ROWS, RowState.ASIDE)
         self._writer.set_states(WANTED_AGAIN_ROWS, RowState.LIVE)
-        for root, path in survey.vanished_failures:
+        for root, path in survey.vanished_others:
             self._writer.drop(root, path)
 
     def embed(self, workers: int) -> None:
@@ -236,9 +236,10 @@ class _Run:
             writer.drop(item.root, item.path)
             report.removed += item.picture_digest is not None
         elif reading.reader_missing is not None:
-            # Not a failure to be remembered: the next run takes it, once its reader is there.
-            writer.drop(item.root, item.path)
-            leave_out(report.left_out, reading.reader_missing.suffix, str(reading.reader_missing.extra))
+            # No failure, which would not be tried again: the next run takes it, once its reader is there.
+            missing = reading.reader_missing
+            writer.leave_out(item.root, item.path, missing.suffix, missing.extra)
+            leave_out(report.left_out, missing.suffix, missing.extra)
         elif reading.error is not None:
             self._fail(reading, reading.error)
         elif reading.digest == item.picture_digest:

@@ -126,7 +126,7 @@ class Survey:
         self._places: dict[str, tuple[int, bytes]] = {}
         for table in _TABLES:
             writer.execute(table)
-        self.vanished_failures: set[tuple[int, bytes]] = set()
+        self.vanished_others: set[tuple[int, bytes]] = set()  # files that failed or were left out before
         self.problems: list[tuple[str, str]] = []  # folders that could not be listed, and why
         self.missing: list[Root] = []  # remembered folders that are not there, or empty
         self.kept: dict[int, Root] = {}  # those in the targets with none of their pictures: not gone for that
@@ -216,7 +216,8 @@ class Survey:
             rows = ((row,) for row, _ in gone)
             self._writer.executemany("INSERT OR REPLACE INTO temp.gone VALUES (?, TRUE)", rows)
             self._writer.executemany("INSERT OR IGNORE INTO temp.excluded VALUES (?)", excluded)
-            self.vanished_failures.update(self._unseen("root, path", "failures", scope))
+            for table in ("failures", "left_out"):
+                self.vanished_others.update(self._unseen("root, path", table, scope))
             lost += live
         return lost
 

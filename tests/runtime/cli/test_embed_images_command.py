@@ -138,6 +138,8 @@ def test_what_nothing_reads_is_told_with_its_mend(
         ".arw": {"files": 1, "extra": "raw"},
         ".hif": {"files": 1, "extra": "heif"},
     }
+    status = run("status", "-d", index).stdout
+    assert "left out     3 .heic, 1 .hif (pip install 'itl-infer[heif]')\n" in status
     message = error_of(run("similar", pictures / "IMG_1.HEIC", "-d", index))
     assert message.endswith("IMG_1.HEIC: reading HEIC needs pillow-heif: pip install 'itl-infer[heif]'")
     for picture in pictures.glob("*.png"):

@@ -74,6 +74,7 @@ def test_status(index: Path, photos: Path) -> None:
                 "error": "not a JPEG, PNG, WebP, GIF, TIFF, BMP, JPEG 2000, AVIF, HEIC, JPEG XL or RAW picture",
             }
         ],
+        "left_out": {},
     }
 
 

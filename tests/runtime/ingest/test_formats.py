@@ -12,7 +12,7 @@ from PIL import Image, ImageFile
 
 from itl_infer.image import load_pixels
 from itl_infer.index import Index
-from itl_infer.index.upkeep import read_status
+from itl_infer.index.upkeep import prune, read_status, remembered_paths
 from itl_infer.ingest import LeftOut, Note, embed_directory, run
 from tests.fake_bundle import FakeBundle
 from tests.runtime.image.raws import dng
@@ -54,9 +54,42 @@ def test_what_is_left_out_is_told_and_taken_once_its_reader_is_there(
         assert (report.embedded, report.failed) == (1, [])  # the JPEG, whatever it is called
         again = embed_directory(phone, index)
         assert (again.left_out, again.embedded, again.unchanged) == (left_out, 0, 7)
-    assert read_status(index.path).failures == ()
+    status = read_status(index.path)
+    assert (status.failures, status.left_out) == ((), left_out)
+    assert status.to_json()["left_out"][".heic"] == {"files": 2, "extra": "heif"}
     pytest.importorskip("rawpy")
     assert counts(embed_directory(phone, index)) == {"unchanged": 7, "embedded": 3}
+    assert read_status(index.path).left_out == {}
+
+
+def test_files_that_were_left_out_and_are_gone_are_forgotten(
+    index: Index, phone: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_readers(monkeypatch)
+    embed_directory(phone, index)
+    (phone / "IMG_1.HEIC").unlink()
+    embed_directory(phone, index)
+    assert read_status(index.path).left_out == {".dng": (1, "raw"), ".heic": (1, "heif")}
+    (phone / "really.jpg").unlink()
+    prune(index.path)
+    assert read_status(index.path).left_out == {".dng": (1, "raw")}
+
+
+def test_an_index_from_before_has_left_out_nothing(index: Index) -> None:
+    with sqlite3.connect(index.path / "index.sqlite") as database:
+        database.execute("DROP TABLE left_out")
+    database.close()
+    assert read_status(index.path).left_out == {}
+    assert remembered_paths(index.path) == [str(index.roots[0].folder)]
+
+
+def test_single_files_that_were_left_out_are_remembered(
+    tmp_path: Path, phone: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_readers(monkeypatch)
+    index = Index.open(tmp_path / "new.itl", FakeBundle())
+    embed_directory(phone / "IMG_1.HEIC", index)
+    assert remembered_paths(index.path) == [str(phone / "IMG_1.HEIC")]
 
 
 def test_what_is_embedded_stays_where_its_reader_goes(
