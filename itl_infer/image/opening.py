@@ -38,7 +38,7 @@ class Opened(NamedTuple):
 
 
 def require_reader(file: BinaryIO, name: str) -> None:
-    """Raise ReaderMissingError where what reads a file is not installed. The file is at its start before and after."""
+    """Raise ReaderMissingError where what reads a file, now at its start, is not installed; it stays there."""
     form = _format_of(file, name)
     if form is not None:
         _import_reader(form, name)
@@ -73,10 +73,9 @@ def open_picture(file: BinaryIO, name: str, admit: Admission) -> Opened:
     except UnidentifiedImageError as error:
         if form is None or not _begins_as(file, form):
             raise ImageError(name, f"not a {describe_formats()} picture") from error
-        raise OSError(f"begins as {form.name}, and cannot be read") from error
-    except (
-        RuntimeError
-    ) as error:  # of the plugin for JPEG XL, which says at length that it knows nothing more
+        raise OSError(f"no whole {form.name} picture") from error
+    except RuntimeError as error:
+        # The plugin for JPEG XL says at length that it knows nothing more.
         raise OSError("cannot be decoded" if form is JXL else str(error)) from error
     if form is JXL and getattr(image, "jpeg", False):
         orientation = None  # a JPEG, packed smaller: given as it was
