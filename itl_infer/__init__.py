@@ -17,11 +17,13 @@ if TYPE_CHECKING:
     from itl_infer.errors import ClusterError as ClusterError
     from itl_infer.errors import FolderError as FolderError
     from itl_infer.errors import ImageError as ImageError
+    from itl_infer.errors import ImageMemoryError as ImageMemoryError
     from itl_infer.errors import IndexStoreError as IndexStoreError
     from itl_infer.errors import ItlError as ItlError
     from itl_infer.errors import MissingExtraError as MissingExtraError
     from itl_infer.errors import PreviewError as PreviewError
     from itl_infer.errors import QueryError as QueryError
+    from itl_infer.errors import ReaderMissingError as ReaderMissingError
     from itl_infer.errors import SheetError as SheetError
     from itl_infer.evaluation import Evaluation as Evaluation
     from itl_infer.evaluation import LabelledEvaluation as LabelledEvaluation
@@ -46,8 +48,8 @@ _MODULES = {
     "bundle": ("Bundle", "load_bundle", "verify_bundle"),
     "errors": (
         *("BundleError", "CaptionsError", "ClusterError", "FolderError"),
-        *("ImageError", "IndexStoreError", "ItlError", "MissingExtraError", "PreviewError"),
-        *("QueryError", "SheetError"),
+        *("ImageError", "ImageMemoryError", "IndexStoreError", "ItlError", "MissingExtraError"),
+        *("PreviewError", "QueryError", "ReaderMissingError", "SheetError"),
     ),
     "evaluation": (
         *("Evaluation", "LabelledEvaluation"),

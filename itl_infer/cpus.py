@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import os
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+
+from itl_infer.cgroups import CGROUPS, PROC, groups_of, words_of
 
 
-def usable_cpus(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> int:
+def usable_cpus(proc: Path = PROC, cgroups: Path = CGROUPS) -> int:
     """At least 1. OMP_NUM_THREADS, where it is set, has the last word; else affinity and cgroup limits.
 
     `proc` and `cgroups` are where Linux says what a process is limited to.
@@ -21,33 +23,14 @@ def usable_cpus(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup
 
 def _cgroup_limit(proc: Path, cgroups: Path) -> float:
     """CPUs that the process' control group and those above it may use together; infinity without a limit."""
-    try:
-        lines = (proc / "self" / "cgroup").read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
-        return math.inf
     limits = [math.inf]
-    for line in lines:
-        _, controllers, path = (*line.split(":", 2), "", "")[:3]
-        if controllers == "":  # version 2: one tree of groups, "QUOTA PERIOD" or "max PERIOD"
-            limits += [_ratio(*_words(folder / "cpu.max")) for folder in _upwards(cgroups, path)]
-        elif "cpu" in controllers.split(","):  # version 1, quota -1 without a limit
-            for folder in _upwards(cgroups / "cpu", path):
-                quota, period = (_words(folder / f"cpu.cfs_{name}_us") for name in ("quota", "period"))
-                limits.append(_ratio(*quota, *period))
+    for folder, version in groups_of("cpu", proc, cgroups):
+        if version == 2:  # "QUOTA PERIOD" or "max PERIOD"
+            limits.append(_ratio(*words_of(folder / "cpu.max")))
+        else:  # quota -1 without a limit
+            quota, period = (words_of(folder / f"cpu.cfs_{name}_us") for name in ("quota", "period"))
+            limits.append(_ratio(*quota, *period))
     return min(limits)
-
-
-def _upwards(root: Path, path: str) -> list[Path]:
-    """The folder of a group and those above it, up to the root; in a container the root may be all there is."""
-    inside = PurePosixPath(path.lstrip("/"))
-    return [root / inside, *(root / parent for parent in inside.parents)]
-
-
-def _words(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8").split()
-    except (OSError, UnicodeDecodeError):
-        return []
 
 
 def _ratio(*words: str) -> float:

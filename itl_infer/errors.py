@@ -5,6 +5,8 @@ ItlError
 ├── IndexStoreError   an index that cannot be opened, or was made with another bundle
 ├── FolderError       a folder of pictures that is missing or has none
 ├── ImageError        a picture that cannot be embedded
+│   ├── ImageMemoryError    one for which there is not enough memory now
+│   └── ReaderMissingError  one of a format that an extra reads; a MissingExtraError too
 ├── CaptionsError     captions, splits or labels that cannot be used
 ├── QueryError        a query that cannot be answered, such as one without a known word
 ├── SheetError        a contact sheet that cannot be made
@@ -13,6 +15,8 @@ ItlError
 """
 
 from __future__ import annotations
+
+import re
 
 _LONGEST_REASON = 300  # characters of what a library says; some list all that they tried
 
@@ -45,6 +49,10 @@ class ImageError(ItlError):
         return f"{self.name}: {self.reason}"
 
 
+class ImageMemoryError(ImageError):
+    """There is not enough memory to decode a picture, not even alone and as small as it goes: it may be quite whole."""
+
+
 class CaptionsError(ItlError):
     """Captions, splits or labels are missing, of an unknown format, malformed, or of other pictures."""
 
@@ -72,6 +80,21 @@ class MissingExtraError(ItlError):
         return f"{self.wanted} needs {self.package}: pip install 'itl-infer[{self.extra}]'"
 
 
+class ReaderMissingError(ImageError, MissingExtraError):
+    """What reads a picture's format is not installed: the picture may be quite whole.
+
+    `suffix` is the ending under which such pictures are counted, ".heic"; `extra` brings what reads them.
+    """
+
+    def __init__(self, name: str, format_name: str, package: str, extra: str, suffix: str) -> None:
+        MissingExtraError.__init__(self, f"reading {format_name}", package, extra)
+        self.args = (name, format_name, package, extra, suffix)
+        self.name, self.reason, self.suffix = name, MissingExtraError.__str__(self), suffix
+
+    def __str__(self) -> str:
+        return ImageError.__str__(self)
+
+
 PreviewError = MissingExtraError  # its name until previews were no longer the only extra
 
 
@@ -79,3 +102,17 @@ def reason_of(error: BaseException) -> str:
     """What an error says, on one line that is not endless; of one of the system's, its reason."""
     said = getattr(error, "strerror", None) or str(error)
     return " ".join(str(said).split())[:_LONGEST_REASON] or type(error).__name__
+
+
+_SHORTAGE = re.compile(
+    "out of memory|(insufficient|not enough|unsufficient) memory|memory allocation|cannot allocate|bad_alloc"
+    "|bad allocation|failed to allocate|error -4 while",  # zlib's
+    re.IGNORECASE,
+)
+
+
+def is_shortage_of_memory(error: BaseException) -> bool:
+    """Whether an error means that memory ran out, in this process or in a library that says so in words alone."""
+    return isinstance(error, MemoryError) or bool(
+        _SHORTAGE.search(f"{error} {type(error).__name__.replace('Memory', ' memory')}")
+    )

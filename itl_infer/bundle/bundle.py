@@ -32,7 +32,7 @@ from itl_infer.bundle.manifest import (
 from itl_infer.bundle.wording import with_language, with_suggestions
 from itl_infer.encoder import ImageEncoder, TextEncoder, WeightedTextEncoder
 from itl_infer.errors import BundleError, ImageError, QueryError, reason_of
-from itl_infer.image import DEFAULT_MAX_MEGAPIXELS, load_pixels
+from itl_infer.image import DEFAULT_MAX_MEGAPIXELS
 from itl_infer.text import (
     CarriedWord,
     ParsedText,
@@ -302,6 +302,10 @@ class Bundle:
     def _load_all(
         self, images: Iterable[ImageSource], max_megapixels: float
     ) -> Iterator[npt.NDArray[np.uint8]]:
+        from itl_infer.image import (
+            load_pixels,
+        )  # some milliseconds, which a question in words should not wait for
+
         for number, image in enumerate(images):
             try:
                 yield load_pixels(image, self.image_rules, max_megapixels=max_megapixels)

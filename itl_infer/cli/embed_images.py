@@ -19,7 +19,7 @@ from itl_infer.cli.options import (
     threads_option,
     wait_option,
 )
-from itl_infer.cli.output import as_json, failure, note, write
+from itl_infer.cli.output import as_json, as_lines, describe_left_out, failure, note, write
 from itl_infer.cli.progress import ProgressLine
 
 _OF_AN_INDEX = ("index_path", "workers", "batch_size", "prune", "rebuild", "wait")
@@ -44,7 +44,7 @@ _OF_AN_INDEX = ("index_path", "workers", "batch_size", "prune", "rebuild", "wait
     type=click.FloatRange(min=0, min_open=True),
     default=100.0,
     show_default=True,
-    help="Leave out larger pictures, which take much memory.",
+    help="Leave out pictures that take the memory of more. JPEGs are decoded small: 800 megapixels count as 100.",
 )
 @click.option("--retry-failed", is_flag=True, help="Try pictures again that failed before and are unchanged.")
 @click.option("--prune", is_flag=True, help="Drop the pictures of a PATH that is gone for good.")
@@ -108,9 +108,12 @@ def embed_images(
     else:
         for failed in report.failed:
             note(f"{failed.path}: {failed.error}")
-        write(f"{_describe_report(report.to_json())}\n".encode())
-    if report.failed and len(index) == 0:
-        raise failure(f"none of the {len(report.failed)} pictures could be embedded")
+        for cut in report.incomplete:
+            note(f"{cut.path}: {cut.note}")
+        write(_describe_report(report.to_json()))
+    without = len(report.failed) + sum(found.files for found in report.left_out.values())
+    if without and len(index) == 0:
+        raise failure(f"none of the {without} pictures could be embedded")
 
 
 def _embed_on_cluster(
@@ -128,12 +131,15 @@ def _embed_on_cluster(
             note(f"{failed.path}: {failed.error}")
         if more := report.failed - len(report.failures):
             note(f"and {more} more: see the column error of the shards")
-        counts = {name: value for name, value in report.to_json().items() if name != "failures"}
-        write(f"{_describe_report(counts)}\n".encode())
-    if report.failed and not report.embedded + report.kept:
-        raise failure(
-            f"none of the {report.failed} pictures could be embedded; --retry-failed tries them again"
-        )
+        for cut in report.notes:
+            note(f"{cut.path}: {cut.note}")
+        counts = {
+            name: value for name, value in report.to_json().items() if name not in ("failures", "notes")
+        }
+        write(_describe_report(counts))
+    without = report.failed + sum(found.files for found in report.left_out.values())
+    if without and not report.embedded + report.kept:
+        raise failure(f"none of the {without} pictures could be embedded; --retry-failed tries them again")
 
 
 def _remembered(index_path: Path, prune: bool) -> list[str]:
@@ -150,8 +156,8 @@ def _remembered(index_path: Path, prune: bool) -> list[str]:
     return there
 
 
-def _describe_report(report: dict[str, Any]) -> str:
-    """The counts that always matter, and those of the others that are not 0."""
+def _describe_report(report: dict[str, Any]) -> bytes:
+    """The counts that always matter, and those of the others that are not 0; below, what was left out and its mend."""
     counts = {
         name: value if isinstance(value, int) else len(value)
         for name, value in report.items()
@@ -162,4 +168,9 @@ def _describe_report(report: dict[str, Any]) -> str:
         for name, count in counts.items()
         if count or name in ("embedded", "unchanged", "removed", "failed")
     ]
-    return f"{', '.join(shown)} ({report['seconds']:.1f} s, {report['images_per_second']:.1f} pictures/s)"
+    left_out = {suffix: (found["files"], found["extra"]) for suffix, found in report["left_out"].items()}
+    lines = [
+        f"{', '.join(shown)} ({report['seconds']:.1f} s, {report['images_per_second']:.1f} pictures/s)",
+        *(f"left out {found}" for found in describe_left_out(left_out)),
+    ]
+    return as_lines(lines)

@@ -88,6 +88,10 @@ class Commands(click.Group):
             raise click.UsageError(on_one_line(message)) from error  # without a context: no usage above it
         except ItlError as error:
             raise failure(str(error)) from error
+        except MemoryError as error:
+            raise failure(
+                "not enough memory: close other programs, or allow more; what was done is kept"
+            ) from error
         except OSError as error:
             raise failure(f"{error.filename or 'output'}: {reason_of(error)}") from error
 

@@ -13,7 +13,7 @@ from itl_infer.cli.options import (
     report_format_option,
     wait_option,
 )
-from itl_infer.cli.output import as_json, note, on_one_line, write
+from itl_infer.cli.output import as_json, describe_left_out, note, on_one_line, write
 
 
 @click.command()
@@ -43,6 +43,7 @@ def status(index_path: Path | None, format_name: str) -> None:
             f"folder       {folder}: {pictures} pictures{', folder missing' if is_missing else ''}"
             for folder, pictures, is_missing in status.roots
         ),
+        *(f"left out     {found}" for found in describe_left_out(status.left_out)),
         *(f"failure      {failure.path}: {failure.error}" for failure in status.failures),
     ]
     write(os.fsencode("".join(f"{on_one_line(line)}\n" for line in lines)))

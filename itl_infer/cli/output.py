@@ -8,7 +8,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -48,6 +48,14 @@ def as_json(value: Any, indent: int | None = None) -> bytes:
 
 def as_lines(lines: Iterable[str]) -> bytes:
     return os.fsencode("".join(f"{line}\n" for line in lines))
+
+
+def describe_left_out(left_out: Mapping[str, tuple[int, str]]) -> list[str]:
+    """A line for each extra that would read some, from endings to how many and that extra: "41 .heic (pip ...)"."""
+    by_extra: dict[str, list[str]] = {}
+    for suffix, (files, extra) in left_out.items():
+        by_extra.setdefault(extra, []).append(f"{files} {suffix}")
+    return [f"{', '.join(found)} (pip install 'itl-infer[{extra}]')" for extra, found in by_extra.items()]
 
 
 def as_bytes(answer: Answer, format_name: str) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from itl_infer.bundle import load_bundle
@@ -19,9 +19,10 @@ from itl_infer.distributed.source import (
 )
 from itl_infer.distributed.worker import LISTED, Piece, Worker
 from itl_infer.image import DEFAULT_MAX_MEGAPIXELS
-from itl_infer.ingest import Failure
+from itl_infer.ingest import Failure, LeftOut, Note
+from itl_infer.ingest.report import leave_out, left_out_as_json
 from itl_infer.parquet.files import find_filesystem, is_partial, remove
-from itl_infer.parquet.shards import finished_shards
+from itl_infer.parquet.shards import finished_shards, shards_with_left_out
 from itl_infer.progress import Progress
 
 if TYPE_CHECKING:
@@ -41,10 +42,20 @@ class ShardsReport:
     seconds: float
     images_per_second: float  # of those embedded
     failures: tuple[Failure, ...] = ()  # the first ones; all are in the shards
+    incomplete: int = 0  # embedded, though their files are cut at the end
+    notes: tuple[Note, ...] = ()  # on the first ones of these
+    left_out: dict[str, LeftOut] = field(
+        default_factory=dict
+    )  # by ending, ".heic": what reads them is missing
 
     def to_json(self) -> dict[str, Any]:
         """The report as an object for `json`."""
-        return {**vars(self), "failures": [failure._asdict() for failure in self.failures]}
+        return {
+            **vars(self),
+            "failures": [failure._asdict() for failure in self.failures],
+            "notes": [note._asdict() for note in self.notes],
+            "left_out": left_out_as_json(self.left_out),
+        }
 
 
 def embed(
@@ -73,7 +84,8 @@ def embed(
     (a list of embed_dim float32, of unit length) and error, null where there is none: else the embedding is zeros. It
     is whole or not there: however a run ends, the same call makes the shards that are missing, and no other. Pictures
     that a folder gets later are not looked for. `retry_failed` tries again, in finished shards too, those that have
-    an error.
+    an error. Those in a format whose reader is an extra that is not installed have an error too, but are counted in
+    `left_out` of the report, and tried again by each run.
 
     docs/cluster.md says what a node needs. Raises ClusterError where source, folder or cluster cannot be used,
     ValueError for settings that mean nothing.
@@ -89,6 +101,7 @@ def embed(
     plan = open_plan(out, pictures, bundle, shard_rows)
     system, folder = find_filesystem(out)
     finished = {shard.number for shard in finished_shards(system, folder)}
+    finished -= shards_with_left_out(system, folder)  # what reads these may be there by now
     # Later pieces are larger: the small ones end together.
     todo = [piece for piece in reversed(range(len(plan.pieces))) if retry_failed or piece not in finished]
     tally = _Tally(
@@ -96,7 +109,7 @@ def embed(
     )
     if todo:
         settings = {"out": out, "source_folder": pictures.folder, "max_megapixels": max_megapixels}
-        settings |= {"threads": max(1, int(cpus)), **_what_embeds(bundle)}
+        settings |= {"threads": max(1, int(cpus)), "retry_failed": retry_failed, **_what_embeds(bundle)}
         with connected(address):
             tally.show()
             for piece in map_numbers(Worker, settings, todo, cpus):
@@ -124,25 +137,42 @@ class _Tally:
         self._started, self._total, self._progress = started, total, progress
         self._embedded, self._kept, self._failed = 0, kept, 0
         self._failures: list[Failure] = []
+        self._incomplete, self._notes = 0, list[Note]()
+        self._left_out: dict[str, LeftOut] = {}
 
     def add(self, piece: Piece) -> None:
         self._embedded += piece.embedded
         self._kept += piece.kept
         self._failed += piece.failed
         self._failures += piece.failures[: LISTED - len(self._failures)]
+        self._incomplete += piece.incomplete
+        self._notes += piece.notes[: LISTED - len(self._notes)]
+        for suffix, found in piece.left_out.items():
+            leave_out(self._left_out, suffix, found.extra, found.files)
         self.show()
 
     def show(self) -> None:
         if self._progress is not None:
             seconds = time.monotonic() - self._started
-            done = self._embedded + self._failed
+            left_out = sum(found.files for found in self._left_out.values())
+            done = self._embedded + self._failed + left_out
             self._progress(Progress(self._kept + done, self._total, seconds, self._kept))
 
     def report(self, shards: int) -> ShardsReport:
         seconds = time.monotonic() - self._started
         rate = self._embedded / seconds
-        failures = tuple(self._failures)
-        return ShardsReport(self._embedded, self._kept, self._failed, shards, seconds, rate, failures)
+        return ShardsReport(
+            self._embedded,
+            self._kept,
+            self._failed,
+            shards,
+            seconds,
+            rate,
+            tuple(self._failures),
+            self._incomplete,
+            tuple(self._notes),
+            self._left_out,
+        )
 
 
 def _tidy(system: FileSystem, folder: str) -> None:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from itl_infer.cpus import usable_cpus
 from itl_infer.encoder.weighted import WEIGHTS, with_weights
-from itl_infer.errors import BundleError, reason_of
+from itl_infer.errors import BundleError, is_shortage_of_memory, reason_of
 
 # How a graph names a file that holds its weights: key "location", as protobuf writes it. onnxruntime would
 # read that file unchecked, and from the current folder.
@@ -86,7 +86,18 @@ class ImageEncoder(_Encoder):
         super().__init__(graph, where, (pixels,), embed_dim, threads)
 
     def embed(self, pixel_values: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        return self._run({"pixel_values": pixel_values})
+        """All at once, or in halves where there is not enough memory for that."""
+        try:
+            return self._run({"pixel_values": pixel_values})
+        except BundleError as error:
+            if error.__cause__ is None or not is_shortage_of_memory(error.__cause__):
+                raise
+            if len(pixel_values) < 2:
+                raise BundleError(
+                    f"{self._where}: not enough memory to embed one picture: close other programs, or allow more"
+                ) from error
+            half = len(pixel_values) // 2
+            return np.concatenate([self.embed(pixel_values[:half]), self.embed(pixel_values[half:])])
 
 
 _IDS = _Port("input_ids", "tensor(int64)", (None, None))

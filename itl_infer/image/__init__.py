@@ -1,24 +1,38 @@
-"""A picture, whatever its format: as the pixels that an image graph takes, or small, to be looked at."""
+"""A picture, whatever its format: as the pixels that an image graph takes, or small, to be looked at.
+
+Importing this costs nothing, as a question in words looks at no picture: each name brings in what it needs.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from itl_infer.image.decode import DEFAULT_MAX_MEGAPIXELS, load_pixels, load_thumbnail, open_picture_file
-from itl_infer.image.formats import IMAGE_SUFFIXES, describe_formats
-from itl_infer.image.resize import resize_bilinear
-from itl_infer.image.rules import ImageRules
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from itl_infer.image.decode import ImageSource as ImageSource
+    from itl_infer.image.decode import load_pixels as load_pixels
+    from itl_infer.image.decode import load_thumbnail as load_thumbnail
+    from itl_infer.image.decode import open_picture_file as open_picture_file
+    from itl_infer.image.formats import IMAGE_SUFFIXES as IMAGE_SUFFIXES
+    from itl_infer.image.formats import describe_formats as describe_formats
+    from itl_infer.image.opening import require_reader as require_reader
+    from itl_infer.image.resize import resize_bilinear as resize_bilinear
+    from itl_infer.image.rules import DEFAULT_MAX_MEGAPIXELS as DEFAULT_MAX_MEGAPIXELS
+    from itl_infer.image.rules import ImageRules as ImageRules
 
-__all__ = [
-    "DEFAULT_MAX_MEGAPIXELS",
-    "IMAGE_SUFFIXES",
-    "ImageRules",
-    "describe_formats",
-    "load_pixels",
-    "load_thumbnail",
-    "open_picture_file",
-    "resize_bilinear",
-]
+_MODULES = {
+    "decode": ("load_pixels", "load_thumbnail", "open_picture_file"),
+    "formats": ("IMAGE_SUFFIXES", "describe_formats"),
+    "opening": ("require_reader",),
+    "resize": ("resize_bilinear",),
+    "rules": ("DEFAULT_MAX_MEGAPIXELS", "ImageRules"),
+}
+_HOMES = {name: module for module, names in _MODULES.items() for name in names}
+
+__all__ = [*_HOMES]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -3,124 +3,277 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import stat
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from itl_infer.errors import ImageError, reason_of
-from itl_infer.image.formats import FORMATS, describe_formats
+from itl_infer.errors import ImageError, ImageMemoryError, is_shortage_of_memory, reason_of
+from itl_infer.image.admission import (
+    BYTES_PER_PIXEL,
+    SHORT,
+    Admission,
+    Turns,
+    check_size,
+    is_there_room,
+)
+from itl_infer.image.formats import HEAD_BYTES
+from itl_infer.image.opening import Opened, open_picture
 from itl_infer.image.pillow import pixels_refused_above, quiet_pillow, unlimited_pillow
 from itl_infer.image.resize import resize_to
-from itl_infer.image.rules import ImageRules
+from itl_infer.image.rules import DEFAULT_MAX_MEGAPIXELS, ImageRules
 
 if TYPE_CHECKING:
     from PIL import Image
 
+    from itl_infer.image.colour import ToSrgb
+
     ImageSource: TypeAlias = str | os.PathLike[str] | BinaryIO | Image.Image | npt.NDArray[np.uint8]
 
-DEFAULT_MAX_MEGAPIXELS = 100.0
-
-_READERS = [form.reader for form in FORMATS]
 _EXIF_ORIENTATION = 0x0112
-_LARGE_MEGAPIXELS = 25.0
+_LARGE_MEGAPIXELS = 25.0  # such a picture takes hundreds of megabytes: one at a time
 _STRIP_PIXELS = 2**20
+_COEFFICIENT_BYTES = 2  # of a JPEG that comes in scans, all of which are in memory at once
 
 T = TypeVar("T")
+Finish: TypeAlias = Callable[
+    ["Image.Image", int], T
+]  # takes the decoded picture and its orientation, as EXIF counts
 
-# Each takes hundreds of megabytes while it is decoded: one at a time, however many threads read.
-_large_pictures = threading.Lock()
+_turns = Turns()
 
 
 def load_pixels(
-    source: ImageSource, rules: ImageRules, *, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS
+    source: ImageSource,
+    rules: ImageRules,
+    *,
+    max_megapixels: float = DEFAULT_MAX_MEGAPIXELS,
+    name: str | None = None,
+    notes: list[str] | None = None,
 ) -> npt.NDArray[np.uint8]:
-    """A picture as (side, side, 3) uint8 RGB: first frame, upright, over white, stretched to the square.
+    """A picture as (side, side, 3) uint8 sRGB: first frame, upright, over white, stretched to the square.
 
     `source` is a path, an open file (read from its start), a Pillow image, or a uint8 array (H, W), (H, W, 3)
-    or (H, W, 4). Raises ImageError. Safe to call from several threads.
+    or (H, W, 4). `name` is that of an open file. A file that is cut at its end is taken as far as it goes, where at
+    least half of the picture is there; that is then said in `notes`. Raises ImageError; ReaderMissingError where an
+    extra reads the format, ImageMemoryError where memory is short. Safe to call from several threads.
     """
     from PIL import Image
 
     if isinstance(source, np.ndarray):
-        return _decode(_from_array(source), "array", lambda image: _prepare(image, rules))
+        image = _from_array(source)
+        return _decode("array", lambda: _prepare(image, 1, rules))
     if isinstance(source, Image.Image):
-        name = str(getattr(source, "filename", "")) or "picture"
-        _check_size(source, name, max_megapixels)
-        return _decode(source, name, lambda image: _prepare(image, rules))
+        image = source
+        name = str(getattr(image, "filename", "")) or "picture"
+        check_size(*image.size, image.width * image.height, name, max_megapixels)
+
+        def prepare() -> npt.NDArray[np.uint8]:
+            image.load()
+            return _prepare(image, _orientation_of(image), rules)
+
+        return _decode(name, prepare)
     if isinstance(source, (str, os.PathLike)):
         with open_picture_file(source) as file:
-            return _file_pixels(file, rules, max_megapixels)
+            return _file_pixels(file, os.fspath(source), rules, max_megapixels, notes)
     source.seek(0)
-    return _file_pixels(source, rules, max_megapixels)
+    name = str(getattr(source, "name", "picture")) if name is None else name
+    return _file_pixels(source, name, rules, max_megapixels, notes)
 
 
 def load_thumbnail(
     path: str | os.PathLike[str], side: int, *, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS
 ) -> Image.Image:
-    """A picture as RGB, upright, over white, scaled down to fit side x side. Raises ImageError."""
+    """A picture as sRGB, upright, over white, scaled down to fit side x side. Raises ImageError."""
     from PIL import Image, ImageOps
 
-    def scale_down(image: Image.Image) -> Image.Image:
-        upright = _turn_upright(_to_rgb(image), image)
+    def scale_down(image: Image.Image, orientation: int) -> Image.Image:
+        flat, to_srgb = _flatten(image)
+        upright = _turn_upright(flat, orientation)
         fits = max(upright.size) <= side
-        return upright if fits else ImageOps.contain(upright, (side, side), Image.Resampling.LANCZOS)
+        small = upright if fits else ImageOps.contain(upright, (side, side), Image.Resampling.LANCZOS)
+        return to_srgb(small) if to_srgb else small
 
     with open_picture_file(path) as file:
-        return _decode_file(file, side, max_megapixels, scale_down)
+        return _decode_file(file, os.fspath(path), side, max_megapixels, scale_down, None)
 
 
-def _file_pixels(file: BinaryIO, rules: ImageRules, max_megapixels: float) -> npt.NDArray[np.uint8]:
+def _file_pixels(
+    file: BinaryIO, name: str, rules: ImageRules, max_megapixels: float, notes: list[str] | None
+) -> npt.NDArray[np.uint8]:
     # What is not antialiased would look different after a smaller decode.
     draft_side = None if rules.resize == "bilinear" else rules.side
-    return _decode_file(file, draft_side, max_megapixels, lambda image: _prepare(image, rules))
+    return _decode_file(
+        file,
+        name,
+        draft_side,
+        max_megapixels,
+        lambda image, orientation: _prepare(image, orientation, rules),
+        notes,
+    )
 
 
 def _decode_file(
-    file: BinaryIO, draft_side: int | None, max_megapixels: float, finish: Callable[[Image.Image], T]
+    file: BinaryIO,
+    name: str,
+    draft_side: int | None,
+    max_megapixels: float,
+    finish: Finish[T],
+    notes: list[str] | None,
 ) -> T:
-    """What `finish` makes of the decoded picture, of which it needs no more than twice `draft_side`."""
-    from PIL import Image
+    """What `finish` makes of the decoded picture, of which it needs no more than twice `draft_side`.
 
-    path = str(getattr(file, "name", "picture"))
-    with quiet_pillow(), contextlib.ExitStack() as stack:
+    Where memory is short, once more: alone, and of a JPEG half as much.
+    """
+    with quiet_pillow():
         try:
-            image = _open(file, path)
-        except Image.DecompressionBombError:
-            # Pillow's limit, a constant of its own, is not the one that the caller gave. To open a picture decodes
-            # nothing of it, but says how large it is, and then `_check_size` decides.
-            with unlimited_pillow():
-                image = _open(file, path)
-        stack.enter_context(image)
-        _check_size(image, path, max_megapixels)
-        # Of a picture within the limit, Pillow still refuses a part that is larger, such as a tile of a TIFF.
-        if image.width * image.height > pixels_refused_above():
-            stack.enter_context(unlimited_pillow())
-        if draft_side is not None:
-            # JPEG: decode at 1/2, 1/4 or 1/8 while both sides stay twice what is needed. Far faster.
-            image.draft(None, (2 * draft_side, 2 * draft_side))
-        is_large = image.width * image.height > _LARGE_MEGAPIXELS * 1e6
-        with _large_pictures if is_large else contextlib.nullcontext():
-            return _decode(image, path, finish)
+            with _turns.together():
+                wanted = None if draft_side is None else 2 * draft_side
+                return _decode_once(file, name, wanted, max_megapixels, finish, notes)
+        except ImageMemoryError:
+            pass  # and what it held is let go
+        with _turns.alone():
+            file.seek(0)
+            return _decode_once(file, name, draft_side, max_megapixels, finish, notes)
 
 
-def _open(file: BinaryIO, path: str) -> Image.Image:
-    """A picture not decoded yet. Raises ImageError, and DecompressionBombError for one above Pillow's limit."""
-    from PIL import Image, UnidentifiedImageError
+def _decode_once(
+    file: BinaryIO,
+    name: str,
+    draft_side: int | None,
+    max_megapixels: float,
+    finish: Finish[T],
+    notes: list[str] | None,
+) -> T:
+    with contextlib.ExitStack() as stack:
+        admit = Admission(name, max_megapixels, _LARGE_MEGAPIXELS, stack)
+
+        def open_again(content: BinaryIO) -> Opened:
+            content.seek(0)
+            opened = _open(content, name, admit)
+            stack.enter_context(opened.image)
+            full_size = opened.image.size
+            _draft(opened.image, draft_side, max_megapixels)
+            admit(*full_size, _pixels_in_memory(opened.image, full_size))
+            # Of a picture within the limit, Pillow still refuses a part that is larger, such as a tile of a TIFF.
+            if opened.image.width * opened.image.height > pixels_refused_above():
+                stack.enter_context(unlimited_pillow())
+            return opened
+
+        def decode(content: BinaryIO) -> T:
+            opened = open_again(content)
+            opened.image.load()
+            return finish(opened.image, _orientation(opened))
+
+        def try_all() -> T:
+            try:
+                return decode(file)
+            except (ImageError, MemoryError):
+                raise
+            except Exception as error:  # decoders raise anything on damaged bytes
+                _refuse_shortage(error, name, admit)
+                try:
+                    return _decode_damaged(file, name, error, decode, open_again, finish, notes)
+                except Exception as second:
+                    _refuse_shortage(second, name, admit)
+                    raise
+
+        return _decode(name, try_all)
+
+
+def _decode_damaged(
+    file: BinaryIO,
+    name: str,
+    error: Exception,
+    decode: Callable[[BinaryIO], T],
+    open_again: Callable[[BinaryIO], Opened],
+    finish: Finish[T],
+    notes: list[str] | None,
+) -> T:
+    """What can be had of a picture that could not be decoded for `error`. Raises that where it is nothing."""
+    from itl_infer.image.cut import rescue
+    from itl_infer.image.formats import recognise
+    from itl_infer.image.png import has_too_much_text, without_texts
+
+    file.seek(0)
+    form = recognise(file.read(HEAD_BYTES))
+    if has_too_much_text(error):
+        return decode(without_texts(file))
+    opened: list[Opened] = []
+
+    def open_image(content: BinaryIO) -> Image.Image:
+        opened[:] = [open_again(content)]
+        return opened[0].image
 
     try:
-        return Image.open(file, formats=_READERS)
-    except Image.DecompressionBombError:
+        part = rescue(file, form, open_image, error)
+    except ImageError:
         raise
-    except UnidentifiedImageError as error:
-        raise ImageError(path, f"not a {describe_formats()} picture") from error
-    except Exception as error:  # decoders raise anything on damaged bytes
-        raise ImageError(path, _damage(error)) from error
+    except Exception:
+        raise error from None
+    if part is None:
+        raise error
+    if part.image is None:
+        raise ImageError(name, f"{_damage(error)}; {part.note}, half is needed") from error
+    made = finish(part.image, _orientation(opened[0]))  # not before: asked for its EXIF, a PNG decodes itself
+    if notes is not None:
+        notes.append(f"cut at the end: {part.note}")
+    return made
+
+
+def _open(file: BinaryIO, name: str, admit: Admission) -> Opened:
+    """A picture not decoded yet."""
+    from PIL import Image
+
+    try:
+        return open_picture(file, name, admit)
+    except Image.DecompressionBombError:
+        # Pillow's limit, a constant of its own, is not the one that the caller gave. To open a picture decodes
+        # nothing of it, but says how large it is, and then `admit` decides.
+        file.seek(0)
+        with unlimited_pillow():
+            return open_picture(file, name, admit)
+
+
+def _draft(image: Image.Image, draft_side: int | None, max_megapixels: float) -> None:
+    """JPEG: decode at 1/2, 1/4 or 1/8 while both sides stay as long as what is needed. Far faster, and smaller."""
+    if image.format not in ("JPEG", "MPO"):
+        return
+    if draft_side is not None:
+        image.draft(None, (draft_side, draft_side))
+        return
+    too_many = image.width * image.height / (max_megapixels * 1e6)
+    if too_many > 1:  # a smaller one is better than none
+        scale = 2 ** math.ceil(math.log2(too_many) / 2)
+        image.draft(None, (max(1, image.width // scale), max(1, image.height // scale)))
+
+
+def _pixels_in_memory(image: Image.Image, full_size: tuple[int, int]) -> float:
+    """How many pixels the memory that decoding takes would be enough for."""
+    pixels = float(image.width * image.height)
+    if not image.info.get("progressive") or image.format not in ("JPEG", "MPO"):
+        return pixels
+    layers = [(across, down) for _, across, down, _ in getattr(image, "layer", ())] or [(1, 1)] * 3
+    most = max(across for across, _ in layers) * max(down for _, down in layers)
+    samples: float = (
+        full_size[0] * full_size[1] * sum(across * down for across, down in layers) / max(1, most)
+    )
+    return max(pixels, samples * _COEFFICIENT_BYTES / BYTES_PER_PIXEL)
+
+
+def _refuse_shortage(error: Exception, name: str, admit: Admission) -> None:
+    """Raise ImageMemoryError where a picture failed for want of memory, or may have."""
+    if is_shortage_of_memory(error) or not (isinstance(error, ImageError) or is_there_room(admit.bytes)):
+        raise _shortage(name) from error
+
+
+def _shortage(name: str) -> ImageMemoryError:
+    return ImageMemoryError(name, f"{SHORT} to decode it: close other programs, or allow more")
 
 
 def open_picture_file(path: str | os.PathLike[str]) -> BinaryIO:
@@ -139,29 +292,22 @@ def open_picture_file(path: str | os.PathLike[str]) -> BinaryIO:
         raise ImageError(path, f"cannot be read: {reason_of(error)}") from error
 
 
-def _check_size(image: Image.Image, name: str, max_megapixels: float) -> None:
-    width, height = image.size
-    if width * height == 0:
-        raise ImageError(name, f"no pixels: {width} x {height}")
-    if width * height > max_megapixels * 1e6:
-        raise ImageError(
-            name,
-            f"{width} x {height} is {width * height / 1e6:.4g} megapixels, more than the limit of"
-            f" {max_megapixels:g}: raise --max-megapixels (max_megapixels) if it is meant",
-        )
-
-
-def _decode(image: Image.Image, name: str, finish: Callable[[Image.Image], T]) -> T:
+def _decode(name: str, decode: Callable[[], T]) -> T:
+    """What `decode` gives; all that it raises as ImageError."""
     with quiet_pillow():
         try:
-            image.load()
-            return finish(image)
+            return decode()
+        except ImageError:
+            raise
         except Exception as error:  # decoders raise anything on damaged bytes
+            if is_shortage_of_memory(error):
+                raise _shortage(name) from error
             raise ImageError(name, _damage(error)) from error
 
 
-def _prepare(image: Image.Image, rules: ImageRules) -> npt.NDArray[np.uint8]:
-    return resize_to(_turn_upright(_to_rgb(image), image), rules)
+def _prepare(image: Image.Image, orientation: int, rules: ImageRules) -> npt.NDArray[np.uint8]:
+    flat, to_srgb = _flatten(image)
+    return resize_to(_turn_upright(flat, orientation), rules, to_srgb)
 
 
 def _from_array(array: npt.NDArray[np.uint8]) -> Image.Image:
@@ -175,6 +321,23 @@ def _from_array(array: npt.NDArray[np.uint8]) -> Image.Image:
     if array.size == 0:
         raise ImageError("array", f"no pixels: {array.shape}")
     return Image.fromarray(np.ascontiguousarray(array))
+
+
+def _flatten(image: Image.Image) -> tuple[Image.Image, ToSrgb | None]:
+    """8-bit, without transparency; and what makes sRGB of it, where that is more than it is already.
+
+    That is left for when it is small: a profile takes as long for a pixel as decoding does.
+    """
+    if "icc_profile" not in image.info and image.mode != "LAB":
+        return _to_rgb(image), None
+    from itl_infer.image.colour import mode_of_colours, to_srgb
+
+    apply = to_srgb(image)
+    if apply is None:
+        return _to_rgb(image), None
+    mode = mode_of_colours(image)
+    flat = image if mode in ("CMYK", "LAB") else _to_rgb(image)
+    return flat if flat.mode == mode else flat.convert(mode), apply
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -205,20 +368,36 @@ def _over_white(rgba: Image.Image) -> Image.Image:
 
 def _scale_to_bytes(grey: npt.NDArray[np.generic]) -> npt.NDArray[np.uint8]:
     """(H, W) of any number type to uint8; white is 1 for fractions, else the top of 8, 16 or 32 bits."""
-    values = np.nan_to_num(grey.astype(np.float64))
     whites = [1.0, 255.0, 65535.0, 2.0**32 - 1] if grey.dtype.kind == "f" else [65535.0, 2.0**32 - 1]
-    white = next((white for white in whites if values.max() <= white), values.max())
-    scaled: npt.NDArray[np.float64] = np.rint(np.clip(values / white, 0, 1) * 255)
-    return scaled.astype(np.uint8)
+    highest = max(float(np.nan_to_num(strip).max()) for strip in _strips(grey))
+    white = next((white for white in whites if highest <= white), highest)
+    scaled = np.empty(grey.shape, np.uint8)
+    for strip, into in zip(_strips(grey), _strips(scaled), strict=True):
+        values = np.nan_to_num(strip.astype(np.float64))
+        into[...] = np.rint(np.clip(values / white, 0, 1) * 255)
+    return scaled
 
 
-def _turn_upright(rgb: Image.Image, source: Image.Image) -> Image.Image:
+def _strips(rows: npt.NDArray[Any]) -> Iterator[npt.NDArray[Any]]:
+    """Some rows of (H, W) at a time: whole, what is made of them would take many times the memory."""
+    step = max(1, _STRIP_PIXELS // rows.shape[1])
+    return (rows[top : top + step] for top in range(0, len(rows), step))
+
+
+def _orientation(opened: Opened) -> int:
+    return _orientation_of(opened.image) if opened.orientation is None else opened.orientation
+
+
+def _orientation_of(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(_EXIF_ORIENTATION, 1))
+    except Exception:  # a picture whose notes are damaged is still a picture
+        return 1
+
+
+def _turn_upright(image: Image.Image, orientation: int) -> Image.Image:
     from PIL import Image
 
-    try:
-        orientation = source.getexif().get(_EXIF_ORIENTATION, 1)
-    except Exception:  # a picture whose notes are damaged is still a picture
-        return rgb
     turn = {
         2: Image.Transpose.FLIP_LEFT_RIGHT,
         3: Image.Transpose.ROTATE_180,
@@ -228,7 +407,7 @@ def _turn_upright(rgb: Image.Image, source: Image.Image) -> Image.Image:
         7: Image.Transpose.TRANSVERSE,
         8: Image.Transpose.ROTATE_90,
     }.get(orientation)
-    return rgb if turn is None else rgb.transpose(turn)
+    return image if turn is None else image.transpose(turn)
 
 
 def _damage(error: Exception) -> str:

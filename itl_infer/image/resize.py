@@ -1,4 +1,4 @@
-"""An RGB picture scaled to the square that a graph takes."""
+"""A picture scaled to the square that a graph takes."""
 
 from __future__ import annotations
 
@@ -12,16 +12,19 @@ from itl_infer.image.rules import ImageRules
 if TYPE_CHECKING:
     from PIL import Image
 
+    from itl_infer.image.colour import ToSrgb
 
-def resize_to(rgb: Image.Image, rules: ImageRules) -> npt.NDArray[np.uint8]:
-    """(side, side, 3) by the method of the rules."""
+
+def resize_to(image: Image.Image, rules: ImageRules, to_srgb: ToSrgb | None = None) -> npt.NDArray[np.uint8]:
+    """(side, side, 3) by the method of the rules, of an RGB image; `to_srgb` makes that of one in other colours."""
     from PIL import Image
 
     if rules.resize == "bilinear":
-        return resize_bilinear(np.asarray(rgb), rules.side)
+        return resize_bilinear(np.asarray(to_srgb(image) if to_srgb else image), rules.side)
     bicubic = rules.resize == "bicubic-antialias"
     method = Image.Resampling.BICUBIC if bicubic else Image.Resampling.BILINEAR
-    return np.array(rgb.resize((rules.side, rules.side), method))
+    scaled = image.resize((rules.side, rules.side), method)
+    return np.array(to_srgb(scaled) if to_srgb else scaled)  # of few pixels that is soon done
 
 
 def resize_bilinear(pixels: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.uint8]:

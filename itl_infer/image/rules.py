@@ -1,9 +1,11 @@
-"""How a picture becomes pixels, as a bundle writes it down."""
+"""How a picture becomes pixels, as a bundle writes it down; and how large it may be, unless somebody says otherwise."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+
+DEFAULT_MAX_MEGAPIXELS = 100.0  # that are decoded
 
 _RESIZES = ("bilinear-antialias", "bicubic-antialias", "bilinear")
 

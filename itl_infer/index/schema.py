@@ -69,6 +69,18 @@ CREATE TABLE failures (                     -- files that could not be embedded,
 ) WITHOUT ROWID;
 """
 
+# Files that nothing here could read, though a package would. Not part of a version: those that know nothing of it need
+# not, and where it is missing, nothing is left out. So every writer makes it where it is not there.
+LEFT_OUT = """
+CREATE TABLE IF NOT EXISTS left_out (
+    root   INTEGER NOT NULL REFERENCES roots,
+    path   BLOB NOT NULL,
+    suffix TEXT NOT NULL,                   -- of names of the format, ".heic"
+    extra  TEXT NOT NULL,                   -- of itl-infer, which brings what reads it
+    PRIMARY KEY (root, path)
+) WITHOUT ROWID
+"""
+
 
 class NoIndexError(IndexStoreError):
     """There is no index where one is needed, or its making was cut short."""
@@ -128,6 +140,12 @@ def migrate(connection: sqlite3.Connection, version: int) -> None:
     with transaction(connection):
         for step in range(version, FORMAT_VERSION):
             _run(connection, MIGRATIONS[step - 1], step + 1)
+
+
+def has_left_out(connection: sqlite3.Connection) -> bool:
+    """Whether the table of what was left out is there."""
+    found = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'left_out'").fetchone()
+    return found is not None
 
 
 def _run(connection: sqlite3.Connection, script: str, version: int) -> None:

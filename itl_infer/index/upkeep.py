@@ -18,6 +18,9 @@ _KNOWN_FILES = """
     UNION ALL SELECT path, NULL FROM failures WHERE root = :root
 """
 
+_LEFT_OUT_FILES = " UNION ALL SELECT path, NULL FROM left_out WHERE root = :root"
+_LEFT_OUT = "SELECT suffix, count(*), max(extra) FROM left_out GROUP BY suffix ORDER BY 2 DESC, 1"
+
 
 class RootStatus(NamedTuple):
     """A remembered folder."""
@@ -25,6 +28,13 @@ class RootStatus(NamedTuple):
     folder: str
     pictures: int
     is_missing: bool
+
+
+class KnownLeftOut(NamedTuple):
+    """Files of one ending that nothing could read in the last run over them."""
+
+    files: int
+    extra: str  # of itl-infer, which brings what does
 
 
 class KnownFailure(NamedTuple):
@@ -45,6 +55,7 @@ class Status:
     roots: tuple[RootStatus, ...]
     failures: tuple[KnownFailure, ...]
     bytes_on_disk: int
+    left_out: dict[str, KnownLeftOut]  # by ending, ".heic"; the largest number first
 
     def to_json(self) -> dict[str, Any]:
         """The status as an object for `json`."""
@@ -56,6 +67,7 @@ class Status:
             "bytes": self.bytes_on_disk,
             "folders": [root._asdict() for root in self.roots],
             "failures": [failure._asdict() for failure in self.failures],
+            "left_out": {suffix: found._asdict() for suffix, found in self.left_out.items()},
         }
 
 
@@ -81,6 +93,12 @@ def read_status(path: str | os.PathLike[str]) -> Status:
                 KnownFailure(roots[root].locate(name), error)
                 for root, name, error in connection.execute("SELECT root, path, error FROM failures")
             ),
+            left_out={
+                suffix: KnownLeftOut(files, extra)
+                for suffix, files, extra in (
+                    connection.execute(_LEFT_OUT) if schema.has_left_out(connection) else ()
+                )
+            },
             bytes_on_disk=sum(file.stat().st_size for file in folder.iterdir()),
         )
 
@@ -94,8 +112,11 @@ def remembered_paths(path: str | os.PathLike[str]) -> list[str]:
             if root.is_whole:
                 remembered.append(str(root.folder))
             else:
-                known = connection.execute(_KNOWN_FILES, {"root": root.id})
-                remembered += [root.locate(name) for name, _ in known]
+                known = [name for name, _ in connection.execute(_KNOWN_FILES, {"root": root.id})]
+                if schema.has_left_out(connection):
+                    others = connection.execute("SELECT path FROM left_out WHERE root = ?", (root.id,))
+                    known += [name for (name,) in others]
+                remembered += map(root.locate, known)
         return remembered
 
 
@@ -116,7 +137,7 @@ def prune(path: str | os.PathLike[str], *, wait: bool = False) -> Pruned:
         pictures, forgotten = 0, []
         for root in writer.roots().values():
             with store_errors(folder):
-                known = writer.execute(_KNOWN_FILES, {"root": root.id})
+                known = writer.execute(_KNOWN_FILES + _LEFT_OUT_FILES, {"root": root.id})
             gone = [(name, state) for name, state in known if root.has_file(name) is False]
             pictures += sum(state == RowState.LIVE for _, state in gone)
             if len(gone) == len(known):

@@ -104,6 +104,7 @@ class Writer:
         """Forget a folder, and all that is known of it."""
         self._change("UPDATE pictures SET state = 2 WHERE root = ?", root)
         self._change("DELETE FROM failures WHERE root = ?", root)
+        self._change("DELETE FROM left_out WHERE root = ?", root)
         self._change("DELETE FROM roots WHERE id = ?", root)
 
     def add(self, picture: Picture, embedding: npt.NDArray[np.float32]) -> None:
@@ -116,11 +117,17 @@ class Writer:
         """Forget what is known of a path, good or bad."""
         self._change("UPDATE pictures SET state = 2 WHERE root = ? AND path = ? AND state <> 2", root, path)
         self._change("DELETE FROM failures WHERE root = ? AND path = ?", root, path)
+        self._change("DELETE FROM left_out WHERE root = ? AND path = ?", root, path)
 
     def fail(self, file: FailedFile) -> None:
         """Enter a file in the ledger of failures, in place of what was known of its path."""
         self.drop(file.root, file.path)
         self._change("INSERT INTO failures VALUES (?, ?, ?, ?, ?, ?, ?)", *file)
+
+    def leave_out(self, root: int, path: bytes, suffix: str, extra: str) -> None:
+        """Note a file that nothing here reads, in place of what was known of its path."""
+        self.drop(root, path)
+        self._change("INSERT INTO left_out VALUES (?, ?, ?, ?)", root, path, suffix, extra)
 
     def touch(self, picture: Picture) -> None:
         """The file at a known path, good or bad, has a new size or time, but the content that it had."""
@@ -223,6 +230,7 @@ class Writer:
             with transaction(self._connection):
                 self._connection.execute("DELETE FROM pictures")
                 self._connection.execute("DELETE FROM failures")
+                self._connection.execute("DELETE FROM left_out")
                 schema.write_state(self._connection, new)
             self.state = new
             remove_other_generations(self.folder, new)
@@ -261,6 +269,7 @@ def locked_writer(folder: Path, bundle: Bundle | None) -> Iterator[Writer]:
             _make_database(folder, connection, bundle)
         elif version < schema.FORMAT_VERSION:
             schema.migrate(connection, version)
+        connection.execute(schema.LEFT_OUT)
         writer = Writer(folder, connection)
         remove_other_generations(folder, writer.state)
         yield writer

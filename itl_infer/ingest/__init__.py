@@ -6,7 +6,8 @@
       |         changed, gone, left out now, or failed before
       |  Item
     read        in threads, ahead: hash, and decode what has         reading.py
-      |         content that the index does not know
+      |         content that the index does not know; leave
+      |         out what is read by a package that is not there
       |  Reading
     commit      embed in batches; add, move, drop; every 512         run.py
                 pictures or 5 seconds it is on the disk
@@ -14,8 +15,8 @@
 Only `commit` changes the index, in one thread. Reading goes on while a batch is embedded.
 """
 
-from itl_infer.ingest.report import Failure, Report
+from itl_infer.ingest.report import Failure, LeftOut, Note, Report
 from itl_infer.ingest.run import embed_again, embed_directory
 from itl_infer.progress import Progress
 
-__all__ = ["Failure", "Progress", "Report", "embed_again", "embed_directory"]
+__all__ = ["Failure", "LeftOut", "Note", "Progress", "Report", "embed_again", "embed_directory"]

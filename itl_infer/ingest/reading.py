@@ -14,8 +14,8 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from itl_infer.errors import ImageError, reason_of
-from itl_infer.image import ImageRules, load_pixels, open_picture_file
+from itl_infer.errors import ImageError, ImageMemoryError, ReaderMissingError, reason_of
+from itl_infer.image import ImageRules, load_pixels, open_picture_file, require_reader
 from itl_infer.index import Picture
 from itl_infer.ingest.survey import Item
 from itl_infer.walk import UNKNOWN
@@ -38,7 +38,9 @@ class Reading(NamedTuple):
     digest: bytes | None = None  # None: could not be read
     pixels: npt.NDArray[np.uint8] | None = None  # None: not needed, or not to be had
     error: str | None = None
+    note: str | None = None  # on a picture that was read all the same
     vanished: bool = False
+    reader_missing: ReaderMissingError | None = None  # so that it is left out
 
     def picture(self) -> Picture:
         assert self.digest is not None
@@ -60,6 +62,12 @@ class Reader:
         try:
             with open_picture_file(item.location) as file:
                 return self._read_open(item, file)
+        except ReaderMissingError as missing:
+            return Reading(item, reader_missing=missing)
+        except (ImageMemoryError, MemoryError) as error:
+            # No fault of the picture's, which is tried each time.
+            reason = error.reason if isinstance(error, ImageMemoryError) else "not enough memory to read it"
+            return Reading(item, item.size, error=reason)
         except (ImageError, OSError) as error:
             cause = error.__cause__ if isinstance(error, ImageError) else error
             if isinstance(cause, FileNotFoundError) and not Path(item.location).is_symlink():
@@ -70,6 +78,8 @@ class Reader:
             return Reading(item, item.size, mtime_ns, error=reason)
 
     def _read_open(self, item: Item, file: BinaryIO) -> Reading:
+        if item.picture_digest is None:  # else it may be as it was, and needs no reader
+            require_reader(file, item.location)
         status = os.fstat(file.fileno())
         is_settled = time.time_ns() - status.st_mtime_ns > _SETTLED_NS
         content: BinaryIO = io.BytesIO(file.read()) if status.st_size <= _WHOLE_BYTES else file
@@ -77,8 +87,13 @@ class Reader:
         reading = Reading(item, status.st_size, status.st_mtime_ns if is_settled else UNKNOWN, digest)
         if digest in (item.picture_digest, item.failure_digest) or self.knows(digest):
             return reading
+        notes: list[str] = []
         try:
-            pixels = load_pixels(content, self.rules, max_megapixels=self.max_megapixels)
+            pixels = load_pixels(
+                content, self.rules, max_megapixels=self.max_megapixels, name=item.location, notes=notes
+            )
+        except (ReaderMissingError, ImageMemoryError):
+            raise
         except ImageError as error:
             return reading._replace(error=error.reason)
         after = os.fstat(file.fileno())
@@ -86,7 +101,7 @@ class Reader:
             return Reading(
                 item, after.st_size, error="changed while it was read: run again when it is complete"
             )
-        return reading._replace(pixels=pixels)
+        return reading._replace(pixels=pixels, note=notes[0] if notes else None)
 
 
 def _digest(file: BinaryIO) -> bytes:

@@ -6,6 +6,20 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
 
+class LeftOut(NamedTuple):
+    """Pictures of one ending that were left out as nothing here reads them; they are tried again in each run."""
+
+    files: int
+    extra: str  # of itl-infer, which brings what does: pip install 'itl-infer[extra]'
+
+
+class Note(NamedTuple):
+    """What is to be said of a picture that was embedded all the same."""
+
+    path: str
+    note: str
+
+
 class Failure(NamedTuple):
     """A picture that could not be embedded, or a folder that could not be listed."""
 
@@ -25,9 +39,29 @@ class Report:
     set_aside: int = 0  # there but left out now: no longer found, its embedding kept
     known_failures: int = 0  # failed in an earlier run and the same since: not tried again
     failed: list[Failure] = field(default_factory=list)
+    incomplete: list[Note] = field(default_factory=list)  # embedded, though their files are cut at the end
+    left_out: dict[str, LeftOut] = field(
+        default_factory=dict
+    )  # by ending, ".heic": what reads them is missing
     seconds: float = 0.0
     images_per_second: float = 0.0  # of those embedded
 
     def to_json(self) -> dict[str, Any]:
         """The report as an object for `json`."""
-        return {**asdict(self), "failed": [failure._asdict() for failure in self.failed]}
+        return {
+            **asdict(self),
+            "failed": [failure._asdict() for failure in self.failed],
+            "incomplete": [note._asdict() for note in self.incomplete],
+            "left_out": left_out_as_json(self.left_out),
+        }
+
+
+def leave_out(left_out: dict[str, LeftOut], suffix: str, extra: str, files: int = 1) -> None:
+    """Count files that are left out."""
+    left_out[suffix] = LeftOut(files + (left_out[suffix].files if suffix in left_out else 0), extra)
+
+
+def left_out_as_json(left_out: dict[str, LeftOut]) -> dict[str, dict[str, Any]]:
+    """By number, the largest first."""
+    ordered = sorted(left_out.items(), key=lambda item: (-item[1].files, item[0]))
+    return {suffix: found._asdict() for suffix, found in ordered}

@@ -23,8 +23,9 @@ from itl_infer.index.roots import Root
 from itl_infer.index.schema import RowState
 from itl_infer.index.upkeep import remembered_paths
 from itl_infer.ingest.reading import Reader, Reading
-from itl_infer.ingest.report import Failure, Report
+from itl_infer.ingest.report import Failure, Note, Report, leave_out
 from itl_infer.ingest.survey import EXCLUDED_ROWS, GONE_ROWS, WANTED_AGAIN_ROWS, Survey, Target
+from itl_infer.memory import usable_memory
 from itl_infer.progress import Progress
 from itl_infer.store import are_unit_rows
 
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
     from itl_infer.index import Writer
 
 DEFAULT_BATCH_SIZE = 32
+_SMALL_BATCH_SIZE = 4  # 220 MB less, and as fast
+_MEMORY_FOR_BATCH = 2**30  # bytes that may be used: with less, batches are small
+_MEMORY_FOR_WORKER = 2**29
 
 # What a power cut can cost at most: so many pictures, or so much time.
 COMMIT_ROWS = 512
@@ -58,9 +62,11 @@ def embed_directory(
 
     Unchanged files (same size and time, or same content) are not embedded again, nor is content that the
     index has under another name. Files that cannot be embedded are listed in the report, and not tried again
-    until they change (or with `retry_failed`, or a higher `max_megapixels`). `exclude` holds globs of names,
-    or of paths from the given folder on. Files are read in `workers` threads, in bounded memory, while others
-    are embedded. An interrupt keeps all that was embedded.
+    until they change (or with `retry_failed`, or a higher `max_megapixels`). Those in a format whose reader is an
+    extra that is not installed are counted in `left_out` of the report, and taken by the first run that has it.
+    `exclude` holds globs of names, or of paths from the given folder on. Files are read in `workers` threads, in
+    bounded memory, while others are embedded; where little memory may be used, fewer at a time. An interrupt keeps
+    all that was embedded.
 
     Raises ValueError for less than one worker, or a batch that is empty or larger than MAX_BATCH_SIZE, and
     FolderError where a path is missing, or nothing is found at all: nothing is removed then, unless
@@ -87,9 +93,14 @@ def embed_directory(
         survey.look(targets, prune=prune)
         if not (survey.seen or survey.excluded or survey.gone):
             raise _nothing_found(targets)
-        run = _Run(bundle, writer, survey, report, max_megapixels, batch_size or DEFAULT_BATCH_SIZE, progress)
+        memory = usable_memory()
+        if batch_size is None:
+            batch_size = DEFAULT_BATCH_SIZE if memory >= _MEMORY_FOR_BATCH else _SMALL_BATCH_SIZE
+        if workers is None:
+            workers = int(max(1, min(usable_cpus(), memory // _MEMORY_FOR_WORKER)))
+        run = _Run(bundle, writer, survey, report, max_megapixels, batch_size, progress)
         run.settle_known()
-        run.embed(workers or usable_cpus())
+        run.embed(workers)
         run.remove_gone()
         run.review_missing_folders()
         writer.compact_if_due()
@@ -171,7 +182,7 @@ class _Run:
         report.reused += survey.wanted_again
         self._writer.set_states(EXCLUDED_ROWS, RowState.ASIDE)
         self._writer.set_states(WANTED_AGAIN_ROWS, RowState.LIVE)
-        for root, path in survey.vanished_failures:
+        for root, path in survey.vanished_others:
             self._writer.drop(root, path)
 
     def embed(self, workers: int) -> None:
@@ -224,6 +235,11 @@ class _Run:
         if reading.vanished:
             writer.drop(item.root, item.path)
             report.removed += item.picture_digest is not None
+        elif reading.reader_missing is not None:
+            # No failure, which would not be tried again: the next run takes it, once its reader is there.
+            missing = reading.reader_missing
+            writer.leave_out(item.root, item.path, missing.suffix, missing.extra)
+            leave_out(report.left_out, missing.suffix, missing.extra)
         elif reading.error is not None:
             self._fail(reading, reading.error)
         elif reading.digest == item.picture_digest:
@@ -260,6 +276,8 @@ class _Run:
                 continue
             self._writer.add(reading.picture(), embedding)
             self._report.embedded += 1
+            if reading.note is not None:
+                self._report.incomplete.append(Note(reading.item.location, reading.note))
         self._advance(len(batch))
 
     def _fail(self, reading: Reading, error: str) -> None:

@@ -33,18 +33,25 @@ GONE_ROWS = "temp.gone WHERE in_scope"
 EXCLUDED_ROWS = "temp.excluded"
 WANTED_AGAIN_ROWS = _SAME_PICTURE.format(RowState.ASIDE)
 
+# What failed with these words, of an earlier version, may be read by now: more formats are, larger pictures, and those
+# that are cut at the end. What still cannot be is told in other words, so that this happens once.
+_OUTDATED = """(
+    {0}error = 'not a JPEG, PNG, WebP, GIF, TIFF or BMP picture'
+    OR {0}error LIKE '% megapixels, more than the limit of % if it is meant'
+    OR ({0}error LIKE 'truncated or damaged: image file is truncated%' AND {0}error NOT LIKE '%half is needed')
+)"""
 _SAME_FAILURE = (
     "temp.seen JOIN failures USING (root, path, size, mtime_ns)"
-    " WHERE max_megapixels >= :max_megapixels AND NOT :retry_failed"
+    f" WHERE max_megapixels >= :max_megapixels AND NOT :retry_failed AND NOT {_OUTDATED.format('')}"
 )
 
-_FILL_TODO = """
+_FILL_TODO = f"""
     INSERT INTO temp.todo (root, path, size, mtime_ns, picture_digest, failure_digest)
     SELECT s.root, s.path, s.size, s.mtime_ns, CASE p.state WHEN 0 THEN p.digest END, f.digest
     FROM temp.seen s
     LEFT JOIN pictures p ON p.root = s.root AND p.path = s.path AND p.state <> 2
     LEFT JOIN failures f ON f.root = s.root AND f.path = s.path AND f.max_megapixels >= :max_megapixels
-                        AND NOT :retry_failed
+                        AND NOT :retry_failed AND NOT {_OUTDATED.format("f.")}
     WHERE (s.size, s.mtime_ns) IS NOT (p.size, p.mtime_ns)
       AND (s.size, s.mtime_ns) IS NOT (f.size, f.mtime_ns)
     ORDER BY s.root, s.path
@@ -119,7 +126,7 @@ class Survey:
         self._places: dict[str, tuple[int, bytes]] = {}
         for table in _TABLES:
             writer.execute(table)
-        self.vanished_failures: set[tuple[int, bytes]] = set()
+        self.vanished_others: set[tuple[int, bytes]] = set()  # files that failed or were left out before
         self.problems: list[tuple[str, str]] = []  # folders that could not be listed, and why
         self.missing: list[Root] = []  # remembered folders that are not there, or empty
         self.kept: dict[int, Root] = {}  # those in the targets with none of their pictures: not gone for that
@@ -209,7 +216,8 @@ class Survey:
             rows = ((row,) for row, _ in gone)
             self._writer.executemany("INSERT OR REPLACE INTO temp.gone VALUES (?, TRUE)", rows)
             self._writer.executemany("INSERT OR IGNORE INTO temp.excluded VALUES (?)", excluded)
-            self.vanished_failures.update(self._unseen("root, path", "failures", scope))
+            for table in ("failures", "left_out"):
+                self.vanished_others.update(self._unseen("root, path", table, scope))
             lost += live
         return lost
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -9,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from itl_infer.errors import ClusterError, reason_of
-from itl_infer.parquet.files import shown, write_whole
+from itl_infer.parquet.files import is_file, remove, shown, write_whole
 from itl_infer.parquet.table import Floats, embedding_column, make_schema, open_table, read_schema
 from itl_infer.store import Origin, are_unit_rows
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
 
 _NAME = "part-{:06}.parquet"
+_LEFT_OUT = "_left-out-{:06}"  # a name that those who read the folder as a table leave alone
+_IS_LEFT_OUT = re.compile(r"_left-out-(\d{6,})")
 _IS_SHARD = re.compile(r"part-(\d{6,})\.parquet")
 
 
@@ -59,6 +62,44 @@ def write_shard(system: FileSystem, path: str, rows: Rows, fingerprint: str) -> 
     compression = {"path": "zstd", "error": "zstd"}
     parquet.write_table(table, stream, compression=compression, use_dictionary=["error"])
     write_whole(system, path, [stream.getvalue()])
+
+
+class LeftOutRow(NamedTuple):
+    """A row of a shard whose picture nothing could read where it was tried."""
+
+    row: int
+    suffix: str  # under which such pictures are counted, ".heic"
+    extra: str  # of itl-infer, which brings what reads them
+
+
+def write_left_out(system: FileSystem, folder: str, number: int, rows: list[LeftOutRow]) -> None:
+    """Note beside a shard which rows are to be tried again; none is written of none. Raises OSError."""
+    path = f"{folder}/{_LEFT_OUT.format(number)}"
+    if rows:
+        write_whole(system, path, [json.dumps(rows).encode()])
+    elif is_file(system, path):
+        remove(system, path)
+
+
+def read_left_out(system: FileSystem, folder: str, number: int) -> list[LeftOutRow]:
+    """What `write_left_out` noted. Raises ClusterError."""
+    path = f"{folder}/{_LEFT_OUT.format(number)}"
+    if not is_file(system, path):
+        return []
+    try:
+        with system.open_input_stream(path) as stream:
+            return [LeftOutRow(*row) for row in json.loads(stream.read())]
+    except (OSError, ValueError, TypeError) as error:
+        raise ClusterError(f"{path}: cannot be read: {reason_of(error)}: {_AGAIN}") from error
+
+
+def shards_with_left_out(system: FileSystem, folder: str) -> set[int]:
+    """The numbers of the shards that have rows to be tried again. Raises OSError."""
+    from pyarrow import fs
+
+    listing = system.get_file_info(fs.FileSelector(folder, allow_not_found=True))
+    found = (_IS_LEFT_OUT.fullmatch(info.base_name) for info in listing)
+    return {int(match[1]) for match in found if match}
 
 
 def finished_shards(system: FileSystem, folder: str) -> list[Shard]:

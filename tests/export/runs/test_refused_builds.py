@@ -80,7 +80,10 @@ def test_build_says_which_captions_have_no_known_word_and_which_pictures_are_lef
         ("skipped 1: empty caption", f"{captions}:3: 2.bmp"),
         ("skipped 1: no such picture", f"{captions}:6: 6.bmp"),
         ("skipped 1: picture without captions", f"{tmp_path}: 5.bmp"),
-        ("skipped 1: not a JPEG, PNG, WebP, GIF, TIFF or BMP picture", f"{tmp_path}/4.bmp: 4.bmp"),
+        (
+            "skipped 1: not a JPEG, PNG, WebP, GIF, TIFF, BMP, JPEG 2000, AVIF, HEIC, JPEG XL or RAW picture",
+            f"{tmp_path}/4.bmp: 4.bmp",
+        ),
         ("2: caption without a known word", f"{captions}:2: 1.bmp: the"),
     ):
         assert reporter.said[reporter.said.index(f"  {reason}") + 1] == f"    {place}"

@@ -136,7 +136,11 @@ class TestPacking:
         (tmp_path / "b.png").write_bytes(b"no picture")
         packed = pack_pictures([tmp_path / f"{n}.png" for n in "abc"], tmp_path / "cache", silent)
         assert packed.readable.tolist() == [0, 2]
-        assert packed.failed == {str(tmp_path / "b.png"): "not a JPEG, PNG, WebP, GIF, TIFF or BMP picture"}
+        assert packed.failed == {
+            str(
+                tmp_path / "b.png"
+            ): "not a JPEG, PNG, WebP, GIF, TIFF, BMP, JPEG 2000, AVIF, HEIC, JPEG XL or RAW picture"
+        }
         assert packed[2].shape[2] == 3
 
     def test_they_are_decoded_once_and_again_when_they_change(self, tmp_path: Path) -> None:

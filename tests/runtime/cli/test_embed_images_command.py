@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from itl_infer.image import describe_formats
 from tests.runtime.cli.helpers import command, error_of, names, process, run
 from tests.terminal import run_with_terminal
 from tests.tiny_bundle import save_colours
@@ -30,7 +31,7 @@ def test_embed_images_reports_what_changed(pictures: Path, tmp_path: Path) -> No
     assert result.exit_code == 0
     assert (third["embedded"], third["unchanged"]) == (0, 3)
     assert third["failed"] == [
-        {"path": str(pictures / "red.png"), "error": "not a JPEG, PNG, WebP, GIF, TIFF or BMP picture"}
+        {"path": str(pictures / "red.png"), "error": f"not a {describe_formats()} picture"}
     ]
     assert third["removed"] >= 1
     assert (
@@ -51,7 +52,7 @@ def test_embed_images_as_text(pictures: Path, tmp_path: Path) -> None:
     reasons = dict(line.split(": ", 1) for line in result.stderr.splitlines())
     assert {Path(name).name: reason.split(": ")[0] for name, reason in reasons.items()} == {
         "cut.png": "truncated or damaged",
-        "letter.jpg": "not a JPEG, PNG, WebP, GIF, TIFF or BMP picture",
+        "letter.jpg": f"not a {describe_formats()} picture",
         "nothing.gif": "empty file (0 bytes)",
         "round.jpg": "cannot be read",
     }
@@ -113,3 +114,45 @@ def test_progress_is_for_terminals_only(pictures: Path, tmp_path: Path) -> None:
     assert b"/s" in drawn
     assert b" left" in drawn
     assert drawn.endswith(b"\r")  # wiped away
+
+
+def test_what_nothing_reads_is_told_with_its_mend(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("IMG_1.HEIC", "IMG_2.HEIC", "IMG_3.hif", "called.jpg"):
+        (pictures / name).write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    (pictures / "_DSC1.ARW").write_bytes(b"II*\0")
+    (pictures / "clip.mov").write_bytes(b"\0\0\0\x14ftypqt  ")
+    for module in ("pillow_heif", "rawpy"):
+        monkeypatch.setitem(sys.modules, module, None)
+    index = tmp_path / "photos.itl"
+    first, *others = run("embed-images", pictures, "-d", index).stdout.splitlines()
+    assert first.startswith("embedded 5, unchanged 0, removed 0, failed 0 (")
+    assert others == [
+        "left out 3 .heic, 1 .hif (pip install 'itl-infer[heif]')",
+        "left out 1 .arw (pip install 'itl-infer[raw]')",
+    ]
+    report = json.loads(run("embed-images", pictures, "-d", index, "--format", "json").stdout)
+    assert report["left_out"] == {
+        ".heic": {"files": 3, "extra": "heif"},
+        ".arw": {"files": 1, "extra": "raw"},
+        ".hif": {"files": 1, "extra": "heif"},
+    }
+    status = run("status", "-d", index).stdout
+    assert "left out     3 .heic, 1 .hif (pip install 'itl-infer[heif]')\n" in status
+    message = error_of(run("similar", pictures / "IMG_1.HEIC", "-d", index))
+    assert message.endswith("IMG_1.HEIC: reading HEIC needs pillow-heif: pip install 'itl-infer[heif]'")
+    for picture in pictures.glob("*.png"):
+        picture.unlink()
+    alone = run("embed-images", pictures, "-d", tmp_path / "new.itl")
+    assert alone.exit_code == 1
+    assert alone.stderr == "Error: none of the 5 pictures could be embedded\n"
+    assert "left out 3 .heic" in alone.stdout
+
+
+def test_a_cut_file_is_embedded_with_a_note(pictures: Path, tmp_path: Path) -> None:
+    Image.effect_noise((320, 240), 60).convert("RGB").save(pictures / "cut.jpg")
+    os.truncate(pictures / "cut.jpg", (pictures / "cut.jpg").stat().st_size - 60)
+    result = run("embed-images", pictures, "-d", tmp_path / "photos.itl")
+    assert result.stdout.startswith("embedded 6, unchanged 0, removed 0, failed 0, incomplete 1 (")
+    assert result.stderr.startswith(f"{pictures / 'cut.jpg'}: cut at the end: 9")

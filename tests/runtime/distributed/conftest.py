@@ -42,6 +42,8 @@ class Absent:
     def find_spec(self, name, path=None, target=None):
         if name == "itl_infer" and exists(HERE / "absent"):
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+        if name in ("pillow_heif", "rawpy") and exists(HERE / "plain"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 os.fsync, pathlib.Path.is_dir, pathlib.Path.open = slow_or_full, is_seen, open_or_die
 sys.meta_path.insert(0, Absent())

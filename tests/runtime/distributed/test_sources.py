@@ -222,7 +222,7 @@ def sources_that_cannot_be_used(folder: Path) -> Iterator[tuple[Any, str]]:
         ("rows", {"path": pa.array([], pa.string())}),
     ):
         pq.write_table(pa.table(table), folder / f"{name}.parquet")
-    nothing = "no pictures in there (JPEG, PNG, WebP, GIF, TIFF or BMP)"
+    nothing = "no pictures in there (JPEG, PNG, WebP, GIF, TIFF, BMP, JPEG 2000, AVIF, HEIC, JPEG XL or RAW)"
     yield folder / "none", "no such file or folder: check the name"
     yield folder / "empty", nothing
     yield folder / "empty.txt", nothing

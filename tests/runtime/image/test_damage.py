@@ -20,7 +20,7 @@ from PIL import Image, ImageFile
 
 from itl_infer.errors import ImageError
 from itl_infer.image import decode as image
-from itl_infer.image import load_pixels
+from itl_infer.image import describe_formats, load_pixels
 from tests.runtime.image.helpers import RULES, SEED, SIDE, scene
 
 
@@ -37,8 +37,8 @@ def test_what_is_no_picture_gives_a_reason(tmp_path: Path) -> None:
     (tmp_path / "text.jpg").write_text("I am a letter, not a picture.\n" * 10)
     (tmp_path / "zero.jpg").write_bytes(b"")
     (tmp_path / "postscript.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
-    assert reason(tmp_path / "text.jpg") == "not a JPEG, PNG, WebP, GIF, TIFF or BMP picture"
-    assert reason(tmp_path / "postscript.png") == "not a JPEG, PNG, WebP, GIF, TIFF or BMP picture"
+    assert reason(tmp_path / "text.jpg") == f"not a {describe_formats()} picture"
+    assert reason(tmp_path / "postscript.png") == f"not a {describe_formats()} picture"
     assert reason(tmp_path / "zero.jpg") == "empty file (0 bytes)"
     assert reason(tmp_path / "none.jpg") == "cannot be read: No such file or directory"
     assert reason("nul\0character.jpg").startswith("cannot be read: ")
@@ -65,8 +65,8 @@ def test_a_pipe_does_not_hang(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".gif", ".tif", ".bmp"])
-@pytest.mark.parametrize("share", [0.2, 0.5, 0.9])
-def test_truncated_files(
+@pytest.mark.parametrize("share", [0.2, 0.4])
+def test_files_of_which_less_than_half_is_there(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], suffix: str, share: float
 ) -> None:
     content = io.BytesIO()
@@ -79,7 +79,7 @@ def test_truncated_files(
     assert capfd.readouterr() == ("", "")
 
 
-@given(st.sampled_from(["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP"]), st.data())
+@given(st.sampled_from(["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "JPEG2000"]), st.data())
 def test_damaged_bytes_never_raise_anything_else(
     tmp_path_factory: pytest.TempPathFactory, kind: str, data: st.DataObject
 ) -> None:
@@ -118,6 +118,9 @@ def test_pillows_own_limit_gives_way_to_the_callers(tmp_path: Path, monkeypatch:
         path = tmp_path / f"large.{suffix}"
         scene(300, 200).save(path)
         assert load_pixels(path, RULES).shape == (SIDE, SIDE, 3)
+        if suffix == "jpg":  # is decoded small, and within the limit so
+            assert load_pixels(path, RULES, max_megapixels=0.05).shape == (SIDE, SIDE, 3)
+            continue
         assert reason(path, max_megapixels=0.05).startswith(
             "300 x 200 is 0.06 megapixels, more than the limit"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image, ImageFile, ImageOps
+from PIL import Image, ImageCms, ImageFile, ImageOps
 
 from itl_infer.image import ImageRules, load_pixels, resize_bilinear
 from tests.runtime.image.helpers import RULES, SEED, SIDE, distance, expected, scene
@@ -41,7 +42,11 @@ def test_photographs_look_as_they_do_when_decoded_in_full(shared: Path) -> None:
     assert photographs
     for path in photographs:
         with Image.open(path) as image:
-            full = ImageOps.exif_transpose(image).convert("RGB").resize((64, 64), Image.Resampling.BILINEAR)
+            full = ImageOps.exif_transpose(image).convert("RGB")
+            if profile := image.info.get("icc_profile"):
+                given = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+                full = ImageCms.profileToProfile(full, given, ImageCms.createProfile("sRGB"))
+            full = full.resize((64, 64), Image.Resampling.BILINEAR)
         difference = np.abs(load_pixels(path, rules).astype(int) - np.asarray(full))
         assert difference.mean() < 2, path.name
 

@@ -131,7 +131,12 @@ def test_status(index: Index, photos: Path, tmp_path: Path) -> None:
     status = read_status(index.path)
     assert (status.pictures, status.set_aside, status.gone) == (9, 2, 1)
     assert status.roots == ((str(photos), 9, True),)
-    assert status.failures == ((str(photos / "bad.jpg"), "not a JPEG, PNG, WebP, GIF, TIFF or BMP picture"),)
+    assert status.failures == (
+        (
+            str(photos / "bad.jpg"),
+            "not a JPEG, PNG, WebP, GIF, TIFF, BMP, JPEG 2000, AVIF, HEIC, JPEG XL or RAW picture",
+        ),
+    )
     assert status.state.bundle_name == "fake"
     assert status.bytes_on_disk == sum(path.stat().st_size for path in index.path.iterdir())
     with pytest.raises(IndexStoreError, match="no index here"):

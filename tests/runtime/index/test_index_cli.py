@@ -69,8 +69,12 @@ def test_status(index: Path, photos: Path) -> None:
         "gone": 0,
         "folders": [{"folder": str(photos), "pictures": 8, "is_missing": False}],
         "failures": [
-            {"path": str(photos / "bad.jpg"), "error": "not a JPEG, PNG, WebP, GIF, TIFF or BMP picture"}
+            {
+                "path": str(photos / "bad.jpg"),
+                "error": "not a JPEG, PNG, WebP, GIF, TIFF, BMP, JPEG 2000, AVIF, HEIC, JPEG XL or RAW picture",
+            }
         ],
+        "left_out": {},
     }
 
 

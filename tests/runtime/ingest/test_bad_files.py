@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from itl_infer.image import describe_formats
 from itl_infer.index import Index
 from itl_infer.index.upkeep import read_status
 from itl_infer.ingest import embed_directory, reading
@@ -20,7 +21,7 @@ def test_bad_files_are_named_once_and_do_not_stop_the_run(index: Index, photos: 
     Image.new("RGB", (64, 64), "red").save(photos / "good.jpg")
     whole = (photos / "good.jpg").read_bytes()
     (photos / "text.jpg").write_text("this is a text")
-    (photos / "cut.jpg").write_bytes(whole[:-200])
+    (photos / "cut.jpg").write_bytes(whole[: len(whole) // 2])
     (photos / "empty.png").touch()
     os.mkfifo(photos / "pipe.gif")
     (photos / "folder.jpg").mkdir()
@@ -30,7 +31,7 @@ def test_bad_files_are_named_once_and_do_not_stop_the_run(index: Index, photos: 
         "cut.jpg": "truncated or damaged",
         "empty.png": "empty file (0 bytes)",
         "pipe.gif": "not a regular file",
-        "text.jpg": "not a JPEG, PNG, WebP, GIF, TIFF or BMP picture",
+        "text.jpg": f"not a {describe_formats()} picture",
     }
     for _ in range(2):
         assert counts(embed_directory(photos, index)) == {"unchanged": 7, "known_failures": 4}

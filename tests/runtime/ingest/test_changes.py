@@ -7,6 +7,7 @@ import shutil
 import time
 from pathlib import Path
 
+from itl_infer.image import describe_formats
 from itl_infer.index import Index
 from itl_infer.ingest import embed_directory
 from tests.fake_bundle import LONG_AGO_NS, FakeBundle, assert_whole, write_picture, write_pictures
@@ -31,10 +32,10 @@ def test_the_report_as_json(index: Index, photos: Path) -> None:
         "removed": 1,
         "set_aside": 0,
         "known_failures": 0,
-        "failed": [
-            {"path": str(photos / "000.bmp"), "error": "not a JPEG, PNG, WebP, GIF, TIFF or BMP picture"}
-        ],
+        "failed": [{"path": str(photos / "000.bmp"), "error": f"not a {describe_formats()} picture"}],
         "images_per_second": 0.0,
+        "incomplete": [],
+        "left_out": {},
     }
     assert_whole(index, [str(photos / f"00{i}.bmp") for i in range(2, 6)])
 

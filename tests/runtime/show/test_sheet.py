@@ -178,7 +178,7 @@ def test_a_picture_that_cannot_be_read_is_an_empty_frame(
         write_sheet([answer], tmp_path / name)
     text = (tmp_path / "a.html").read_text(encoding="utf-8")
     assert len(Page(text).images()) == 1
-    assert "not a JPEG, PNG, WebP, GIF, TIFF or BMP picture" in text
+    assert "not a JPEG, PNG, WebP, GIF, TIFF, BMP, JPEG 2000, AVIF, HEIC, JPEG XL or RAW picture" in text
     assert "cannot be read: No such file or directory" in text
 
 

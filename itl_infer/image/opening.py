@@ -1,0 +1,118 @@
+"""Open a picture's file with whatever reads its format: its content decides, its name only where that says nothing."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+
+from itl_infer.errors import ImageError, ReaderMissingError
+from itl_infer.image.admission import Admission, is_there_room
+from itl_infer.image.formats import (
+    AVIF,
+    FORMATS,
+    HEAD_BYTES,
+    HEIC,
+    JXL,
+    RAW,
+    TIFF,
+    Format,
+    describe_formats,
+    format_called,
+    recognise,
+)
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+_READERS = [reader for form in FORMATS if form.package is None for reader in form.readers]
+
+_JXL_BYTES = 16  # of memory for each pixel of a JPEG XL, about
+
+
+class Opened(NamedTuple):
+    """A picture that is open; nothing of it is decoded yet, where its format allows that."""
+
+    image: Image.Image
+    format: Format | None
+    orientation: int | None  # how it lies once it is decoded, as EXIF counts; None: as its own EXIF says
+
+
+def require_reader(file: BinaryIO, name: str) -> None:
+    """Raise ReaderMissingError where what reads a file, now at its start, is not installed; it stays there."""
+    form = _format_of(file, name)
+    if form is not None:
+        _import_reader(form, name)
+
+
+def open_picture(file: BinaryIO, name: str, admit: Admission) -> Opened:
+    """Raises ImageError, ReaderMissingError, and whatever the libraries do, such as Pillow's DecompressionBombError."""
+    from PIL import Image, UnidentifiedImageError
+
+    form = _format_of(file, name)
+    if form is not None:
+        _import_reader(form, name)
+    if form is RAW:
+        from itl_infer.image.raw import open_raw
+
+        if opened := open_raw(file, admit):
+            return Opened(opened[0], RAW, opened[1])
+        form = TIFF  # called a RAW, and none
+        file.seek(0)
+    orientation = None
+    if form is JXL:
+        from itl_infer.image.jxl import read_header
+
+        header = read_header(file)
+        admit(header.width, header.height)
+        if not is_there_room(header.width * header.height * _JXL_BYTES):
+            raise MemoryError  # where its decoder cannot have what it takes, it ends the process
+        # Its decoder turns by what the codestream says. Where that says nothing, some writers meant the EXIF.
+        orientation = None if header.orientation == 1 else 1
+    try:
+        image: Image.Image = Image.open(file, formats=_READERS if form is None else list(form.readers))
+    except UnidentifiedImageError as error:
+        if form is None or not _begins_as(file, form):
+            raise ImageError(name, f"not a {describe_formats()} picture") from error
+        raise OSError(f"no whole {form.name} picture") from error
+    except RuntimeError as error:
+        # The plugin for JPEG XL says at length that it knows nothing more.
+        raise OSError("cannot be decoded" if form is JXL else str(error)) from error
+    if form is JXL and getattr(image, "jpeg", False):
+        orientation = None  # a JPEG, packed smaller: given as it was
+    if form is HEIC or (form is AVIF and "exif" not in image.info):
+        orientation = 1  # what the container says is done, or not there; any other word on it does not count
+    return Opened(image, form, orientation)
+
+
+def _format_of(file: BinaryIO, name: str) -> Format | None:
+    head = file.read(HEAD_BYTES)
+    file.seek(0)
+    form = recognise(head)
+    called = format_called(name)
+    if form is TIFF:
+        from itl_infer.image.raw import is_raw_tiff
+
+        is_raw = is_raw_tiff(file)
+        return RAW if is_raw or (is_raw is None and called is RAW) else TIFF
+    if form is None and called is not None and called.package is not None:
+        return called
+    return form
+
+
+def _begins_as(file: BinaryIO, form: Format) -> bool:
+    file.seek(0)
+    return form.fits(file.read(HEAD_BYTES))
+
+
+def _import_reader(form: Format, name: str) -> None:
+    package = form.package
+    if package is None:
+        return
+    try:
+        module = import_module(package.module)
+    except ImportError as error:
+        raise ReaderMissingError(
+            name, form.name, package.name, package.extra, form.suffix_of(name)
+        ) from error
+    if package.register is not None:
+        getattr(module, package.register)()
