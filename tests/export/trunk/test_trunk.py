@@ -275,14 +275,15 @@ def bundle_of(trunk: Trunk, folder: Path) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Trunk, Path]:
+    """A trunk, and a bundle with it."""
+    trunk = replace(trained(SMALL, side=64), source="elsewhere")
+    return trunk, bundle_of(trunk, tmp_path_factory.mktemp("small") / "b")
+
+
 @torch_export_warns
 class TestBundles:
-    @pytest.fixture(scope="class")
-    def small(self, tmp_path_factory: pytest.TempPathFactory) -> tuple[Trunk, Path]:
-        """A trunk, and a bundle with it."""
-        trunk = replace(trained(SMALL, side=64), source="elsewhere")
-        return trunk, bundle_of(trunk, tmp_path_factory.mktemp("small") / "b")
-
     def test_the_trunk_of_a_bundle_comes_back(self, small: tuple[Trunk, Path]) -> None:
         trunk, folder = small
         manifest = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
