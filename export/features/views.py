@@ -49,7 +49,8 @@ def views_of(
     )
 
     def compute(start: int, failed: list[ImageError]) -> Iterator[np.ndarray[Any, Any]]:
-        session = compared_session(Looking(key, _View(trunk), trunk.side, trunk.name))
+        seen_too = " ".join([key, *trunk.map_layers, trunk.pool_layer])
+        session = compared_session(Looking(seen_too, _View(trunk), trunk.side, trunk.name))
         for pixels in pixels_from(dataset, trunk.image_rules, cache, start, failed):
             seen = np.ascontiguousarray(pixels[:, :, ::-1]) if mirrored else pixels
             rows = np.empty(len(pixels), record)

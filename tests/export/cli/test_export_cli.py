@@ -12,7 +12,17 @@ from click.testing import CliRunner
 from export.cli import main
 from tests.places import ROOT
 
-COMMANDS = ["build", "carry", "from-keras", "postcards", "pretrain", "recipes", "refresh", "starter"]
+COMMANDS = [
+    "build",
+    "carry",
+    "distil",
+    "from-keras",
+    "postcards",
+    "pretrain",
+    "recipes",
+    "refresh",
+    "starter",
+]
 
 
 def test_the_commands_are_these() -> None:
