@@ -1,7 +1,7 @@
 """The vectors of an index for a published page: codes that are ranked by, and finer ones for the order of the best.
 
-A row is scale * (code + fine / 254) to 16 bits. By codes alone, 8 bits, pictures that are close change places in about
-one answer of three; so the browser fetches the fine codes of those few that may be among the best.
+A row is scale * (code + fine / 254), 16 bits a number. By codes alone, 8 bits, pictures that are close change places
+among the ten best of one query in three, so a browser fetches the fine codes of those few that may be among the best.
 """
 
 from __future__ import annotations
