@@ -40,7 +40,9 @@ def check_published(path: Path) -> CheckReport:
         return report
     manifest = read_manifest(path)
     if manifest is None:
-        raise PublishError(f"{path}: nothing was published here (no {MANIFEST} of itl-infer): publish it first")
+        raise PublishError(
+            f"{path}: nothing was published here (no {MANIFEST} of itl-infer): publish it first"
+        )
     try:
         for name, sha256, size in _files_of(path, manifest):
             report.files += 1
@@ -86,8 +88,11 @@ def _check_parts(path: Path, page: bytes, report: CheckReport) -> None:
     """The parts of a page that is one file."""
     try:
         found = {name.decode(): base64.b64decode(part, validate=True) for name, part in _PART.findall(page)}
-        parts = json.loads(found["site.json"])["parts"]
-        for name, listed in parts.items():
+        manifest = json.loads(found["site.json"])
+        script = page.rpartition(b"<script>")[2].partition(b"</script>")[0]
+        listed = manifest["script"]
+        _compare_content(script, "the script", listed["sha256"], listed["bytes"], report)
+        for name, listed in manifest["parts"].items():
             report.files += 1
             if name in found:
                 _compare_content(found[name], name, listed["sha256"], listed["bytes"], report)

@@ -39,13 +39,19 @@ def as_one_script(entry: str) -> str:
 
     visit(entry)
     return "".join(
-        ['"use strict";\n', "const modules = {};\n", *(_as_function(name, files[name].decode()) for name in order)]
+        [
+            '"use strict";\n',
+            "const modules = {};\n",
+            *(_as_function(name, files[name].decode()) for name in order),
+        ]
     )
 
 
 def _as_function(name: str, source: str) -> str:
     exported = ", ".join(found for _, found in _EXPORT.findall(source))
-    body = _IMPORT.sub(lambda found: f'const {{{found[1].replace(" as ", ": ")}}} = modules["{found[2]}"];', source)
+    body = _IMPORT.sub(
+        lambda found: f'const {{{found[1].replace(" as ", ": ")}}} = modules["{found[2]}"];', source
+    )
     body = _EXPORT.sub(r"\1", body)
     if re.search(r"^(import|export)\b", body, re.M):
         raise ValueError(f"{name}: an import or export that cannot be put into one script")

@@ -20,7 +20,9 @@ from itl_infer.files import replacing
 MANIFEST, PAGE, FILES = "site.json", "index.html", "files"
 FORMAT = 1  # of the manifest
 GENERATOR = "itl-infer publish"
-_MARK = f"{FILES}/README.txt"  # there from the beginning, so that a run that was cut short can be taken up again
+_MARK = (
+    f"{FILES}/README.txt"  # there from the beginning, so that a run that was cut short can be taken up again
+)
 _MARK_TEXT = b"Written by itl-infer publish, which removes from this folder what it does not need any more.\n"
 _HASH_DIGITS = 16  # of the hash, in names
 
@@ -152,7 +154,9 @@ def _require_ours(path: Path) -> None:
         if not path.exists():
             return
         if not path.is_dir():
-            raise PublishError(f"{path}: a file, and not a folder: name a folder that is new, empty, or published before")
+            raise PublishError(
+                f"{path}: a file, and not a folder: name a folder that is new, empty, or published before"
+            )
         is_empty = next(path.iterdir(), None) is None
     except OSError as error:
         raise PublishError(f"{path}: cannot be read: {reason_of(error)}: name another folder") from error

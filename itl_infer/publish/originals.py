@@ -29,7 +29,9 @@ class Originals:
 
     def __post_init__(self) -> None:
         if self.base_url is not None and urlsplit(self.base_url).scheme not in ("http", "https", ""):
-            raise PublishError(f"{self.base_url}: not an address of the web: begin it with https://, or with a folder")
+            raise PublishError(
+                f"{self.base_url}: not an address of the web: begin it with https://, or with a folder"
+            )
 
     def address_of(self, picture: Shown) -> str | None:
         """Where the original of a picture is, from the page on."""
@@ -40,7 +42,9 @@ class Originals:
         if self.base_url is not None:
             return f"{self.base_url.rstrip('/')}/{_quoted(picture.relative)}"
         try:
-            return _quoted(os.path.relpath(picture.path, os.path.realpath(self.folder or ".")).replace(os.sep, "/"))
+            return _quoted(
+                os.path.relpath(picture.path, os.path.realpath(self.folder or ".")).replace(os.sep, "/")
+            )
         except ValueError as error:
             raise PublishError(
                 f"{picture.path}: on another drive than {self.folder}, so that no link leads there: --base-url, or"

@@ -82,9 +82,13 @@ class Publication:
                 f" {MOST_IN_ONE_FILE}: publish a folder, without --single-file"
             )
         if self.single_file and self.originals.mode == "copy":
-            raise PublishError("--single-file has no room for originals: --originals link, or publish a folder")
+            raise PublishError(
+                "--single-file has no room for originals: --originals link, or publish a folder"
+            )
         if self.hide_names and self.originals.mode == "link":
-            raise PublishError("links to originals say their names: not with hidden names, where copies would do")
+            raise PublishError(
+                "links to originals say their names: not with hidden names, where copies would do"
+            )
         self._require_elsewhere()
         require_writable_target(self.out, single_file=self.single_file)
 
@@ -170,9 +174,7 @@ class Publication:
                 done = before + report.thumbnails_made + len(failed)
                 progress(Progress(done, before + len(missing), time.monotonic() - begun, before))
         shown = [picture for picture in self.pictures if picture.id not in failed]
-        report.left_out = [
-            LeftOut(one.path, failed[one.id]) for one in self.pictures if one.id in failed
-        ]
+        report.left_out = [LeftOut(one.path, failed[one.id]) for one in self.pictures if one.id in failed]
         if not shown:
             raise PublishError(
                 f"none of the {len(self.pictures)} pictures can be read, such as {report.left_out[0].path}"

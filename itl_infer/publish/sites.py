@@ -36,7 +36,9 @@ _META = f'\n<meta name="generator" content="{GENERATOR}">'
 class Site(Protocol):
     """Takes the parts of a page, and puts them in place together."""
 
-    written: int  # files that this run wrote
+    @property
+    def written(self) -> int:
+        """Files that this run wrote."""
 
     def has(self, name: str) -> bool:
         """Whether a picture's file is there from an earlier run; it stays then."""
@@ -87,13 +89,21 @@ class FolderSite:
     def finish(self, title: str, site: dict[str, Any]) -> int:
         self.add_data(LISTED, as_json(self._files))
         files = page_files()
-        version = hashlib.sha256(b"".join(name.encode() + content for name, content in files.items())).hexdigest()
+        version = hashlib.sha256(
+            b"".join(name.encode() + content for name, content in files.items())
+        ).hexdigest()
         code = f"{FILES}/code-{version[:16]}/"
         listed = {name: self._folder.add_at(code + name, content) for name, content in files.items()}
         html = make_html(
-            title=title, head=policy_of_folder() + _META, hint=_HINT_OF_FOLDER, folder=code, script=FOLDER_ENTRY
+            title=title,
+            head=policy_of_folder() + _META,
+            hint=_HINT_OF_FOLDER,
+            folder=code,
+            script=FOLDER_ENTRY,
         )
-        return self._folder.publish(html.encode(), {**site, "title": title, "code": listed, "data": self._data})
+        return self._folder.publish(
+            html.encode(), {**site, "title": title, "code": listed, "data": self._data}
+        )
 
 
 class FileSite:
@@ -103,7 +113,11 @@ class FileSite:
         self._folder = None if is_html(path) else PublishedFolder(path)
         self._path = path
         self._parts: dict[str, bytes] = {}
-        self.written = 0
+        self._written = 0
+
+    @property
+    def written(self) -> int:
+        return self._written if self._folder is None else self._folder.written
 
     def has(self, name: str) -> bool:
         return name in self._parts
@@ -122,6 +136,10 @@ class FileSite:
             for name, content in self._parts.items()
         }
         manifest = {"format": FORMAT, "generator": GENERATOR, **site, "title": title, "parts": parts}
+        manifest["script"] = {
+            "sha256": hashlib.sha256(script.encode()).hexdigest(),
+            "bytes": len(script.encode()),
+        }
         icon = base64.b64encode(files["icon.svg"]).decode()
         html = make_html(
             title=title,
@@ -132,10 +150,8 @@ class FileSite:
             + f"<script>{script}</script>\n",
         ).encode()
         if self._folder is not None:
-            removed = self._folder.publish(html, {**site, "title": title, "code": {}, "data": {}})
-            self.written = self._folder.written
-            return removed
-        self.written = replace_whole(self._path, html)
+            return self._folder.publish(html, {**site, "title": title, "code": {}, "data": {}})
+        self._written = replace_whole(self._path, html)
         return 0
 
     def _with_manifest(self, manifest: dict[str, Any]) -> Iterator[tuple[str, bytes]]:
@@ -181,4 +197,3 @@ def require_writable_target(path: Path, *, single_file: bool) -> None:
             raise PublishError(f"{path.absolute().parent}: no such folder: make it, or name another one")
         return
     PublishedFolder.require_ours(path)
-
