@@ -6,6 +6,7 @@ import base64
 import binascii
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -30,9 +31,9 @@ class CheckReport:
         return {"files": self.files, "problems": self.problems}
 
 
-def check_published(path: Path) -> CheckReport:
+def check_published(path: str | os.PathLike[str]) -> CheckReport:
     """Compare what was published at `path` with its manifest. Raises PublishError where nothing was."""
-    report = CheckReport()
+    path, report = Path(path), CheckReport()
     if path.is_file():
         if not is_published_file(path):
             raise PublishError(f"{path}: not a page that itl-infer published")
