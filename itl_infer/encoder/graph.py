@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from itl_infer.encoder.wire import BYTES, Field, Piece, fields
+from itl_infer.encoder.protobuf import BYTES, Field, Piece, fields
 
 LONGEST_GRAPH = 2**29  # bytes: a session takes about twice that
 _MOST_BYTES = 2**29  # of all tensors, as they are declared

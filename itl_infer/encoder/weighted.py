@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from itl_infer.encoder.wire import Piece, as_field, fields, head_of_field
+from itl_infer.encoder.protobuf import Piece, as_field, fields, head_of_field
 
 WEIGHTS = "weights_of_ids"
 

@@ -17,7 +17,7 @@ from onnx import TensorProto, helper
 
 from itl_infer.encoder import TextEncoder, runtime
 from itl_infer.encoder.graph import check_graph
-from itl_infer.encoder.wire import as_field, fields
+from itl_infer.encoder.protobuf import as_field, fields
 from itl_infer.errors import BundleError
 from tests.tiny_bundle import COLOURS, EMBED_DIM, image_graph, text_graph, word_table
 

@@ -38,7 +38,7 @@ class Field(NamedTuple):
             return []
         found, place = [], 0
         while place < len(self.content):
-            value, place = _varint(self.content, place)
+            value, place = varint(self.content, place)
             value &= _NUMBER_MASK
             found.append(value - 2**64 if value >= 2**63 else value)
         return found
@@ -53,17 +53,17 @@ def fields(message: Piece) -> Iterator[Field]:
         key = message[place]
         place += 1
         if key >= 0x80:
-            key, place = _varint(message, start)
+            key, place = varint(message, start)
         if not 8 <= key < _LARGEST_KEY:
             raise ValueError(f"not a message of protobuf: field {key >> 3}")
         kind = key & 7
         if kind == NUMBER:
-            _, end = _varint(message, place)
+            _, end = varint(message, place)
         elif kind == BYTES:
             length = message[place] if place < len(message) else 0x80
             place += 1
             if length >= 0x80:
-                length, place = _varint(message, place - 1)
+                length, place = varint(message, place - 1)
             end = place + length
         elif kind in _WIDTHS:
             end = place + _WIDTHS[kind]
@@ -75,7 +75,7 @@ def fields(message: Piece) -> Iterator[Field]:
         place = end
 
 
-def _varint(message: memoryview, place: int) -> tuple[int, int]:
+def varint(message: memoryview, place: int) -> tuple[int, int]:
     """A number, seven bits a byte, the lowest first; and where it ends."""
     number = 0
     for shift in range(0, 70, 7):
