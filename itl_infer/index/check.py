@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from itl_infer.index import schema
+from itl_infer.index.copies import copies_are_whole, require_copies
 from itl_infer.index.disk import map_file, no_writer, raise_interrupt, store_errors, writer_lock
 from itl_infer.index.names import make_name
-from itl_infer.index.own import copies_are_whole, require_copies
 from itl_infer.index.plain import size_of
 from itl_infer.index.rows import RECORDS, as_records
 from itl_infer.index.salvage import copied_format, salvage

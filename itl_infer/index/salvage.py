@@ -19,7 +19,9 @@ from typing import Any
 from itl_infer.errors import IndexStoreError
 from itl_infer.files import sync, sync_folder
 from itl_infer.index import schema
-from itl_infer.index.own import expected_objects, read_copies, write_copies
+from itl_infer.index.copies import read_copies, write_copies
+from itl_infer.index.damage import Damage
+from itl_infer.index.own import expected_objects
 from itl_infer.index.plain import copy_database, size_of
 from itl_infer.index.roots import is_location
 from itl_infer.index.schema import DATABASE, State, transaction
@@ -187,7 +189,7 @@ def _bare_table(name: str, version: int) -> str:
         for statement in schema.statements(version):
             connection.execute(statement)
         columns = connection.execute(f"PRAGMA table_info({name})").fetchall()
-    sql = expected_objects(version)["table", name].sql or ""
+    sql = expected_objects(schema.statements(version))["table", name].sql or ""
     key = ",".join(column for _, column, *_, place in sorted(columns, key=lambda each: each[5]) if place)
     # With their defaults, which a record has that is older than its column.
     names = [
@@ -221,12 +223,12 @@ def _read_state(folder: Path, old: _Old, copies: Mapping[str, Any]) -> State | N
     generation, rows, paths_bytes, embed_dim, *bundle = found or (None, None, 0, None, None, None)
     name, fingerprint = copies.get("bundle", bundle)
     embed_dim = copies.get("width", embed_dim)
-    with contextlib.suppress(schema.Damage):
+    with contextlib.suppress(Damage):
         state = State(generation, rows, paths_bytes, embed_dim, name, fingerprint)
         state.require_possible()
         if size_of(state.vectors_file(folder)):
             return state
-    with contextlib.suppress(schema.Damage):
+    with contextlib.suppress(Damage):
         # Numbers that cannot be: the largest file of vectors says them too.
         files = sorted(folder.glob("vectors-*.f32"), key=size_of)
         number = files[-1].stem.removeprefix("vectors-") if files else ""
@@ -249,7 +251,7 @@ def _fill(new: sqlite3.Connection, old: _Old, state: State, roots: list[tuple[in
             record = old.one("SELECT * FROM pictures WHERE row = ?", row)
             if record is not None:
                 _insert(new, "pictures", record)
-        for kind, name in expected_objects(old.version):
+        for kind, name in expected_objects(schema.statements(old.version)):
             if kind == "table" and name not in ("state", "roots", "pictures", "copies"):
                 for record in old.all(f"SELECT * FROM {name}"):
                     _insert(new, name, record)

@@ -6,12 +6,13 @@ import contextlib
 import enum
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from itl_infer.errors import IndexStoreError
+from itl_infer.index.damage import Damage
+from itl_infer.index.own import require_own_tables
 from itl_infer.index.plain import copy_database, require_plain_database, size_of
 
 DATABASE = "index.sqlite"
@@ -119,10 +120,6 @@ class NewerFormatError(IndexStoreError):
         )
 
 
-class Damage(sqlite3.DatabaseError):
-    """The database says what cannot be true of an index; `check --repair` mends it, or says what is lost."""
-
-
 def require_index(folder: Path) -> None:
     """Raise NoIndexError where there is none in `folder`, IndexStoreError where only its database is not there."""
     if size_of(folder / DATABASE) == 0:
@@ -201,23 +198,17 @@ def read_state(connection: sqlite3.Connection) -> State:
     return state
 
 
-def typed(rows: Iterable[tuple[Any, ...]], *kinds: type | tuple[type, ...]) -> Iterator[tuple[Any, ...]]:
-    """Rows as they are asked for, each value of the kind that its column has. Raises Damage."""
-    for row in rows:
-        if not all(map(isinstance, row, kinds)):
-            raise Damage("malformed record: a value is of another type than its column")
-        yield row
-
-
 def write_state(connection: sqlite3.Connection, state: State) -> None:
     connection.execute("DELETE FROM state")
     connection.execute("INSERT INTO state VALUES (?, ?, ?, ?, ?, ?)", astuple(state))
 
 
-def statements(version: int) -> Iterator[str]:
+def statements(version: int) -> tuple[str, ...]:
     """What makes the tables of an index of this format version, those made where they are missing among them."""
-    for script in (SCHEMA, *MIGRATIONS[: version - 1], *MADE_WHERE_MISSING):
-        yield from script.split(";\n")  # executescript would commit what is open
+    scripts = (SCHEMA, *MIGRATIONS[: version - 1], *MADE_WHERE_MISSING)
+    return tuple(
+        part for script in scripts for part in script.split(";\n")
+    )  # executescript would commit what is open
 
 
 def create(connection: sqlite3.Connection, state: State, version: int | None = None) -> None:
@@ -308,8 +299,6 @@ def reading(folder: Path, *, changes: bool = True) -> Iterator[sqlite3.Connectio
     read-only disk, or where the caller `changes` nothing, that is done to a copy. Raises NoIndexError, IndexStoreError
     for a newer format, and Damage for what is no index of ours.
     """
-    from itl_infer.index.own import require_own_tables
-
     require_index(folder)
     with contextlib.ExitStack() as stack:
         if size_of(folder / f"{DATABASE}-journal") and not (changes and os.access(folder, os.W_OK)):
@@ -323,7 +312,7 @@ def reading(folder: Path, *, changes: bool = True) -> Iterator[sqlite3.Connectio
         version = require_version(connection, folder)
         if version == 0:
             raise nothing_in(folder)
-        require_own_tables(connection, version)
+        require_own_tables(connection, statements(version))
         yield connection
 
 

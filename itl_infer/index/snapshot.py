@@ -20,12 +20,13 @@ import numpy.typing as npt
 from itl_infer import ranking
 from itl_infer.errors import IndexStoreError
 from itl_infer.index import schema
+from itl_infer.index.copies import require_copies
+from itl_infer.index.damage import Damage, typed
 from itl_infer.index.disk import map_file, store_errors
 from itl_infer.index.intact import require_intact
 from itl_infer.index.names import name_ends, parse_name
-from itl_infer.index.own import require_copies
 from itl_infer.index.roots import Root, is_location, resolve_location
-from itl_infer.index.schema import Damage, State, typed
+from itl_infer.index.schema import State
 
 _REPAIR = "itl-infer check --repair drops what is damaged and keeps the rest"
 _ATTEMPTS = 5  # at opening files that a compaction may have replaced since the database was read

@@ -10,9 +10,10 @@ from types import NoneType
 from typing import Any, NamedTuple
 
 from itl_infer.index import schema
+from itl_infer.index.damage import Damage, typed
 from itl_infer.index.disk import store_errors
 from itl_infer.index.roots import Root
-from itl_infer.index.schema import Damage, RowState, State, typed
+from itl_infer.index.schema import RowState, State
 from itl_infer.index.snapshot import read_roots
 from itl_infer.index.writer import open_writer
 

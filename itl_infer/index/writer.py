@@ -21,13 +21,15 @@ from itl_infer.errors import IndexStoreError
 from itl_infer.files import sync_folder
 from itl_infer.index import schema
 from itl_infer.index.compaction import compact
+from itl_infer.index.copies import require_copies, write_copies
+from itl_infer.index.damage import Damage
 from itl_infer.index.disk import store_errors, write_at, writer_lock
 from itl_infer.index.names import make_name
-from itl_infer.index.own import require_copies, require_own_tables, write_copies
+from itl_infer.index.own import require_own_tables
 from itl_infer.index.plain import open_plain, require_plain_database
 from itl_infer.index.roots import Root, resolve_location, store_location
 from itl_infer.index.rows import RECORDS, FailedFile, Picture, as_records, checksum
-from itl_infer.index.schema import Damage, RowState, State, transaction
+from itl_infer.index.schema import RowState, State, transaction
 from itl_infer.index.snapshot import read_roots
 
 if TYPE_CHECKING:
@@ -273,7 +275,7 @@ def locked_writer(folder: Path, bundle: Bundle | None, *, repairing: bool = Fals
                 raise schema.nothing_in(folder)
             _make_database(folder, connection, bundle)
         else:
-            require_own_tables(connection, version)
+            require_own_tables(connection, schema.statements(version))
             require_copies(connection)
             if not repairing:
                 _require_proper_records(connection)
