@@ -72,13 +72,15 @@ _PAGE = """<!doctype html>
 _OPEN = """
 import { openEngine } from "./engine.js";
 
-globalThis.open = (folder = "") => {
+const startWorker = () => new Worker("worker.js", { type: "module" });
+
+globalThis.open = (folder = "", createWorker = startWorker) => {
   const fetchBytes = async (name) => {
     const response = await fetch(folder + name);
     if (!response.ok) throw new Error(`${name}: ${response.status}`);
     return new Uint8Array(await response.arrayBuffer());
   };
-  return openEngine({ fetchBytes, createWorker: () => new Worker("worker.js", { type: "module" }) });
+  return openEngine({ fetchBytes, createWorker });
 };
 """
 

@@ -127,3 +127,17 @@ def test_text_is_read_by_this_browser_as_by_python(page: Any, bundle: Bundle) ->
 def test_a_wrong_query_rejects_with_the_sentence_of_python(page: Any) -> None:
     told = page.evaluate("() => engine.search('la voiture rouge').catch((error) => error.message)")
     assert told.endswith("it reads English, and the query looks like French")
+
+
+def test_a_page_that_can_start_no_worker_ranks_itself(page: Any) -> None:
+    ask = """async () => {
+      const results = [];
+      for (const worker of ["worker.js", "nowhere.js", null]) {
+        const engine = await open("small/", () => new Worker(worker ?? null.none, { type: "module" }));
+        results.push((await engine.search("a dog", { k: 5 })).results);
+      }
+      return results;
+    }"""
+    by_worker, by_page, by_page_too = page.evaluate(ask)
+    assert len(by_worker) == 5
+    assert by_worker == by_page == by_page_too
