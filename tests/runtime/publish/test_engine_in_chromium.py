@@ -20,7 +20,8 @@ pytest.importorskip("playwright.sync_api")
 from itl_infer import Bundle, Index, rank
 from itl_infer.publish.index_data import write_vectors
 from itl_infer.search import Searcher
-from tests.runtime.publish.helpers import CHROMIUM, engine_page, serving_engine
+from tests.chromium import visiting
+from tests.runtime.publish.helpers import serving_engine
 from tests.runtime.publish.test_search_in_the_browser import QUERIES, as_the_page_has_it, assert_alike
 from tests.runtime.publish.test_text_in_the_browser import MARKS, WORDS
 
@@ -39,17 +40,15 @@ def pictures(gallery: Index) -> npt.NDArray[np.float32]:
 
 @pytest.fixture(scope="module")
 def page(
-    tmp_path_factory: pytest.TempPathFactory, data: Path, pictures: npt.NDArray[np.float32]
+    browser: Any, tmp_path_factory: pytest.TempPathFactory, data: Path, pictures: npt.NDArray[np.float32]
 ) -> Iterator[Any]:
     """A page on which `engine` is open over these pictures, and `small` over the gallery alone."""
-    if CHROMIUM is None:
-        pytest.skip("no Chromium on this machine")
     folder = tmp_path_factory.mktemp("site")
     shutil.copytree(data, folder / "small")
     for name in ("text.json", "text.bin", "carried.tsv", "languages.txt"):
         shutil.copy(data / name, folder / name)
     write_vectors(pictures, folder)
-    with serving_engine(folder) as url, engine_page(url) as page:
+    with serving_engine(folder) as url, visiting(browser, url) as page:
         page.evaluate(
             "async () => { globalThis.engine = await open(); globalThis.small = await open('small/'); }"
         )
