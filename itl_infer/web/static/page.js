@@ -2,6 +2,7 @@
 
 import { completeWords } from "./complete.js";
 import { $, nameOf } from "./dom.js";
+import { makeFilters } from "./filters.js";
 import { makeGrid } from "./grid.js";
 import { readLink, writeLink } from "./link.js";
 import { describe, note } from "./note.js";
@@ -18,6 +19,7 @@ export function start(source) {
   let status = { text: "" }; // of the source: its line stands below the box while nothing is asked
 
   const grid = makeGrid({ source, open: (place) => one.open(place), more });
+  const filters = makeFilters({ source, changed: () => search() });
   const asked = makeAsked({ source, search });
   const one = makeOne({
     source,
@@ -32,7 +34,7 @@ export function start(source) {
   });
 
   async function search({ remember = true } = {}) {
-    const wanted = { q: $("text").value.trim(), ...asked.asked };
+    const wanted = { q: $("text").value.trim(), ...asked.asked, ...filters.read() };
     for (const name of SWITCHES) wanted[name] = $(name).checked;
     shown?.aborting.abort();
     if (!wanted.q && !wanted.like && !wanted.picture) {
@@ -78,7 +80,8 @@ export function start(source) {
     mine.more = answer.results.length === PORTION;
     grid.show(results, first ? 0 : before);
     describe(mine.answer, results.length, mine.more, correct);
-    if (status.pictures === 0 && !results.length) note(status.text);
+    if (status.pictures === 0) note(status.text);
+    else if (!results.length && filters.count()) note(`No picture passes the filters${wanted.relevant ? ", and stands out" : ""}.`);
     if (mine.more) grid.waitForMore();
   }
 
@@ -107,6 +110,7 @@ export function start(source) {
     asked.forget();
     if (link.like) asked.like(link.like, "");
     $("text").value = link.q;
+    filters.write(link);
     for (const name of SWITCHES) $(name).checked = link[name];
     search({ remember: false });
   }
