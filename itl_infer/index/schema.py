@@ -12,12 +12,28 @@ from pathlib import Path
 
 from itl_infer.errors import IndexStoreError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+WITH_FACTS = 2  # the first version with a file of facts
 DATABASE = "index.sqlite"
 LOCK = "writer.lock"
 
 # Statements that turn version i + 1 into i + 2; the first writer to find the older one runs them.
-MIGRATIONS: tuple[str, ...] = ()
+_FACTS = """
+CREATE TABLE cameras (                      -- never gets less: files name its lines by number
+    id   INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE               -- make and model
+);
+CREATE TABLE folders (                      -- that pictures lie in; never gets less either
+    id   INTEGER PRIMARY KEY,
+    root INTEGER NOT NULL,
+    path BLOB NOT NULL,                     -- from the root on, as in pictures; empty for the root itself
+    UNIQUE (root, path)
+);
+CREATE INDEX picture_without_facts ON pictures(root) WHERE has_facts = 0 AND state <> 2
+"""
+MIGRATIONS: tuple[str, ...] = (
+    f"ALTER TABLE pictures ADD COLUMN has_facts INTEGER NOT NULL DEFAULT 0;\n{_FACTS}",
+)
 
 _BUSY_SECONDS = 30  # a reader needs milliseconds, a commit a few syncs
 
@@ -30,7 +46,7 @@ class RowState(enum.IntEnum):
     GONE = 2  # its picture is gone, changed or renamed: not shown, dropped by the next compaction
 
 
-SCHEMA = """
+SCHEMA = f"""
 CREATE TABLE state (                        -- exactly one row
     generation         INTEGER NOT NULL,    -- number in the names of the vectors and paths files
     rows               INTEGER NOT NULL,    -- rows of both files that count; what is behind them does not
@@ -52,7 +68,8 @@ CREATE TABLE pictures (
     mtime_ns INTEGER NOT NULL,              -- or -1: modified while it was read, to be read again
     digest   BLOB NOT NULL,                 -- BLAKE2b of the file, 16 bytes
     crc      INTEGER NOT NULL,              -- CRC-32 of its vector, its name in the paths file, its digest
-    state    INTEGER NOT NULL DEFAULT 0     -- 0 live, 1 set aside, 2 gone
+    state    INTEGER NOT NULL DEFAULT 0,    -- 0 live, 1 set aside, 2 gone
+    has_facts INTEGER NOT NULL DEFAULT 0    -- 1 the facts file says something of this row
 );
 CREATE UNIQUE INDEX picture_at ON pictures(root, path) WHERE state <> 2;
 CREATE INDEX picture_with ON pictures(digest);
@@ -67,6 +84,7 @@ CREATE TABLE failures (                     -- files that could not be embedded,
     max_megapixels REAL NOT NULL,           -- the limit of that run; a higher one tries again
     PRIMARY KEY (root, path)
 ) WITHOUT ROWID;
+{_FACTS}
 """
 
 # Files that nothing here could read, though a package would. Not part of a version: those that know nothing of it need
@@ -118,6 +136,9 @@ class State:
 
     def paths_file(self, folder: Path) -> Path:
         return folder / f"paths-{self.generation:06}.nul"
+
+    def facts_file(self, folder: Path) -> Path:
+        return folder / f"facts-{self.generation:06}.bin"
 
 
 def read_state(connection: sqlite3.Connection) -> State:

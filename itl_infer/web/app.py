@@ -8,9 +8,9 @@ import json
 import math
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -25,14 +25,17 @@ from itl_infer.errors import ImageError, ItlError, QueryError
 from itl_infer.search import NEAR_DUPLICATE, Answer, Searcher
 from itl_infer.search.query import Query
 from itl_infer.web.guard import Guard, HostRule
-from itl_infer.web.openapi import LIMITS, describe_api
+from itl_infer.web.openapi import LIMITS, SEVERAL, SORTS, describe_api
 from itl_infer.web.pictures import path_of, picture_id, picture_response
+from itl_infer.where import ORIENTATIONS, Where
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
     from itl_infer.image import ImageSource
     from itl_infer.store import Store
+
+T = TypeVar("T")
 
 _STATIC = Path(__file__).parent / "static"
 _LOOK_SECONDS = 0.5  # between looks at whether the index has changed
@@ -111,7 +114,7 @@ class _Api:
             raise HTTPException(
                 400, f"more than {LIMITS['queries']} queries, or one longer than {LIMITS['text']} characters"
             )
-        parameters = _Parameters(MultiDict({name: _as_text(value) for name, value in asked.items()}))
+        parameters = _Parameters(MultiDict(list(_as_pairs(asked))))
         return await run_in_threadpool(self._answer_batch, queries, parameters)
 
     def _answer_batch(self, queries: list[str], parameters: _Parameters) -> Response:
@@ -207,7 +210,36 @@ class _Parameters:
             min_score=self._score("min_score"),
             relevant=self._switch("relevant"),
             dedupe=NEAR_DUPLICATE if self._switch("dedupe") else None,
+            where=self.where(),
+            sort=self._one_of("sort", SORTS) or "score",
         )
+
+    def where(self) -> Where:
+        """The filter; what is empty is not asked for, as forms send it so."""
+        under, name, camera = ([text for text in self.texts(field) if text] for field in SEVERAL)
+        try:
+            return Where(
+                under=under,
+                name=name,
+                camera=camera,
+                taken=self.text("taken") or None,
+                newer=self.text("newer") or None,
+                older=self.text("older") or None,
+                orientation=self._one_of("orientation", ORIENTATIONS),
+                gps=self._switch("gps") if self._given.get("gps") else None,
+            )
+        except ValueError as error:
+            raise HTTPException(400, str(error)) from error
+
+    def _one_of(self, name: str, values: Sequence[T]) -> T | None:
+        text = self._given.get(name)
+        if not text:
+            return None
+        if text not in values:
+            raise HTTPException(
+                400, f"{name} is {text[:40]!r}, expected one of {', '.join(map(str, values))}"
+            )
+        return values[values.index(text)]
 
     def _number(self, name: str, default: int, lowest: int, highest: int) -> int:
         text = self._given.get(name)
@@ -243,6 +275,17 @@ def _finite(name: str, text: str, expected: str) -> float:
         if math.isfinite(float(text)):
             return float(text)
     raise HTTPException(400, f"{name} is {text[:40]!r}, expected {expected}")
+
+
+def _as_pairs(asked: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """The members of a JSON body as they would stand in a URL."""
+    for name, value in asked.items():
+        if name not in SEVERAL:
+            yield name, _as_text(value)
+        elif isinstance(value, list) and all(isinstance(text, str) for text in value):
+            yield from ((name, text) for text in value)
+        else:
+            raise HTTPException(400, f'{name}: expected ["...", ...]')
 
 
 def _as_text(value: Any) -> str:
