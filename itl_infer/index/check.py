@@ -17,9 +17,10 @@ from itl_infer.files import sync, sync_folder
 from itl_infer.index import schema
 from itl_infer.index.disk import map_file, store_errors, writer_lock
 from itl_infer.index.facts import KNOWN, RECORD, are_whole, read_records
+from itl_infer.index.names import make_name
 from itl_infer.index.rows import Picture, checksum
 from itl_infer.index.schema import DATABASE, LOCK, RowState, State, transaction
-from itl_infer.index.snapshot import make_name, read_roots
+from itl_infer.index.snapshot import read_roots
 from itl_infer.index.writer import locked_writer
 from itl_infer.store import are_unit_rows
 

@@ -13,8 +13,8 @@ from itl_infer.files import sync, sync_folder
 from itl_infer.index import schema
 from itl_infer.index.disk import map_file
 from itl_infer.index.facts import KNOWN, RECORD, are_whole, read_records
+from itl_infer.index.names import Layout, make_name
 from itl_infer.index.schema import State, transaction
-from itl_infer.index.snapshot import Layout, make_name
 
 _BLOCK_ROWS = 2**14  # rows copied at a time: 8 MiB at 128 columns
 

@@ -94,9 +94,14 @@ def make_file(folder: Path, state: State) -> None:
 
 
 def map_records(folder: Path, state: State, *, private: bool) -> Records:
-    """(rows,) records; `private` ones may be changed, in memory only."""
-    mapped = map_file(state.facts_file(folder), state.rows * RECORD.itemsize, private=private)
-    return np.frombuffer(mapped, RECORD)
+    """(rows,) records, `private` ones may be changed, in memory only; of nothing where the file is cut short.
+
+    Raises FileNotFoundError where there is none. `check` tells either.
+    """
+    path, length = state.facts_file(folder), state.rows * RECORD.itemsize
+    if path.stat().st_size < length:
+        return np.zeros(state.rows, RECORD)
+    return np.frombuffer(map_file(path, length, private=private), RECORD)
 
 
 def read_records(folder: Path, state: State) -> Records:

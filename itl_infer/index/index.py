@@ -15,9 +15,10 @@ import numpy.typing as npt
 from itl_infer.errors import IndexStoreError
 from itl_infer.index import schema
 from itl_infer.index.facts import FactsOfRows
+from itl_infer.index.names import Paths
 from itl_infer.index.roots import Root
 from itl_infer.index.schema import State
-from itl_infer.index.snapshot import Paths, Snapshot, empty_snapshot, take_snapshot
+from itl_infer.index.snapshot import Snapshot, empty_snapshot, take_snapshot
 
 # The writer is imported where one is made: a reader does without it.
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,10 +18,10 @@ import numpy.typing as npt
 
 from itl_infer.files import one_form
 from itl_infer.index.facts import ASCII_NAME, GPS, KNOWN, NO_DATE, FactsOfRows, to_seconds
+from itl_infer.index.names import Paths
 from itl_infer.index.roots import Root, real_path
 
 if TYPE_CHECKING:
-    from itl_infer.index.snapshot import Snapshot
     from itl_infer.where import Where
 
 Mask = npt.NDArray[np.bool_]
@@ -30,12 +30,12 @@ Numbers = npt.NDArray[np.int64]
 _SPECIAL = re.compile(r"[?\[]")  # of a glob, besides the star
 
 
-def rows_where(snapshot: Snapshot, where: Where) -> Mask:
+def rows_where(where: Where, facts: FactsOfRows, paths: Paths, roots: Mapping[int, Root]) -> Mask:
     """Whether each position of a view is meant, (N,)."""
-    records, facts = snapshot.facts.records, snapshot.facts
+    records = facts.records
     mask = _of_facts(facts, where)
     if where.folders:
-        roots, folders = snapshot.roots, facts.folders()
+        folders = facts.folders()
         targets = [_targets(folder, roots.values()) for folder in where.folders]
         inside = _table(
             (number for number, *_ in folders),
@@ -47,11 +47,11 @@ def rows_where(snapshot: Snapshot, where: Where) -> Mask:
         unknown = _without_folder(records, mask)
         mask &= inside[np.minimum(records["folder"], len(inside) - 1)]
         for position in unknown:
-            folder = one_form(os.path.dirname(snapshot.paths[int(position)]))  # noqa: PTH120 (names as they are)
+            folder = one_form(os.path.dirname(paths[int(position)]))  # noqa: PTH120 (names as they are)
             mask[position] = any(_holds(one, folder) for target in targets for one in target)
     if where.names:
         candidates = np.flatnonzero(mask)
-        mask[candidates] = _fit_names(snapshot, where, candidates)
+        mask[candidates] = _fit_names(where, facts, paths, candidates)
     return mask
 
 
@@ -96,7 +96,8 @@ def _targets(folder: str, roots: Iterable[Root]) -> list[str]:
     """What a folder may mean: where it is from here on, or from a remembered folder on; in one form of names."""
     given = os.path.expanduser(folder)  # noqa: PTH111 (a name need not be text)
     found = [os.path.abspath(given), os.fspath(real_path(Path(given)))]  # noqa: PTH100
-    if not os.path.isabs(given):  # noqa: PTH117
+    is_of_here = given.startswith(".")  # ".", "./a", "../a"
+    if not (is_of_here or os.path.isabs(given)):  # noqa: PTH117
         found += [os.path.normpath(os.path.join(root.folder, given)) for root in roots]  # noqa: PTH118
     return list(dict.fromkeys(map(one_form, found)))
 
@@ -111,16 +112,16 @@ def _holds(target: str, folder: str) -> bool:
     return folder == target or folder.startswith(target.rstrip(os.sep) + os.sep)
 
 
-def _fit_names(snapshot: Snapshot, where: Where, positions: Numbers) -> Mask:
+def _fit_names(where: Where, facts: FactsOfRows, paths: Paths, positions: Numbers) -> Mask:
     """Whether the file at each of some positions is called so, (n,)."""
-    records = snapshot.facts.records[positions]
+    records = facts.records[positions]
     fits = np.zeros(len(positions), bool)
     # Without a folder it is not known where a name begins in the path.
     is_plain = (records["flags"] & ASCII_NAME > 0) & (records["folder"] > 0)
     plain = np.flatnonzero(is_plain)
     one_by_one = [np.flatnonzero(~is_plain)]
     if len(plain):
-        names = _Names(snapshot, positions[plain], records["folder"][plain])
+        names = _Names(facts, paths, positions[plain])
         for glob in map(one_form, where.names):
             found, is_certain = names.fitting(glob)
             if is_certain:
@@ -129,7 +130,7 @@ def _fit_names(snapshot: Snapshot, where: Where, positions: Numbers) -> Mask:
                 one_by_one.append(plain[found])
     for place in np.unique(np.concatenate(one_by_one)).tolist():
         if not fits[place]:
-            name = os.path.basename(snapshot.paths[int(positions[place])])  # noqa: PTH119
+            name = os.path.basename(paths[int(positions[place])])  # noqa: PTH119
             fits[place] = where.fits_name(name)
     return fits
 
@@ -137,11 +138,11 @@ def _fit_names(snapshot: Snapshot, where: Where, positions: Numbers) -> Mask:
 class _Names:
     """The names of some files, of ASCII alone, as bytes: where each begins and ends in the file of paths."""
 
-    def __init__(self, snapshot: Snapshot, positions: Numbers, folders: npt.NDArray[np.uint32]) -> None:
-        self._buffer = snapshot.paths.names
+    def __init__(self, facts: FactsOfRows, paths: Paths, positions: Numbers) -> None:
+        self._buffer = paths.names
         self._bytes = np.frombuffer(self._buffer, np.uint8)
-        starts, self._ends = snapshot.paths.spans(positions)
-        self._starts = starts + _lengths_before_names(snapshot.facts.folders())[folders]
+        starts, self._ends = paths.spans(positions)
+        self._starts = starts + _lengths_before_names(facts.folders())[facts.records["folder"][positions]]
 
     def fitting(self, glob: str) -> tuple[Numbers, bool]:
         """Which may fit a glob, and whether these do for certain."""
@@ -177,7 +178,8 @@ class _Names:
         # The first hit that is not before the name must end within it.
         following = np.searchsorted(hits, self._starts[found])
         padded = np.append(hits, np.iinfo(np.int64).max // 2)
-        return found[padded[following] + len(text) <= self._ends[found]]
+        holding: Numbers = found[padded[following] + len(text) <= self._ends[found]]
+        return holding
 
     def _hits(self, text: bytes) -> Iterator[int]:
         """Where a text stands, overlapping itself too."""

@@ -6,13 +6,11 @@ writer does meanwhile; a compaction leaves it the files that it has open.
 
 from __future__ import annotations
 
-import mmap
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +21,7 @@ from itl_infer.image import Facts
 from itl_infer.index import schema
 from itl_infer.index.disk import map_file, store_errors
 from itl_infer.index.facts import RECORD, FactsOfRows, map_records
+from itl_infer.index.names import Layout, Paths
 from itl_infer.index.roots import Root, resolve_location
 from itl_infer.index.schema import State
 
@@ -30,76 +29,7 @@ if TYPE_CHECKING:
     from itl_infer.where import Where
 
 _ATTEMPTS = 5  # at opening files that a compaction may have replaced since the database was read
-_SCANNED_BYTES = 2**22
 _REMEMBERED = 16  # filters of a view, a byte a row each
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Which row of the files stands at each position of a view of `live` rows without gaps.
-
-    Positions are rows, except for `holes`: hidden rows before the end of the view, where live rows from
-    behind the end (`fillers`) stand instead. So a view without hidden rows is the file itself.
-    """
-
-    live: int
-    holes: npt.NDArray[np.int64]  # ascending
-    fillers: npt.NDArray[np.int64]  # one for each hole
-
-    @classmethod
-    def around(cls, hidden: npt.NDArray[np.int64], rows: int) -> Layout:
-        """The layout of `rows` rows of which the `hidden` ones, ascending, are not shown."""
-        live = rows - len(hidden)
-        fillers = np.setdiff1d(np.arange(live, rows), hidden, assume_unique=True)
-        return cls(live, hidden[hidden < live], fillers)
-
-    def row_at(self, position: int) -> int:
-        hole = int(np.searchsorted(self.holes, position))
-        if hole < len(self.holes) and self.holes[hole] == position:
-            return int(self.fillers[hole])
-        return position
-
-    def rows(self) -> npt.NDArray[np.int64]:
-        """The row at every position, (live,)."""
-        rows = np.arange(self.live)
-        rows[self.holes] = self.fillers
-        return rows
-
-
-class Paths(Sequence[str]):
-    """The path of each position of a view, as this machine can open it; looked up when asked for."""
-
-    def __init__(self, names: mmap.mmap | bytearray, layout: Layout, roots: Mapping[int, Root]) -> None:
-        self.names = names  # of rows, as they are on the disk
-        self._layout, self._roots = layout, roots
-
-    def __len__(self) -> int:
-        return self._layout.live
-
-    @overload
-    def __getitem__(self, position: int) -> str: ...
-    @overload
-    def __getitem__(self, position: slice) -> list[str]: ...
-    def __getitem__(self, position: int | slice) -> str | list[str]:
-        if isinstance(position, slice):
-            return [self[i] for i in range(*position.indices(len(self)))]
-        position = range(len(self))[position]  # negative ones count from the end, IndexError beyond
-        root, path = parse_name(self._name_of_row(self._layout.row_at(position)))
-        return self._roots[root].locate(path)
-
-    def spans(self, positions: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Where each of some positions begins and ends in `names`."""
-        rows = self._layout.rows()[positions]
-        starts = np.concatenate([[0], self._ends[:-1] + 1]) if len(self._ends) else self._ends
-        return starts[rows], self._ends[rows]
-
-    def _name_of_row(self, row: int) -> bytes:
-        start = int(self._ends[row - 1]) + 1 if row else 0
-        return bytes(self.names[start : int(self._ends[row])])
-
-    @cached_property
-    def _ends(self) -> npt.NDArray[np.int64]:
-        return name_ends(self.names)
 
 
 @dataclass(frozen=True)
@@ -137,7 +67,7 @@ class Snapshot:
 
             if len(self._selected) >= _REMEMBERED:
                 self._selected.clear()
-            self._selected[where] = rows_where(self, where)
+            self._selected[where] = rows_where(where, self.facts, self.paths, self.roots)
         return self._selected[where]
 
     def count(self, where: Where | None = None) -> int:
@@ -172,7 +102,7 @@ def empty_snapshot(embed_dim: int, bundle_name: str, bundle_fingerprint: str) ->
 
 def take_snapshot(folder: Path) -> Snapshot:
     """The last committed state of the index in `folder`. Raises NoIndexError where there is none yet."""
-    for _ in range(_ATTEMPTS):
+    for left in reversed(range(_ATTEMPTS)):
         with store_errors(folder):
             with schema.reading(folder) as connection:
                 state = schema.read_state(connection)
@@ -181,7 +111,10 @@ def take_snapshot(folder: Path) -> Snapshot:
                 rows = connection.execute("SELECT row FROM pictures WHERE state <> 0 ORDER BY row")
                 hidden = np.array([row for (row,) in rows], np.int64)
             try:
-                return _map(folder, state, roots, Layout.around(hidden, state.rows), has_facts=has_facts)
+                layout = Layout.around(hidden, state.rows)
+                # Their file may be lost alone: what was embedded is found all the same.
+                has_facts &= left > 0 or state.facts_file(folder).exists()
+                return _map(folder, state, roots, layout, has_facts=has_facts)
             except FileNotFoundError as error:  # a compaction came between
                 missing = error.filename
     raise IndexStoreError(
@@ -220,21 +153,3 @@ def read_roots(connection: sqlite3.Connection, folder: Path) -> dict[int, Root]:
         root: Root(root, resolve_location(location, folder), bool(is_whole))
         for root, location, is_whole in connection.execute("SELECT * FROM roots")
     }
-
-
-def make_name(root: int, path: bytes) -> bytes:
-    """What the paths file holds for a row, without the null byte that ends it."""
-    return b"%d/%b" % (root, path)
-
-
-def parse_name(name: bytes) -> tuple[int, bytes]:
-    root, _, path = name.partition(b"/")
-    return int(root), path
-
-
-def name_ends(names: mmap.mmap | bytearray) -> npt.NDArray[np.int64]:
-    """Where the names of a paths file end: the places of its null bytes."""
-    buffer = np.frombuffer(names, np.uint8)
-    blocks = range(0, len(buffer), _SCANNED_BYTES)  # a mask of the whole would be as large as the file
-    ends = [np.flatnonzero(buffer[start : start + _SCANNED_BYTES] == 0) + start for start in blocks]
-    return np.concatenate(ends) if ends else np.empty(0, np.int64)

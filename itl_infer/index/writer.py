@@ -23,10 +23,11 @@ from itl_infer.index import schema
 from itl_infer.index.compaction import compact
 from itl_infer.index.disk import store_errors, write_at, writer_lock
 from itl_infer.index.facts import NOTHING, RECORD, are_whole, make_file, pack, unpack
+from itl_infer.index.names import make_name
 from itl_infer.index.roots import Root, resolve_location, store_location
 from itl_infer.index.rows import FailedFile, Picture, checksum
 from itl_infer.index.schema import RowState, State, transaction
-from itl_infer.index.snapshot import make_name, read_roots
+from itl_infer.index.snapshot import read_roots
 
 if TYPE_CHECKING:
     from itl_infer.bundle import Bundle

@@ -25,7 +25,7 @@ from itl_infer.errors import ImageError, ItlError, QueryError
 from itl_infer.search import NEAR_DUPLICATE, Answer, Searcher
 from itl_infer.search.query import Query
 from itl_infer.web.guard import Guard, HostRule
-from itl_infer.web.openapi import LIMITS, SEVERAL, SORTS, describe_api
+from itl_infer.web.openapi import DATES, LIMITS, SEVERAL, SORTS, describe_api
 from itl_infer.web.pictures import path_of, picture_id, picture_response
 from itl_infer.where import ORIENTATIONS, Where
 
@@ -118,10 +118,14 @@ class _Api:
         return await run_in_threadpool(self._answer_batch, queries, parameters)
 
     def _answer_batch(self, queries: list[str], parameters: _Parameters) -> Response:
-        searcher = parameters.searcher(self._current())
         asked = [Query(text, understand_not=parameters.understands_not) for text in queries]
-        with self._one_search:
-            answers = searcher.answer_many(asked)
+        answers: Sequence[Answer | ItlError]
+        try:
+            searcher = parameters.searcher(self._current())
+            with self._one_search:
+                answers = searcher.answer_many(asked)
+        except QueryError as error:  # of a filter, and so of each
+            answers = [error] * len(asked)
         return _json(
             {
                 "answers": [
@@ -215,25 +219,23 @@ class _Parameters:
         )
 
     def where(self) -> Where:
-        """The filter; what is empty is not asked for, as forms send it so."""
+        """The filter; empty texts are not asked for, as forms send them so. Raises QueryError for a wrong one."""
         under, name, camera = ([text for text in self.texts(field) if text] for field in SEVERAL)
         try:
             return Where(
                 under=under,
                 name=name,
                 camera=camera,
-                taken=self.text("taken") or None,
-                newer=self.text("newer") or None,
-                older=self.text("older") or None,
+                **{field: self.text(field) or None for field in DATES},
                 orientation=self._one_of("orientation", ORIENTATIONS),
-                gps=self._switch("gps") if self._given.get("gps") else None,
+                gps=self._switch("gps") if "gps" in self._given else None,
             )
         except ValueError as error:
-            raise HTTPException(400, str(error)) from error
+            raise QueryError(str(error)) from error
 
     def _one_of(self, name: str, values: Sequence[T]) -> T | None:
         text = self._given.get(name)
-        if not text:
+        if text is None:
             return None
         if text not in values:
             raise HTTPException(
@@ -280,6 +282,8 @@ def _finite(name: str, text: str, expected: str) -> float:
 def _as_pairs(asked: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """The members of a JSON body as they would stand in a URL."""
     for name, value in asked.items():
+        if name in DATES and not isinstance(value, str):
+            raise HTTPException(400, f"{name}: expected a text")
         if name not in SEVERAL:
             yield name, _as_text(value)
         elif isinstance(value, list) and all(isinstance(text, str) for text in value):

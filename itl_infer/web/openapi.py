@@ -20,6 +20,7 @@ LIMITS = {
 
 
 SEVERAL = ("under", "name", "camera")  # filters that may be given several times
+DATES = ("taken", "newer", "older")
 SORTS: tuple[Sort, ...] = get_args(Sort)
 
 
