@@ -32,6 +32,7 @@ ROOMS = {
         milvus
         opening
         show web
+        publish
         __init__
         cli
         __main__

@@ -12,28 +12,8 @@ from pathlib import Path
 
 from itl_infer.errors import IndexStoreError
 
-FORMAT_VERSION = 2
-WITH_FACTS = 2  # the first version with a file of facts
 DATABASE = "index.sqlite"
 LOCK = "writer.lock"
-
-# Statements that turn version i + 1 into i + 2; the first writer to find the older one runs them.
-_FACTS = """
-CREATE TABLE cameras (                      -- never gets less: files name its lines by number
-    id   INTEGER PRIMARY KEY,
-    name TEXT NOT NULL UNIQUE               -- make and model
-);
-CREATE TABLE folders (                      -- that pictures lie in; never gets less either
-    id   INTEGER PRIMARY KEY,
-    root INTEGER NOT NULL,
-    path BLOB NOT NULL,                     -- from the root on, as in pictures; empty for the root itself
-    UNIQUE (root, path)
-);
-CREATE INDEX picture_without_facts ON pictures(root) WHERE has_facts = 0 AND state <> 2
-"""
-MIGRATIONS: tuple[str, ...] = (
-    f"ALTER TABLE pictures ADD COLUMN has_facts INTEGER NOT NULL DEFAULT 0;\n{_FACTS}",
-)
 
 _BUSY_SECONDS = 30  # a reader needs milliseconds, a commit a few syncs
 
@@ -46,7 +26,8 @@ class RowState(enum.IntEnum):
     GONE = 2  # its picture is gone, changed or renamed: not shown, dropped by the next compaction
 
 
-SCHEMA = f"""
+# Version 1, which never changes: what later ones have is what MIGRATIONS make of it, in new indexes too.
+SCHEMA = """
 CREATE TABLE state (                        -- exactly one row
     generation         INTEGER NOT NULL,    -- number in the names of the vectors and paths files
     rows               INTEGER NOT NULL,    -- rows of both files that count; what is behind them does not
@@ -68,8 +49,7 @@ CREATE TABLE pictures (
     mtime_ns INTEGER NOT NULL,              -- or -1: modified while it was read, to be read again
     digest   BLOB NOT NULL,                 -- BLAKE2b of the file, 16 bytes
     crc      INTEGER NOT NULL,              -- CRC-32 of its vector, its name in the paths file, its digest
-    state    INTEGER NOT NULL DEFAULT 0,    -- 0 live, 1 set aside, 2 gone
-    has_facts INTEGER NOT NULL DEFAULT 0    -- 1 the facts file says something of this row
+    state    INTEGER NOT NULL DEFAULT 0     -- 0 live, 1 set aside, 2 gone
 );
 CREATE UNIQUE INDEX picture_at ON pictures(root, path) WHERE state <> 2;
 CREATE INDEX picture_with ON pictures(digest);
@@ -84,11 +64,29 @@ CREATE TABLE failures (                     -- files that could not be embedded,
     max_megapixels REAL NOT NULL,           -- the limit of that run; a higher one tries again
     PRIMARY KEY (root, path)
 ) WITHOUT ROWID;
-{_FACTS}
 """
 
-# Files that nothing here could read, though a package would. Not part of a version: those that know nothing of it need
-# not, and where it is missing, nothing is left out. So every writer makes it where it is not there.
+# Statements that turn version i + 1 into i + 2; the first writer to find the older one runs them.
+MIGRATIONS: tuple[str, ...] = (
+    """
+ALTER TABLE pictures ADD COLUMN has_facts INTEGER NOT NULL DEFAULT 0;    -- 1 the facts file speaks of this row
+CREATE TABLE cameras (                      -- never gets less: the facts file names its lines by number
+    id   INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE               -- make and model
+);
+CREATE TABLE folders (                      -- that pictures lie in; never gets less either
+    id   INTEGER PRIMARY KEY,
+    root INTEGER NOT NULL,
+    path BLOB NOT NULL,                     -- from the root on, as in pictures; empty for the root itself
+    UNIQUE (root, path)
+);
+CREATE INDEX picture_without_facts ON pictures(root) WHERE has_facts = 0 AND state <> 2;
+""",
+)
+WITH_FACTS = 2  # the first version with a file of facts
+FORMAT_VERSION = 1 + len(MIGRATIONS)
+
+# Files that nothing here could read, though a package would.
 LEFT_OUT = """
 CREATE TABLE IF NOT EXISTS left_out (
     root   INTEGER NOT NULL REFERENCES roots,
@@ -98,6 +96,10 @@ CREATE TABLE IF NOT EXISTS left_out (
     PRIMARY KEY (root, path)
 ) WITHOUT ROWID
 """
+
+# Tables that are not part of a version: those that know nothing of one need not, and where it is missing, nothing is in
+# it. So every writer makes those that are not there.
+MADE_WHERE_MISSING = (LEFT_OUT,)
 
 
 class NoIndexError(IndexStoreError):
@@ -150,9 +152,17 @@ def write_state(connection: sqlite3.Connection, state: State) -> None:
     connection.execute("INSERT INTO state VALUES (?, ?, ?, ?, ?, ?)", astuple(state))
 
 
+def statements(version: int) -> Iterator[str]:
+    """What makes the tables of an index of this format version, those made where they are missing among them."""
+    for script in (SCHEMA, *MIGRATIONS[: version - 1], *MADE_WHERE_MISSING):
+        yield from script.split(";\n")  # executescript would commit what is open
+
+
 def create(connection: sqlite3.Connection, state: State) -> None:
     """Make the tables, inside a transaction of the caller's."""
-    _run(connection, SCHEMA, FORMAT_VERSION)
+    for statement in statements(FORMAT_VERSION):
+        connection.execute(statement)
+    connection.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
     write_state(connection, state)
 
 
@@ -160,19 +170,21 @@ def migrate(connection: sqlite3.Connection, version: int) -> None:
     """Bring an older index up to this format, all the way or not at all."""
     with transaction(connection):
         for step in range(version, FORMAT_VERSION):
-            _run(connection, MIGRATIONS[step - 1], step + 1)
+            for statement in MIGRATIONS[step - 1].split(";\n"):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {step + 1}")
 
 
-def has_left_out(connection: sqlite3.Connection) -> bool:
-    """Whether the table of what was left out is there."""
-    found = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'left_out'").fetchone()
-    return found is not None
-
-
-def _run(connection: sqlite3.Connection, script: str, version: int) -> None:
-    for statement in script.split(";\n"):  # executescript would commit what is open
+def make_missing(connection: sqlite3.Connection) -> None:
+    """Make the tables that are not part of a version, where they are not there."""
+    for statement in MADE_WHERE_MISSING:
         connection.execute(statement)
-    connection.execute(f"PRAGMA user_version = {version}")
+
+
+def has_table(connection: sqlite3.Connection, name: str) -> bool:
+    """Whether a table is there that is not part of a version."""
+    found = connection.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (name,))
+    return found.fetchone() is not None
 
 
 def connect(folder: Path, name: str = DATABASE) -> sqlite3.Connection:

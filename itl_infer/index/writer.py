@@ -325,7 +325,7 @@ def locked_writer(folder: Path, bundle: Bundle | None) -> Iterator[Writer]:
             if version < schema.WITH_FACTS:
                 make_file(folder, schema.read_state(connection))
             schema.migrate(connection, version)
-        connection.execute(schema.LEFT_OUT)
+        schema.make_missing(connection)
         writer = Writer(folder, connection)
         remove_other_generations(folder, writer.state)
         yield writer

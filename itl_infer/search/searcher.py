@@ -32,10 +32,11 @@ Sort = Literal["score", "taken"]
 class Searcher:
     """Answers queries over `index`, any store that was opened with a bundle: the `k` best pictures of each.
 
-    Fewer, where fewer have `min_score`, or where with `relevant` fewer stand out (`relevance.relevant_from`).
-    `dedupe` is a cosine from which on two pictures count as one: the others are folded under the best.
-    `truth` names a picture, by its path or its file name, whose place among all is found too. With `explain`,
-    answers say what became of each word, and what each did for each picture.
+    With `offset` the `k` behind that many, ranked from `offset` + 1: the next page of an answer. Fewer, where fewer
+    have `min_score`, or where with `relevant` fewer stand out (`relevance.relevant_from`). `dedupe` is a cosine
+    from which on two pictures count as one: the others are folded under the best. `truth` names a picture, by its
+    path or its file name, whose place among all is found too. With `explain`, answers say what became of each word,
+    and what each did for each picture.
 
     `where` says among which pictures the best are found, and `truth` has its place; how high a score must be to stand
     out is said by those of all. `sort` "taken" puts those found in order of date, the oldest first and those without
@@ -51,6 +52,7 @@ class Searcher:
     dedupe: float | None = None
     where: Where | None = None
     sort: Sort = "score"
+    offset: int = 0
 
     def answer(self, query: str | Query | EmbeddedQuery) -> Answer:
         """Raises QueryError, and ImageError for a picture of the query that cannot be read."""
@@ -66,10 +68,15 @@ class Searcher:
         bundle, view = self.index.require_bundle(), self.index.snapshot
         embedded = embed_each(queries, bundle)
         vectors = [one.vector for one in embedded if isinstance(one, EmbeddedQuery)]
-        best = iter(view.nearest(np.array(vectors).reshape(-1, bundle.embed_dim), self.k, self.where))
+        best = iter(view.nearest(np.array(vectors).reshape(-1, bundle.embed_dim), self._reach, self.where))
         return [
             self._answer(one, next(best), view) if isinstance(one, EmbeddedQuery) else one for one in embedded
         ]
+
+    @property
+    def _reach(self) -> int:
+        """How many of the best there have to be, for those that are wanted to be among them."""
+        return self.offset + self.k
 
     def _answer(self, embedded: EmbeddedQuery, best: Rows, view: View) -> Answer:
         bundle = self.index.require_bundle()
@@ -80,8 +87,8 @@ class Searcher:
         if self.dedupe is None:
             groups = [[row] for row in best]
         else:
-            groups = fold(embedded.vector, best, view, self.k, self.dedupe, self.where)
-        groups = [group for group in groups if group[0][1] >= lowest]
+            groups = fold(embedded.vector, best, view, self._reach, self.dedupe, self.where)
+        groups = [group for group in groups[self.offset :] if group[0][1] >= lowest]
         terms = embedded.terms(bundle) if self.explain else []
         of_groups = iter(view.embeddings_of([group[0][0] for group in groups]) if terms else ())
         found = [
@@ -94,7 +101,7 @@ class Searcher:
                 tuple(Duplicate(score, view.path_of(row)) for row, score in duplicates),
                 view.facts_of(row),
             )
-            for rank, ((row, score), *duplicates) in enumerate(groups, start=1)
+            for rank, ((row, score), *duplicates) in enumerate(groups, start=self.offset + 1)
         ]
         if self.sort == "taken":
             found.sort(key=_date_of)

@@ -25,8 +25,8 @@ def test_query_formats(index: Path, pictures: Path) -> None:
         {
             "taken": datetime.fromtimestamp(int(Path(path).stat().st_mtime)).isoformat(),
             "camera": None,
-            "width": 64,
-            "height": 48,
+            "width": 20,
+            "height": 10,
         }
         for path in (red, purple)
     ]
