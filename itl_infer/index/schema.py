@@ -81,15 +81,13 @@ MIGRATIONS: tuple[str, ...] = (
 ALTER TABLE pictures ADD COLUMN has_facts INTEGER NOT NULL DEFAULT 0;
 CREATE TABLE cameras (                      -- never gets less: the facts file names its lines by number
     id   INTEGER PRIMARY KEY,
-    name TEXT NOT NULL UNIQUE               -- make and model
+    name TEXT NOT NULL                      -- make and model, each once
 );
-CREATE TABLE folders (                      -- that pictures lie in; never gets less either
+CREATE TABLE folders (                      -- that pictures lie in, each once; never gets less either
     id   INTEGER PRIMARY KEY,
     root INTEGER NOT NULL,
-    path BLOB NOT NULL,                     -- from the root on, as in pictures; empty for the root itself
-    UNIQUE (root, path)
+    path BLOB NOT NULL                      -- from the root on, as in pictures; empty for the root itself
 );
-CREATE INDEX picture_without_facts ON pictures(root) WHERE has_facts = 0 AND state <> 2;
 """,
 )
 WITH_FACTS = 2  # the first version with a file of facts
