@@ -45,6 +45,7 @@ def test_public_names() -> None:
         "Searcher",
         "SheetError",
         "Store",
+        "Where",
         "check_published",
         "embed_directory",
         "evaluate_bundle",

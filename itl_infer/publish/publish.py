@@ -122,7 +122,7 @@ class Publication:
         hide = "" if self.hide_names else " (--names hide leaves names out)"
         return (
             f"Public for everyone who gets {self.out}: {len(self.index)} pictures as thumbnails of {self.side} pixels"
-            " without EXIF or GPS, what was understood of them, when they were taken, {names}; {originals}{hide}"
+            f" without EXIF or GPS, what was understood of them, when they were taken, {names}; {originals}{hide}"
         )
 
     def _filters(self) -> list[str]:
