@@ -54,8 +54,8 @@ function patternOf(glob) {
 function isTaken({ taken }, range) {
   const [first, last = first] = range.split("..").map((text) => text.trim());
   const isRange = range.includes("..");
-  const start = first || !isRange ? spanOf(first, range, isRange)[0] : -Infinity;
-  const end = last || !isRange ? spanOf(last, range, isRange)[1] : Infinity;
+  const start = first || !isRange ? spanOf(first)[0] : -Infinity;
+  const end = last || !isRange ? spanOf(last)[1] : Infinity;
   if ((isRange && !first && !last) || start >= end) throw wrong(range, `${RANGE_FORM}, the earlier date first`);
   return (row) => {
     const at = taken?.[row] ? Date.parse(`${taken[row]}Z`) : NaN;
@@ -66,15 +66,14 @@ function isTaken({ taken }, range) {
 const wrong = (text, form) => new Error(`taken is \'${text}\', expected ${form}`);
 
 /** When a year, month, day, minute or second begins, and the next one, in milliseconds. */
-function spanOf(text, range, isRange) {
+function spanOf(text) {
   const match = DATE.exec(text);
   const given = match ? match.slice(1).filter((part) => part !== undefined).map(Number) : [];
-  const form = isRange ? DATE_FORM : RANGE_FORM;
-  if (!given.length) throw wrong(text, form);
+  if (!given.length) throw wrong(text, RANGE_FORM);
   const start = momentOf(given);
   const [year, month = 1, day = 1, hour = 0, minute = 0, second = 0] = given;
   const shown = [start.getUTCFullYear(), start.getUTCMonth() + 1, start.getUTCDate(), start.getUTCHours(), start.getUTCMinutes(), start.getUTCSeconds()];
-  if (year < 1 || String(shown) !== String([year, month, day, hour, minute, second])) throw wrong(text, form);
+  if (year < 1 || String(shown) !== String([year, month, day, hour, minute, second])) throw wrong(text, RANGE_FORM);
   const next = [...given];
   next[next.length - 1]++;
   return [start.getTime(), momentOf(next).getTime()];
