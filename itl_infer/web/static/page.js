@@ -10,7 +10,9 @@ import { makeOne } from "./one.js";
 import { makeAsked } from "./picture.js";
 
 const PORTION = 60; // pictures asked for at a time
+const PATIENCE = 500; // ms after which waiting is said
 const LOOK = 3000; // ms between looks at an index that holds nothing yet
+const LOADING = "Loading…";
 const SWITCHES = ["relevant", "dedupe"];
 
 export function start(source) {
@@ -44,6 +46,7 @@ export function start(source) {
     if (remember && !wanted.picture) writeLink(wanted);
     const mine = (shown = { asked: wanted, answer: null, offset: 0, more: true, aborting: new AbortController() });
     grid.busy(true);
+    const waiting = setTimeout(() => mine === shown && note("Searching…"), PATIENCE);
     try {
       await fetchMore(mine);
       scrollTo(0, 0);
@@ -54,6 +57,7 @@ export function start(source) {
       grid.show(results, 0);
       note(error.message);
     } finally {
+      clearTimeout(waiting);
       if (mine === shown) grid.busy(false);
     }
   }
@@ -117,8 +121,10 @@ export function start(source) {
 
   async function look() {
     const before = status.text;
-    status = await source.status();
-    if (!shown && $("note").textContent === before) note(status.text);
+    const isQuiet = () => !shown && ["", before, LOADING].includes($("note").textContent);
+    const waiting = setTimeout(() => isQuiet() && note(LOADING), PATIENCE);
+    status = await source.status().finally(() => clearTimeout(waiting));
+    if (isQuiet()) note(status.text);
     if (status.pictures === 0) setTimeout(() => look().catch(() => {}), LOOK);
   }
 
