@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from itl_infer.cli.streams import say
+
 if TYPE_CHECKING:
     from itl_infer.search import Answer, Found
 
@@ -27,7 +29,7 @@ def failure(message: str) -> click.ClickException:
 
 
 def note(message: str) -> None:
-    click.echo(on_one_line(message), err=True)
+    say(on_one_line(message))
 
 
 def write(content: bytes) -> None:
