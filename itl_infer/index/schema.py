@@ -12,12 +12,8 @@ from pathlib import Path
 
 from itl_infer.errors import IndexStoreError
 
-FORMAT_VERSION = 1
 DATABASE = "index.sqlite"
 LOCK = "writer.lock"
-
-# Statements that turn version i + 1 into i + 2; the first writer to find the older one runs them.
-MIGRATIONS: tuple[str, ...] = ()
 
 _BUSY_SECONDS = 30  # a reader needs milliseconds, a commit a few syncs
 
@@ -30,6 +26,7 @@ class RowState(enum.IntEnum):
     GONE = 2  # its picture is gone, changed or renamed: not shown, dropped by the next compaction
 
 
+# Version 1, which never changes: what later ones have is what MIGRATIONS make of it, in new indexes too.
 SCHEMA = """
 CREATE TABLE state (                        -- exactly one row
     generation         INTEGER NOT NULL,    -- number in the names of the vectors and paths files
@@ -69,8 +66,11 @@ CREATE TABLE failures (                     -- files that could not be embedded,
 ) WITHOUT ROWID;
 """
 
-# Files that nothing here could read, though a package would. Not part of a version: those that know nothing of it need
-# not, and where it is missing, nothing is left out. So every writer makes it where it is not there.
+# Statements that turn version i + 1 into i + 2; the first writer to find the older one runs them.
+MIGRATIONS: tuple[str, ...] = ()
+FORMAT_VERSION = 1 + len(MIGRATIONS)
+
+# Files that nothing here could read, though a package would.
 LEFT_OUT = """
 CREATE TABLE IF NOT EXISTS left_out (
     root   INTEGER NOT NULL REFERENCES roots,
@@ -80,6 +80,10 @@ CREATE TABLE IF NOT EXISTS left_out (
     PRIMARY KEY (root, path)
 ) WITHOUT ROWID
 """
+
+# Tables that are not part of a version: those that know nothing of one need not, and where it is missing, nothing is in
+# it. So every writer makes those that are not there.
+MADE_WHERE_MISSING = (LEFT_OUT,)
 
 
 class NoIndexError(IndexStoreError):
@@ -129,9 +133,17 @@ def write_state(connection: sqlite3.Connection, state: State) -> None:
     connection.execute("INSERT INTO state VALUES (?, ?, ?, ?, ?, ?)", astuple(state))
 
 
+def statements(version: int) -> Iterator[str]:
+    """What makes the tables of an index of this format version, those made where they are missing among them."""
+    for script in (SCHEMA, *MIGRATIONS[: version - 1], *MADE_WHERE_MISSING):
+        yield from script.split(";\n")  # executescript would commit what is open
+
+
 def create(connection: sqlite3.Connection, state: State) -> None:
     """Make the tables, inside a transaction of the caller's."""
-    _run(connection, SCHEMA, FORMAT_VERSION)
+    for statement in statements(FORMAT_VERSION):
+        connection.execute(statement)
+    connection.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
     write_state(connection, state)
 
 
@@ -139,19 +151,21 @@ def migrate(connection: sqlite3.Connection, version: int) -> None:
     """Bring an older index up to this format, all the way or not at all."""
     with transaction(connection):
         for step in range(version, FORMAT_VERSION):
-            _run(connection, MIGRATIONS[step - 1], step + 1)
+            for statement in MIGRATIONS[step - 1].split(";\n"):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {step + 1}")
 
 
-def has_left_out(connection: sqlite3.Connection) -> bool:
-    """Whether the table of what was left out is there."""
-    found = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'left_out'").fetchone()
-    return found is not None
-
-
-def _run(connection: sqlite3.Connection, script: str, version: int) -> None:
-    for statement in script.split(";\n"):  # executescript would commit what is open
+def make_missing(connection: sqlite3.Connection) -> None:
+    """Make the tables that are not part of a version, where they are not there."""
+    for statement in MADE_WHERE_MISSING:
         connection.execute(statement)
-    connection.execute(f"PRAGMA user_version = {version}")
+
+
+def has_table(connection: sqlite3.Connection, name: str) -> bool:
+    """Whether a table is there that is not part of a version."""
+    found = connection.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (name,))
+    return found.fetchone() is not None
 
 
 def connect(folder: Path, name: str = DATABASE) -> sqlite3.Connection:
