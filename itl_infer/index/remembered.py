@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from itl_infer.errors import IndexStoreError
 from itl_infer.files import one_form
 from itl_infer.index import schema
+from itl_infer.index.damage import typed
 from itl_infer.index.disk import store_errors
 from itl_infer.index.snapshot import read_roots
 from itl_infer.walk import Entered, Exclusion
@@ -27,7 +28,9 @@ def exclusions_in(connection: sqlite3.Connection, folder: Path) -> list[Exclusio
     roots = read_roots(connection, folder)
     return [
         Exclusion(roots[root].locate(path) if path else str(roots[root].folder), os.fsdecode(glob))
-        for root, path, glob in connection.execute("SELECT root, path, glob FROM exclusions ORDER BY 1, 2, 3")
+        for root, path, glob in typed(
+            connection.execute("SELECT root, path, glob FROM exclusions ORDER BY 1, 2, 3"), int, bytes, bytes
+        )
         if root in roots
     ]
 
@@ -82,13 +85,18 @@ def include_again(writer: Writer, root: int, path: bytes, glob: str) -> None:
 def place_then(writer: Writer, root: int, path: bytes) -> Entered | None:
     """The folder at `path` of a root as it was when its pictures were last seen."""
     found = writer.execute("SELECT inode, is_mount FROM places WHERE root = ? AND path = ?", (root, path))
-    return Entered(int(found[0][0]), bool(found[0][1])) if found else None
+    return _entered(*found[0]) if found else None
+
+
+def _entered(inode: str, is_mount: int) -> Entered | None:
+    """What is no number is not known."""
+    return Entered(int(inode), bool(is_mount)) if str(inode).isdecimal() else None
 
 
 def remember_places(writer: Writer, root: int, places: Mapping[bytes, Entered]) -> None:
     """Note how folders are now."""
     known = {
-        path: Entered(int(inode), bool(is_mount))
+        path: _entered(inode, is_mount)
         for path, inode, is_mount in writer.execute(
             "SELECT path, inode, is_mount FROM places WHERE root = ?", (root,)
         )
