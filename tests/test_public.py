@@ -22,7 +22,9 @@ def test_public_names() -> None:
         "Bundle",
         "BundleError",
         "CaptionsError",
+        "Change",
         "ClusterError",
+        "Duplicates",
         "Evaluation",
         "FolderError",
         "ImageError",
@@ -51,10 +53,12 @@ def test_public_names() -> None:
         "evaluate_bundle",
         "evaluate_index",
         "evaluate_labelled",
+        "find_duplicates",
         "load_bundle",
         "open_store",
         "rank",
         "verify_bundle",
+        "watch",
         "write_sheet",
     ]
     assert dir(itl_infer) == sorted(itl_infer.__all__)
