@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from itl_infer.search.query import Query as Query
     from itl_infer.show.sheet import write_sheet as write_sheet
     from itl_infer.store import Store as Store
+    from itl_infer.where import Where as Where
 
 __version__ = "0.1.0"
 
@@ -62,6 +63,7 @@ _MODULES = {
     "search": ("Answer", "Query", "Searcher"),
     "show.sheet": ("write_sheet",),
     "store": ("Store",),
+    "where": ("Where",),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 

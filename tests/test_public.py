@@ -41,6 +41,7 @@ def test_public_names() -> None:
         "Searcher",
         "SheetError",
         "Store",
+        "Where",
         "embed_directory",
         "evaluate_bundle",
         "evaluate_index",

@@ -97,7 +97,7 @@ def embed_images(
 
     bundle = open_bundle(bundle_path, threads)
     with ProgressLine() as line:
-        options["progress"] = line.show if line.shown else None
+        options |= {"progress": line.show if line.shown else None, "announce": note}
         if rebuild:
             index, report = embed_again(index_path, bundle, paths, **options)
         else:

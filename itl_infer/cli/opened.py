@@ -9,19 +9,20 @@ from typing import TYPE_CHECKING
 
 import click
 
-from itl_infer.cli.options import DEFAULT_TOP, TOP_OF_A_SHEET
+from itl_infer.cli.options import DEFAULT_TOP, FILTERS, TOP_OF_A_SHEET
 from itl_infer.cli.output import failure, note
 from itl_infer.store import is_collection
 
 if TYPE_CHECKING:
     from itl_infer.bundle import Bundle
-    from itl_infer.search import Answer, Searcher
+    from itl_infer.search import Answer, Searcher, Sort
     from itl_infer.store import Store
+    from itl_infer.where import Orientation, Where
 
 
 @dataclass(frozen=True, kw_only=True)
 class SearchOptions:
-    """How to search, as the options of `query`, `similar` and `batch` say."""
+    """How to search, as the options of `query`, `similar` and `batch` say. UsageError for a filter that is wrong."""
 
     top: int | None
     min_score: float | None
@@ -30,7 +31,31 @@ class SearchOptions:
     dedupe_from: float | None
     explain: bool
     sheet_path: Path | None
+    under: tuple[str, ...]
+    name: tuple[str, ...]
+    taken: str | None
+    newer: str | None
+    older: str | None
+    camera: tuple[str, ...]
+    orientation: Orientation | None
+    gps: bool | None
+    sort: Sort
     truth: str | None = None
+
+    def __post_init__(self) -> None:
+        self.where()
+
+    def where(self) -> Where | None:
+        """The filter; None where none is given."""
+        given = {name: getattr(self, name) for name in FILTERS}
+        if all(value in ((), None) for value in given.values()):
+            return None
+        from itl_infer.where import Where
+
+        try:
+            return Where(**given)
+        except ValueError as error:
+            raise click.UsageError(f"--{error}.") from error
 
     def searcher(self, store: Store) -> Searcher:
         from itl_infer import search
@@ -46,6 +71,8 @@ class SearchOptions:
             min_score=self.min_score,
             relevant=self.relevant,
             dedupe=dedupe,
+            where=self.where(),
+            sort=self.sort,
         )
 
 

@@ -16,13 +16,17 @@ from itl_infer.errors import IndexStoreError
 from itl_infer.files import sync, sync_folder
 from itl_infer.index import schema
 from itl_infer.index.disk import map_file, store_errors, writer_lock
+from itl_infer.index.facts import KNOWN, RECORD, are_whole, read_records
+from itl_infer.index.names import make_name
 from itl_infer.index.rows import Picture, checksum
 from itl_infer.index.schema import DATABASE, LOCK, RowState, State, transaction
-from itl_infer.index.snapshot import make_name, read_roots
+from itl_infer.index.snapshot import read_roots
 from itl_infer.index.writer import locked_writer
 from itl_infer.store import are_unit_rows
 
 _BLOCK_ROWS = 2**13
+# Of a picture; not has_facts: what its facts name by number may be lost, and so they are read again.
+_COLUMNS = "row, root, path, size, mtime_ns, digest, crc, state"
 _SALVAGED = f"{DATABASE}.salvaged"
 
 
@@ -33,6 +37,7 @@ class CheckReport:
     rows: int = 0  # whose record, vector and name were compared
     problems: list[str] = field(default_factory=list)
     damaged_rows: list[int] = field(default_factory=list)  # what a repair drops; the next run embeds it again
+    damaged_facts: int = 0  # rows whose date, camera and hash a repair forgets; the next run reads them again
     database_is_damaged: bool = False
 
     @property
@@ -82,6 +87,8 @@ def _examine_rows(connection: sqlite3.Connection, folder: Path, report: CheckRep
     state = schema.read_state(connection)
     roots = read_roots(connection, folder)
     vectors, names = _read_vectors(state, folder, report), _read_names(state, folder, report)
+    if schema.require_version(connection, folder) >= schema.WITH_FACTS:
+        _examine_facts(connection, state, folder, report)
     misnamed = 0
     for row, row_state, crc, picture in _records(connection):
         report.rows += 1
@@ -107,6 +114,19 @@ def _examine_rows(connection: sqlite3.Connection, folder: Path, report: CheckRep
         report.problems.append(f"{report.rows} records for {state.rows} rows")
     if misnamed:
         report.problems.append(f"{state.paths_file(folder).name}: {misnamed} names are not those on record")
+
+
+def _examine_facts(connection: sqlite3.Connection, state: State, folder: Path, report: CheckReport) -> None:
+    path, length = state.facts_file(folder), state.rows * RECORD.itemsize
+    if _size(path) < length:
+        report.problems.append(f"{path.name}: holds {_size(path)} of {length} bytes")
+    records = read_records(folder, state)
+    has_facts = connection.execute("SELECT row FROM pictures WHERE has_facts = 1 AND state <> 2")
+    rows = np.array([row for (row,) in has_facts if row < state.rows], np.int64)
+    is_good = (are_whole(records) & (records["flags"] & KNOWN > 0))[rows]
+    report.damaged_facts = int((~is_good).sum())
+    if report.damaged_facts:
+        report.problems.append(f"{path.name}: {report.damaged_facts} records are damaged")
 
 
 def _records(connection: sqlite3.Connection) -> Iterator[tuple[int, int, int, Picture]]:
@@ -169,10 +189,12 @@ def _salvage(folder: Path) -> None:
             for row in range(state.rows):
                 with contextlib.suppress(sqlite3.DatabaseError):
                     record = old.execute(
-                        "SELECT * FROM pictures NOT INDEXED WHERE row = ?", (row,)
+                        f"SELECT {_COLUMNS} FROM pictures NOT INDEXED WHERE row = ?", (row,)
                     ).fetchone()
                     if record is not None:
-                        new.execute("INSERT INTO pictures VALUES (?, ?, ?, ?, ?, ?, ?, ?)", record)
+                        new.execute(
+                            f"INSERT INTO pictures ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", record
+                        )
             with contextlib.suppress(sqlite3.DatabaseError):
                 for record in old.execute("SELECT * FROM failures"):
                     new.execute("INSERT INTO failures VALUES (?, ?, ?, ?, ?, ?, ?)", record)

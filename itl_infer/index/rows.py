@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from typing import NamedTuple
 
-from itl_infer.index.snapshot import make_name
+from itl_infer.index.names import make_name
 
 
 class Picture(NamedTuple):

@@ -67,7 +67,23 @@ CREATE TABLE failures (                     -- files that could not be embedded,
 """
 
 # Statements that turn version i + 1 into i + 2; the first writer to find the older one runs them.
-MIGRATIONS: tuple[str, ...] = ()
+MIGRATIONS: tuple[str, ...] = (
+    """
+ALTER TABLE pictures ADD COLUMN has_facts INTEGER NOT NULL DEFAULT 0;    -- 1 the facts file speaks of this row
+CREATE TABLE cameras (                      -- never gets less: the facts file names its lines by number
+    id   INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE               -- make and model
+);
+CREATE TABLE folders (                      -- that pictures lie in; never gets less either
+    id   INTEGER PRIMARY KEY,
+    root INTEGER NOT NULL,
+    path BLOB NOT NULL,                     -- from the root on, as in pictures; empty for the root itself
+    UNIQUE (root, path)
+);
+CREATE INDEX picture_without_facts ON pictures(root) WHERE has_facts = 0 AND state <> 2;
+""",
+)
+WITH_FACTS = 2  # the first version with a file of facts
 FORMAT_VERSION = 1 + len(MIGRATIONS)
 
 # Files that nothing here could read, though a package would.
@@ -122,6 +138,9 @@ class State:
 
     def paths_file(self, folder: Path) -> Path:
         return folder / f"paths-{self.generation:06}.nul"
+
+    def facts_file(self, folder: Path) -> Path:
+        return folder / f"facts-{self.generation:06}.bin"
 
 
 def read_state(connection: sqlite3.Connection) -> State:

@@ -22,7 +22,7 @@ from itl_infer.index.disk import database_errors
 from itl_infer.index.roots import Root
 from itl_infer.index.schema import RowState
 from itl_infer.index.upkeep import remembered_paths
-from itl_infer.ingest.reading import Reader, Reading
+from itl_infer.ingest.reading import Reader, Reading, dated
 from itl_infer.ingest.report import Failure, Note, Report, leave_out
 from itl_infer.ingest.survey import EXCLUDED_ROWS, GONE_ROWS, WANTED_AGAIN_ROWS, Survey, Target
 from itl_infer.memory import usable_memory
@@ -57,6 +57,7 @@ def embed_directory(
     prune: bool = False,
     wait: bool = False,
     progress: Callable[[Progress], None] | None = None,
+    announce: Callable[[str], None] | None = None,
 ) -> Report:
     """Embed the pictures under folders, or single ones, into `index`; drop those that are gone from there.
 
@@ -66,7 +67,8 @@ def embed_directory(
     extra that is not installed are counted in `left_out` of the report, and taken by the first run that has it.
     `exclude` holds globs of names, or of paths from the given folder on. Files are read in `workers` threads, in
     bounded memory, while others are embedded; where little memory may be used, fewer at a time. An interrupt keeps
-    all that was embedded.
+    all that was embedded. `announce` is told beforehand where pictures that are embedded are read once more: those of
+    an index of an earlier format, for their dates, cameras, sizes and perceptual hashes.
 
     Raises ValueError for less than one worker, or a batch that is empty or larger than MAX_BATCH_SIZE, and
     FolderError where a path is missing, or nothing is found at all: nothing is removed then, unless
@@ -93,6 +95,11 @@ def embed_directory(
         survey.look(targets, prune=prune)
         if not (survey.seen or survey.excluded or survey.gone):
             raise _nothing_found(targets)
+        if announce is not None and (without := survey.without_facts):
+            announce(
+                f"{without} pictures were embedded by an earlier version: they are read once more, for their dates,"
+                " cameras, sizes and hashes, and not embedded again"
+            )
         memory = usable_memory()
         if batch_size is None:
             batch_size = DEFAULT_BATCH_SIZE if memory >= _MEMORY_FOR_BATCH else _SMALL_BATCH_SIZE
@@ -243,7 +250,7 @@ class _Run:
         elif reading.error is not None:
             self._fail(reading, reading.error)
         elif reading.digest == item.picture_digest:
-            writer.touch(reading.picture())
+            self._keep(reading)
             report.unchanged += 1
         elif reading.digest == item.failure_digest:
             writer.touch(reading.picture())
@@ -253,7 +260,8 @@ class _Run:
             row, has_moved = self._survey.take(picture.digest)
             if has_moved:
                 writer.set_state(row, RowState.GONE)
-            writer.add(picture, writer.embedding(row))
+            facts = reading.facts or writer.facts(row)
+            writer.add(picture, writer.embedding(row), facts and dated(facts, reading.date))
             report.renamed += has_moved
             report.reused += not has_moved
         else:
@@ -263,6 +271,20 @@ class _Run:
                 self._embed_batch()
             return
         self._advance(1)
+
+    def _keep(self, reading: Reading) -> None:
+        """What is embedded stays, under the file's new size and time, with facts that it did not have."""
+        picture, facts = reading.picture(), reading.facts
+        row = self._writer.row_of(picture.root, picture.path)
+        if facts is not None:
+            self._report.facts_read += 1
+        else:
+            known = self._writer.facts(row)
+            facts = known and dated(known, reading.date)
+            if facts == known:
+                self._writer.touch(picture)
+                return
+        self._writer.add(picture, self._writer.embedding(row), facts)  # what counts is never written again
 
     def _embed_batch(self) -> None:
         if not self._batch:
@@ -274,7 +296,7 @@ class _Run:
             if not is_unit:
                 self._fail(reading, "the bundle gave it no unit vector: itl-infer bundle verify")
                 continue
-            self._writer.add(reading.picture(), embedding)
+            self._writer.add(reading.picture(), embedding, reading.facts)
             self._report.embedded += 1
             if reading.note is not None:
                 self._report.incomplete.append(Note(reading.item.location, reading.note))
