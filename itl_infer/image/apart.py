@@ -15,6 +15,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Any, BinaryIO, TypeVar
@@ -27,7 +28,6 @@ from itl_infer.image.wanted import Wanted
 _MOST = (
     2  # at a time: what each may take together with this process is the limit that docs/security.md promises
 )
-_WALL = 4  # times as long as it may compute: other programs may have the CPUs
 _PROGRAM = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from itl_infer.image.child import main; main()"
 )
@@ -221,14 +221,17 @@ def decode(
 def _ask(
     head: dict[str, Any], body: bytes | memoryview, allowance: Allowance
 ) -> tuple[dict[str, Any], bytes]:
+    started = time.monotonic()
     try:
-        answer = _children.ask(head, body, _LONGEST_ANSWER, _WALL * allowance.seconds)
+        answer = _children.ask(head, body, _LONGEST_ANSWER, allowance.wall_seconds)
     except (OSError, RuntimeError) as error:  # no process, or no thread
         raise ImageMemoryError(head["name"], f"{SHORT} to start a process: {reason_of(error)}") from error
     if not isinstance(answer, int):
         return answer
-    if answer in (-int(getattr(signal, "SIGXCPU", 0)), -int(getattr(signal, "SIGKILL", 9)), 1):
+    if answer == -getattr(signal, "SIGXCPU", -1):
         raise allowance.too_long(head["name"])
+    if time.monotonic() - started >= allowance.wall_seconds:
+        raise allowance.not_in_time(head["name"])
     raise ImageError(head["name"], f"truncated or damaged: its decoder broke down (status {answer})")
 
 

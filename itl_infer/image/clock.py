@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from typing import Any, BinaryIO
 
-from itl_infer.errors import ImageError
+from itl_infer.errors import ImageError, ImageMemoryError
 
 SECONDS = 7.0  # of computing, for a picture within the default limit of megapixels
+WALL_SECONDS = 9.0  # until it is there, whatever else the machine has to do
 MEMORY = 850 * 10**6  # bytes, for one that is decoded in a process of its own
 _FILE_BYTES = 10**9
 _MEGAPIXELS = 100.0  # for which these are meant: who allows more pictures allows more of all
@@ -18,8 +19,9 @@ class Allowance:
 
     def __init__(self, max_megapixels: float) -> None:
         self.max_megapixels = max_megapixels
-        more = max(1.0, max_megapixels / _MEGAPIXELS)
+        self._more = more = max(1.0, max_megapixels / _MEGAPIXELS)
         self.seconds = SECONDS * more
+        self.wall_seconds = WALL_SECONDS * more
         self.memory = int(MEMORY * more)
         self.file_bytes = int(_FILE_BYTES * more)
 
@@ -37,6 +39,14 @@ class Allowance:
             name,
             f"takes more than {self.seconds:.0f} s to be decoded: raise --max-megapixels (max_megapixels)"
             " if it is meant",
+        )
+
+    def not_in_time(self, name: str) -> ImageMemoryError:
+        """Of one that may do elsewhere, or at another time."""
+        return ImageMemoryError(
+            name,
+            f"not enough of a CPU to decode it within {WALL_SECONDS * self._more:.0f} s: close other programs,"
+            " or allow more",
         )
 
     def too_much(self, name: str) -> ImageError:

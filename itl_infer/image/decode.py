@@ -49,6 +49,7 @@ _LARGE_MEGAPIXELS = 25.0  # such a picture takes hundreds of megabytes: one at a
 _STRIP_PIXELS = 2**20
 
 _BLOCKS_IN_SCANS = 2e7  # of a JPEG: more are gone through in a process of its own
+_MOST_BLOCKS = 3e8  # that a decoder can go through in a second, whatever they hold
 _READ_BESIDES = 2**20  # bytes of a file that tell nothing of its pixels; with more it is suspicious
 _READ_OF_A_PIXEL = 9  # bytes, at most
 
@@ -246,6 +247,8 @@ def _decode_once(
             if opened.image.size != full_size:
                 opened = opened._replace(drafted=full_size)
             admit(*full_size, pixels_in_memory(opened.image, full_size))
+            if blocks > _MOST_BLOCKS * allowance.seconds:
+                raise allowance.too_long(name)
             if blocks > _BLOCKS_IN_SCANS or _tells_too_much(content, full_size):
                 admit.suspect()
             # Of a picture within the limit, Pillow still refuses a part that is larger, such as a tile of a TIFF.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from itl_infer.errors import ImageError, ReaderMissingError
 from itl_infer.image.admission import BYTES_PER_PIXEL, Admission, is_there_room
+from itl_infer.image.clock import Allowance
 from itl_infer.image.formats import (
     AVIF,
     FORMATS,
@@ -57,6 +58,14 @@ def require_reader(file: BinaryIO, name: str) -> None:
     form = _format_of(file, name)
     if form is not None:
         _import_reader(form, name)
+
+
+def require_picture(file: BinaryIO, name: str, max_megapixels: float) -> None:
+    """Raise ImageError for a file that is too large for a picture, or that begins as none; it stays at its start."""
+    Allowance(max_megapixels).require_file(name, file.seek(0, io.SEEK_END))
+    file.seek(0)
+    if _format_of(file, name) is None:
+        raise ImageError(name, f"not a {describe_formats()} picture")
 
 
 def open_picture(file: BinaryIO, name: str, admit: Admission) -> Opened:

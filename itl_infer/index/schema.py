@@ -69,7 +69,8 @@ CREATE TABLE failures (                     -- files that could not be embedded,
 # Statements that turn version i + 1 into i + 2; the first writer to find the older one runs them.
 MIGRATIONS: tuple[str, ...] = (
     """
-ALTER TABLE pictures ADD COLUMN has_facts INTEGER NOT NULL DEFAULT 0;    -- 1 the facts file speaks of this row
+-- Whether the facts file says something of the row.
+ALTER TABLE pictures ADD COLUMN has_facts INTEGER NOT NULL DEFAULT 0;
 CREATE TABLE cameras (                      -- never gets less: the facts file names its lines by number
     id   INTEGER PRIMARY KEY,
     name TEXT NOT NULL UNIQUE               -- make and model
