@@ -121,8 +121,11 @@ class _Child:
 
     def end(self) -> None:
         self.process.kill()
-        with contextlib.suppress(OSError):
-            self.process.communicate()
+        for pipe in (self.process.stdin, self.process.stdout):
+            with contextlib.suppress(OSError):  # what was not read there is not wanted any more
+                assert pipe is not None
+                pipe.close()
+        self.process.wait()
 
 
 class _Children:

@@ -194,11 +194,10 @@ def decode_file(
         from itl_infer.image import apart
 
         may_be_apart = apart.is_possible()
-    try:
+    with contextlib.suppress(Apart):
         return _decode_here(file, name, wanted, allowance, notes, may_be_apart)
-    except Apart:
-        require_reader(file, name)
-        return apart.decode(file, name, wanted, allowance, notes, _turns)
+    require_reader(file, name)
+    return apart.decode(file, name, wanted, allowance, notes, _turns)
 
 
 def _decode_here(
