@@ -18,7 +18,9 @@ import numpy.typing as npt
 from itl_infer.files import sync, sync_folder
 from itl_infer.image import Facts
 from itl_infer.index import schema
+from itl_infer.index.damage import typed
 from itl_infer.index.disk import map_file, store_errors
+from itl_infer.index.plain import make_anew, open_plain, size_of
 from itl_infer.index.schema import State
 
 RECORD = np.dtype(
@@ -87,7 +89,7 @@ def _crc(record: bytes) -> int:
 
 def make_file(folder: Path, state: State) -> None:
     """The file of records of an index that had none: nothing is known of any row."""
-    with state.facts_file(folder).open("wb") as file:
+    with make_anew(state.facts_file(folder)) as file:
         file.truncate(state.rows * RECORD.itemsize)
         sync(file)
     sync_folder(folder)
@@ -99,7 +101,7 @@ def map_records(folder: Path, state: State, *, private: bool) -> Records:
     Raises FileNotFoundError where there is none. `check` tells either.
     """
     path, length = state.facts_file(folder), state.rows * RECORD.itemsize
-    if path.stat().st_size < length:
+    if path.exists() and size_of(path) < length:
         return np.zeros(state.rows, RECORD)
     return np.frombuffer(map_file(path, length, private=private), RECORD)
 
@@ -107,7 +109,10 @@ def map_records(folder: Path, state: State, *, private: bool) -> Records:
 def read_records(folder: Path, state: State) -> Records:
     """(rows,) records that may be changed, of nothing where the file is missing or cut: for repairs."""
     path, length = state.facts_file(folder), state.rows * RECORD.itemsize
-    content = path.read_bytes()[:length] if path.exists() else b""
+    content = b""
+    if size_of(path):
+        with open_plain(path) as file:
+            content = file.read(length)
     return np.frombuffer(bytearray(content.ljust(length, b"\0")), RECORD)
 
 
@@ -140,17 +145,17 @@ class FactsOfRows(Sequence["Facts | None"]):
 
     def cameras(self) -> dict[int, str]:
         """All cameras that the index has ever known, by number."""
-        return dict(self._table("SELECT id, name FROM cameras"))
+        return dict(self._table("SELECT id, name FROM cameras", int, str))
 
     def folders(self) -> list[tuple[int, int, bytes]]:
         """All folders that the index has ever known: number, root, path from there on."""
-        return self._table("SELECT id, root, path FROM folders")
+        return self._table("SELECT id, root, path FROM folders", int, int, bytes)
 
-    def _table(self, query: str) -> list[Any]:
+    def _table(self, query: str, *kinds: type) -> list[Any]:
         if self._folder is None:
             return []
         with store_errors(self._folder), schema.reading(self._folder) as connection:
-            return connection.execute(query).fetchall()
+            return list(typed(connection.execute(query), *kinds))
 
 
 def unpack(record: Any, camera: str) -> Facts | None:

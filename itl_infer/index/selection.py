@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from itl_infer.files import one_form
 from itl_infer.index.facts import ASCII_NAME, GPS, KNOWN, NO_DATE, FactsOfRows, to_seconds
-from itl_infer.index.names import Paths
+from itl_infer.index.paths import Paths
 from itl_infer.index.roots import Root, real_path
 
 if TYPE_CHECKING:
@@ -82,9 +82,10 @@ def _of_facts(facts: FactsOfRows, where: Where) -> Mask:
 def _table(numbers: Iterable[int], fitting: Iterable[bool]) -> Mask:
     """Whether the line with each number fits: numbers begin at 1, and the last place is for those of no line."""
     fits = dict(zip(numbers, fitting, strict=True))
-    table = np.zeros(max(fits, default=0) + 2, bool)
+    table = np.zeros(len(fits) + 2, bool)
     for number, does in fits.items():
-        table[number] = does
+        if 0 < number <= len(fits):  # else it is damage: they are counted without gaps
+            table[number] = does
     return table
 
 
@@ -142,7 +143,7 @@ class _Names:
         self._buffer = paths.names
         self._bytes = np.frombuffer(self._buffer, np.uint8)
         starts, self._ends = paths.spans(positions)
-        self._starts = starts + _lengths_before_names(facts.folders())[facts.records["folder"][positions]]
+        self._starts = starts + _lengths_before_names(facts.folders(), facts.records["folder"][positions])
 
     def fitting(self, glob: str) -> tuple[Numbers, bool]:
         """Which may fit a glob, and whether these do for certain."""
@@ -186,9 +187,11 @@ class _Names:
         return (match.start() for match in re.finditer(b"(?=%b)" % re.escape(text), self._buffer))
 
 
-def _lengths_before_names(folders: list[tuple[int, int, bytes]]) -> Numbers:
-    """Of the bytes before a name in the file of paths, "ROOT/FOLDER/", by the number of a folder."""
-    lengths = np.zeros(max((number for number, *_ in folders), default=0) + 1, np.int64)
+def _lengths_before_names(folders: list[tuple[int, int, bytes]], numbers: npt.NDArray[np.uint32]) -> Numbers:
+    """How many bytes stand before a name in the file of paths, "ROOT/FOLDER/", by the number of its folder, (n,)."""
+    lengths = np.zeros(len(folders) + 1, np.int64)
     for number, root, path in folders:
-        lengths[number] = len(b"%d/" % root) + len(path) + bool(path)
-    return lengths
+        if 0 < number <= len(folders):
+            lengths[number] = len(b"%d/" % root) + len(path) + bool(path)
+    of_each: Numbers = lengths[np.minimum(numbers, len(folders))]
+    return of_each

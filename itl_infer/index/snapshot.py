@@ -19,15 +19,19 @@ from itl_infer import ranking
 from itl_infer.errors import IndexStoreError
 from itl_infer.image import Facts
 from itl_infer.index import schema
+from itl_infer.index.copies import require_copies
+from itl_infer.index.damage import Damage, typed
 from itl_infer.index.disk import map_file, store_errors
 from itl_infer.index.facts import RECORD, FactsOfRows, map_records
-from itl_infer.index.names import Layout, Paths
-from itl_infer.index.roots import Root, resolve_location
+from itl_infer.index.intact import require_intact
+from itl_infer.index.paths import Layout, Paths
+from itl_infer.index.roots import Root, is_location, resolve_location
 from itl_infer.index.schema import State
 
 if TYPE_CHECKING:
     from itl_infer.where import Where
 
+_REPAIR = "itl-infer check --repair drops what is damaged and keeps the rest"
 _ATTEMPTS = 5  # at opening files that a compaction may have replaced since the database was read
 _REMEMBERED = 16  # filters of a view, a byte a row each
 
@@ -41,7 +45,9 @@ class Snapshot:
     embeddings: npt.NDArray[np.float32]  # (N, D), unit rows, read-only
     paths: Paths
     facts: FactsOfRows
-    _selected: dict[Where, npt.NDArray[np.bool_]] = field(default_factory=dict, compare=False, repr=False)
+    folder: Path | None = None  # None: there is none yet
+    _compared: set[int] = field(default_factory=set, repr=False, compare=False)  # rows, with their checksums
+    _selected: dict[Where, npt.NDArray[np.bool_]] = field(default_factory=dict, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.embeddings)
@@ -51,12 +57,29 @@ class Snapshot:
     ) -> Iterator[list[tuple[int, float]]]:
         """For each unit vector of (Q, D) the `k` best rows with their cosines, best first, ties by lower row.
 
-        Of those alone that `where` means, exactly.
+        Of those alone that `where` means, exactly. Raises IndexStoreError where one of them is not what was written.
         """
-        for rows, scores in zip(
-            *ranking.rank(vectors, self.embeddings, k, among=self.among(where)), strict=True
-        ):
-            yield list(zip(rows.tolist(), scores.tolist(), strict=True))
+        try:
+            best, scores = ranking.rank(vectors, self.embeddings, k, among=self.among(where))
+        except ValueError as error:
+            if k < 1 or np.isnan(vectors).any() or vectors.shape[1:] != self.embeddings.shape[1:]:
+                raise
+            raise IndexStoreError(f"{self.folder}: {error}: {_REPAIR}") from error
+        self._require_intact(best)
+        for rows, cosines in zip(best, scores, strict=True):
+            yield list(zip(rows.tolist(), cosines.tolist(), strict=True))
+
+    def _require_intact(self, positions: npt.NDArray[np.int64]) -> None:
+        """Compare the rows at some positions with their checksums, each once. Raises IndexStoreError."""
+        new = [position for position in np.unique(positions).tolist() if position not in self._compared]
+        if self.folder is not None and new:
+            require_intact(
+                self.folder,
+                self.state,
+                {self.paths.row_of(position): self.embeddings[position] for position in new},
+                self.paths.name_of_row,
+            )
+            self._compared.update(new)
 
     def among(self, where: Where | None) -> npt.NDArray[np.bool_] | None:
         """Whether each row is meant, (N,); None: all are. Remembered, as one filter is mostly asked with again."""
@@ -107,9 +130,9 @@ def take_snapshot(folder: Path) -> Snapshot:
             with schema.reading(folder) as connection:
                 state = schema.read_state(connection)
                 has_facts = schema.require_version(connection, folder) >= schema.WITH_FACTS
+                require_copies(connection, ("bundle", "folders"))  # the width is compared with the bundle's
                 roots = read_roots(connection, folder)
-                rows = connection.execute("SELECT row FROM pictures WHERE state <> 0 ORDER BY row")
-                hidden = np.array([row for (row,) in rows], np.int64)
+                hidden = _hidden_rows(connection, state)
             try:
                 layout = Layout.around(hidden, state.rows)
                 # Their file may be lost alone: what was embedded is found all the same.
@@ -121,6 +144,20 @@ def take_snapshot(folder: Path) -> Snapshot:
         f"{missing}: missing: copy it back beside {schema.DATABASE}, or itl-infer check --repair, and embed again"
         " what that drops"
     )
+
+
+def _hidden_rows(connection: sqlite3.Connection, state: State) -> npt.NDArray[np.int64]:
+    """Rows that are not shown, ascending. Raises Damage where rows are none that the files have."""
+    [(last,)] = connection.execute("SELECT max(row) FROM pictures")
+    if last is not None and last >= state.rows:
+        raise Damage(f"malformed: the last record is of row {last}, of {state.rows} rows")
+    rows = connection.execute(
+        "SELECT row FROM pictures WHERE state <> 0 ORDER BY row LIMIT ?", (state.rows + 1,)
+    )
+    hidden = np.array([row for (row,) in rows], np.int64)
+    if len(hidden) > state.rows or (len(hidden) and hidden[0] < 0):
+        raise Damage("malformed: records of rows that are not there")
+    return hidden
 
 
 def _map(
@@ -135,8 +172,9 @@ def _map(
         state,
         roots,
         _filled(vectors, layout),
-        Paths(names, layout, roots),
+        Paths(names, layout, roots, state.paths_file(folder)),
         FactsOfRows(folder if has_facts else None, _filled(records, layout)),
+        folder,
     )
 
 
@@ -149,7 +187,10 @@ def _filled(rows: npt.NDArray[Any], layout: Layout) -> npt.NDArray[Any]:
 
 
 def read_roots(connection: sqlite3.Connection, folder: Path) -> dict[int, Root]:
-    return {
-        root: Root(root, resolve_location(location, folder), bool(is_whole))
-        for root, location, is_whole in connection.execute("SELECT * FROM roots")
-    }
+    """The remembered folders by their numbers. Raises Damage for what is none."""
+    roots = {}
+    for root, location, is_whole in typed(connection.execute("SELECT * FROM roots"), int, bytes, int):
+        if not is_location(location):
+            raise Damage(f"malformed: the place of folder {root}")
+        roots[root] = Root(root, resolve_location(location, folder), bool(is_whole))
+    return roots

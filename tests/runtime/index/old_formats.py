@@ -30,6 +30,7 @@ _TO_FORMAT_1 = (
     "CREATE INDEX picture_hidden ON pictures(row) WHERE state <> 0",
     "DROP TABLE cameras",
     "DROP TABLE folders",
+    "DROP TABLE copies",
     "PRAGMA user_version = 1",
 )
 
