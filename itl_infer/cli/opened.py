@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -47,19 +47,14 @@ class SearchOptions:
 
     def where(self) -> Where | None:
         """The filter; None where none is given."""
-        given = {name: getattr(self, name) for name in FILTERS}
-        if all(value in ((), None) for value in given.values()):
-            return None
-        from itl_infer.where import Where
-
-        try:
-            return Where(**given)
-        except ValueError as error:
-            raise click.UsageError(f"--{error}.") from error
+        return where_of({name: getattr(self, name) for name in FILTERS})
 
     def searcher(self, store: Store) -> Searcher:
         from itl_infer import search
 
+        where = self.where()
+        if where:
+            _note_missing_facts(store)
         dedupe = self.dedupe_from
         if self.dedupe and dedupe is None:
             dedupe = search.NEAR_DUPLICATE
@@ -71,9 +66,34 @@ class SearchOptions:
             min_score=self.min_score,
             relevant=self.relevant,
             dedupe=dedupe,
-            where=self.where(),
+            where=where,
             sort=self.sort,
         )
+
+
+def _note_missing_facts(store: Store) -> None:
+    """Why a filter may find less than it should, of an index that a person can bring up to date."""
+    from itl_infer.index import Index
+
+    if isinstance(store, Index) and store.path != store.require_bundle().gallery_index_path:
+        missing = store.facts.missing()
+        if missing:
+            note(
+                f"{missing} of {len(store)} pictures were embedded by an earlier version, and have no date, camera and"
+                f" size yet: itl-infer embed-images -d {store.path} reads them"
+            )
+
+
+def where_of(filters: Mapping[str, Any]) -> Where | None:
+    """What the options of `filter_options` say; None where none is given. UsageError for one that is wrong."""
+    if all(value in ((), None) for value in filters.values()):
+        return None
+    from itl_infer.where import Where
+
+    try:
+        return Where(**filters)
+    except ValueError as error:
+        raise click.UsageError(f"--{error}.") from error
 
 
 def open_bundle(path: Path | None, threads: int | None = None) -> Bundle:

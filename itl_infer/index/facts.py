@@ -143,6 +143,10 @@ class FactsOfRows(Sequence["Facts | None"]):
             self._cameras = self.cameras()
         return unpack(record, self._cameras.get(camera, ""))
 
+    def missing(self) -> int:
+        """How many have not been read yet."""
+        return int(np.count_nonzero(self.records["flags"] & KNOWN == 0))
+
     def cameras(self) -> dict[int, str]:
         """All cameras that the index has ever known, by number."""
         return dict(self._table("SELECT id, name FROM cameras", int, str))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -115,14 +115,14 @@ def _holds(target: str, folder: str) -> bool:
 
 def _fit_names(where: Where, facts: FactsOfRows, paths: Paths, positions: Numbers) -> Mask:
     """Whether the file at each of some positions is called so, (n,)."""
-    records = facts.records[positions]
+    flags, folders = facts.records["flags"][positions], facts.records["folder"][positions]
     fits = np.zeros(len(positions), bool)
     # Without a folder it is not known where a name begins in the path.
-    is_plain = (records["flags"] & ASCII_NAME > 0) & (records["folder"] > 0)
+    is_plain = (flags & ASCII_NAME > 0) & (folders > 0)
     plain = np.flatnonzero(is_plain)
     one_by_one = [np.flatnonzero(~is_plain)]
     if len(plain):
-        names = _Names(facts, paths, positions[plain])
+        names = _Names(facts, paths, positions[plain], folders[plain])
         for glob in map(one_form, where.names):
             found, is_certain = names.fitting(glob)
             if is_certain:
@@ -139,11 +139,12 @@ def _fit_names(where: Where, facts: FactsOfRows, paths: Paths, positions: Number
 class _Names:
     """The names of some files, of ASCII alone, as bytes: where each begins and ends in the file of paths."""
 
-    def __init__(self, facts: FactsOfRows, paths: Paths, positions: Numbers) -> None:
-        self._buffer = paths.names
-        self._bytes = np.frombuffer(self._buffer, np.uint8)
+    def __init__(
+        self, facts: FactsOfRows, paths: Paths, positions: Numbers, folders: npt.NDArray[np.uint32]
+    ) -> None:
+        self._bytes = np.frombuffer(paths.names, np.uint8)
         starts, self._ends = paths.spans(positions)
-        self._starts = starts + _lengths_before_names(facts.folders(), facts.records["folder"][positions])
+        self._starts = starts + _lengths_before_names(facts.folders(), folders)
 
     def fitting(self, glob: str) -> tuple[Numbers, bool]:
         """Which may fit a glob, and whether these do for certain."""
@@ -164,27 +165,32 @@ class _Names:
         return found, not held or (len(held) == 1 and not first and not last)
 
     def _beginning(self, found: Numbers, text: bytes) -> Numbers:
-        found = found[self._ends[found] - self._starts[found] >= len(text)]
+        found = _those(found, self._ends[found] - self._starts[found] >= len(text))
         for i, byte in enumerate(text):
-            found = found[self._bytes[self._starts[found] + i] == byte]
+            found = _those(found, self._bytes[self._starts[found] + i] == byte)
         return found
 
     def _ending(self, found: Numbers, text: bytes) -> Numbers:
         for i, byte in enumerate(reversed(text), start=1):
-            found = found[self._bytes[self._ends[found] - i] == byte]
+            found = _those(found, self._bytes[self._ends[found] - i] == byte)
         return found
 
     def _holding(self, found: Numbers, text: bytes) -> Numbers:
-        hits = np.fromiter(self._hits(text), np.int64)
+        hits = np.append(self._hits(text), np.iinfo(np.int64).max // 2)
         # The first hit that is not before the name must end within it.
-        following = np.searchsorted(hits, self._starts[found])
-        padded = np.append(hits, np.iinfo(np.int64).max // 2)
-        holding: Numbers = found[padded[following] + len(text) <= self._ends[found]]
-        return holding
+        first = hits[np.searchsorted(hits, self._starts[found])]
+        return _those(found, first + len(text) <= self._ends[found])
 
-    def _hits(self, text: bytes) -> Iterator[int]:
-        """Where a text stands, overlapping itself too."""
-        return (match.start() for match in re.finditer(b"(?=%b)" % re.escape(text), self._buffer))
+    def _hits(self, text: bytes) -> Numbers:
+        """Where a text stands among all bytes."""
+        hits: Numbers = np.flatnonzero(self._bytes[: len(self._bytes) - len(text) + 1] == text[0])
+        for i, byte in enumerate(text[1:], start=1):
+            hits = hits[self._bytes[hits + i] == byte]
+        return hits
+
+
+def _those(found: Numbers, are: Mask) -> Numbers:
+    return found if are.all() else found[are]
 
 
 def _lengths_before_names(folders: list[tuple[int, int, bytes]], numbers: npt.NDArray[np.uint32]) -> Numbers:

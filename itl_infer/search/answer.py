@@ -59,7 +59,7 @@ class Found:
     def to_json(self) -> dict[str, Any]:
         shares = {"shares": [share.to_json() for share in self.shares]} if self.shares else {}
         same = {"duplicates": [one.to_json() for one in self.duplicates]} if self.duplicates else {}
-        facts = {} if self.facts is None else _facts_as_json(self.facts)
+        facts = {} if self.facts is None else facts_as_json(self.facts)
         return {
             "rank": self.rank,
             "score": round(self.score, 6),
@@ -70,7 +70,7 @@ class Found:
         }
 
 
-def _facts_as_json(facts: Facts) -> dict[str, Any]:
+def facts_as_json(facts: Facts) -> dict[str, Any]:
     """What is not known is null."""
     return {
         "taken": facts.taken.isoformat() if facts.taken else None,

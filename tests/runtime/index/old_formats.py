@@ -8,7 +8,6 @@ from pathlib import Path
 from itl_infer.index import schema
 
 _TO_FORMAT_1 = (
-    "DROP INDEX picture_without_facts",
     "DROP INDEX picture_at",
     "DROP INDEX picture_with",
     "DROP INDEX picture_hidden",
