@@ -79,8 +79,9 @@ def embed_directory(
     `include_system`; these are counted in `system_files` of the report. Files are read in `workers` threads, in
     bounded memory, while others are embedded; where little memory may be used, fewer at a time. An interrupt keeps
     all that was embedded. `announce` is told beforehand where pictures that are embedded are read once more: those of
-    an index of an earlier format, for their dates, cameras, sizes and perceptual hashes. `on_change` is told of each change once it is on the disk; a new or changed file for whose
-    path, size in bytes and time in nanoseconds `pass_over` is true is left to a later run.
+    an index of an earlier format, for their dates, cameras, sizes and perceptual hashes. `on_change` is told of each
+    change once it is on the disk; a new or changed file for whose path, size in bytes and time in nanoseconds
+    `pass_over` is true is left to a later run.
 
     Pictures are dropped that were deleted. What is away is kept, and listed in `kept` of the report: a path that is
     missing, a folder without a picture that had some, one that goes away meanwhile, and below a given folder a drive
