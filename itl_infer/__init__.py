@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from itl_infer.errors import QueryError as QueryError
     from itl_infer.errors import ReaderMissingError as ReaderMissingError
     from itl_infer.errors import SheetError as SheetError
+    from itl_infer.errors import TeachError as TeachError
     from itl_infer.evaluation import Evaluation as Evaluation
     from itl_infer.evaluation import LabelledEvaluation as LabelledEvaluation
     from itl_infer.evaluation import evaluate_bundle as evaluate_bundle
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
     from itl_infer.search.query import Query as Query
     from itl_infer.show.sheet import write_sheet as write_sheet
     from itl_infer.store import Store as Store
+    from itl_infer.teaching import Names as Names
+    from itl_infer.teaching import teach as teach
 
 __version__ = "0.1.0"
 
@@ -49,7 +52,7 @@ _MODULES = {
     "errors": (
         *("BundleError", "CaptionsError", "ClusterError", "FolderError"),
         *("ImageError", "ImageMemoryError", "IndexStoreError", "ItlError", "MissingExtraError"),
-        *("PreviewError", "QueryError", "ReaderMissingError", "SheetError"),
+        *("PreviewError", "QueryError", "ReaderMissingError", "SheetError", "TeachError"),
     ),
     "evaluation": (
         *("Evaluation", "LabelledEvaluation"),
@@ -62,6 +65,7 @@ _MODULES = {
     "search": ("Answer", "Query", "Searcher"),
     "show.sheet": ("write_sheet",),
     "store": ("Store",),
+    "teaching": ("Names", "teach"),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from itl_infer.bundle import Bundle
+    from itl_infer.teaching import Moments, Names
 
     Floats = npt.NDArray[np.float32]
 
@@ -50,6 +51,14 @@ class View(Protocol):
     """The rows of a store, each with a number that names it as long as the view is kept."""
 
     def __len__(self) -> int: ...
+
+    @property
+    def names(self) -> Names:
+        """The names that were taught to it."""
+
+    @property
+    def moments(self) -> Moments | None:
+        """Mean and covariance of its rows, where they can be had."""
 
     def nearest(self, vectors: Floats, k: int) -> Iterable[list[tuple[int, float]]]:
         """For each unit vector of (Q, D) the `k` best rows with their cosines, best first; fewer where no more are."""

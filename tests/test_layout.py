@@ -20,7 +20,7 @@ ROOMS = {
         image
         encoder
         bundle
-        ranking
+        ranking teaching
         store
         walk parquet
         index

@@ -110,6 +110,8 @@ def embed_images(
             note(f"{failed.path}: {failed.error}")
         for cut in report.incomplete:
             note(f"{cut.path}: {cut.note}")
+        for example in report.examples_gone:
+            note(f"{example.path}: {example.error}")
         write(_describe_report(report.to_json()))
     without = len(report.failed) + sum(found.files for found in report.left_out.values())
     if without and len(index) == 0:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from itl_infer.errors import IndexStoreError
 from itl_infer.files import sync, sync_folder
-from itl_infer.index import schema
+from itl_infer.index import names, schema
 from itl_infer.index.disk import map_file, store_errors, writer_lock
 from itl_infer.index.rows import Picture, checksum
 from itl_infer.index.schema import DATABASE, LOCK, RowState, State, transaction
@@ -41,7 +41,7 @@ class CheckReport:
 
 
 def check_index(path: str | os.PathLike[str], *, repair: bool = False, wait: bool = False) -> CheckReport:
-    """Check the index at `path`: its database, and the record, unit length, checksum and name of every row.
+    """Check the index at `path`: its database, the record, unit length, checksum and name of every row, what was taught.
 
     With `repair`, drop what is damaged and keep the rest; the report is of what was found before. Raises
     IndexStoreError where there is no index, where nothing can be saved, or where another process is writing
@@ -70,6 +70,7 @@ def _examine(folder: Path) -> CheckReport:
                 if message != "ok":
                     raise sqlite3.DatabaseError(message)
             _examine_rows(connection, folder, report)
+            report.problems += [what for what, *_ in names.damaged(connection)]
     except sqlite3.DatabaseError as error:
         if "unable to open" in str(error):  # it may well be whole
             raise
@@ -142,6 +143,8 @@ def _drop(folder: Path, rows: list[int]) -> None:
     with locked_writer(folder, None) as writer:
         for row in rows:
             writer.set_state(row, RowState.GONE)
+        for _, statement, parameters in writer.ask(lambda connection: [*names.damaged(connection)]):
+            writer.change(statement, *parameters)
         writer.commit()
         writer.compact()
 
@@ -176,7 +179,24 @@ def _salvage(folder: Path) -> None:
             with contextlib.suppress(sqlite3.DatabaseError):
                 for record in old.execute("SELECT * FROM failures"):
                     new.execute("INSERT INTO failures VALUES (?, ?, ?, ?, ?, ?, ?)", record)
+            _salvage_names(old, new)
     with salvaged.open("r+b") as file:
         sync(file)
     salvaged.replace(folder / DATABASE)
     sync_folder(folder)
+
+
+def _salvage_names(old: sqlite3.Connection, new: sqlite3.Connection) -> None:
+    """All that can still be read of what was taught; moments are computed again."""
+    schema.make_taught(new)
+    for table in ("taught", "examples"):
+        with contextlib.suppress(sqlite3.DatabaseError):
+            columns = len(new.execute(f"PRAGMA table_info({table})").fetchall())
+            [(last,)] = old.execute(f"SELECT max(rowid) FROM {table} NOT INDEXED")
+            for rowid in range(1, (last or 0) + 1):
+                with contextlib.suppress(sqlite3.DatabaseError):
+                    found = old.execute(
+                        f"SELECT * FROM {table} NOT INDEXED WHERE rowid = ?", (rowid,)
+                    ).fetchone()
+                    if found is not None:
+                        new.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * columns)})", found)

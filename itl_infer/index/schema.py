@@ -81,6 +81,35 @@ CREATE TABLE IF NOT EXISTS left_out (
 ) WITHOUT ROWID
 """
 
+# Names that were taught, each with its examples, and the moments of all rows. No part of a version either. An example
+# keeps its embedding, as its picture need be neither in the index nor there; one of another fingerprint says nothing
+# until its picture is embedded again.
+TAUGHT = """
+CREATE TABLE IF NOT EXISTS taught (
+    key  TEXT PRIMARY KEY,                  -- what names share that are one, whatever their case
+    name TEXT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS examples (
+    key         TEXT NOT NULL,              -- of the name
+    digest      BLOB NOT NULL,              -- BLAKE2b of the file, 16 bytes
+    location    BLOB NOT NULL,              -- of the file: absolute, or from the index folder on, as of roots
+    is_wanted   INTEGER NOT NULL,           -- 1 shows what the name means, 0 what it does not
+    fingerprint TEXT NOT NULL,              -- of the bundle that embedded it
+    embedding   BLOB NOT NULL,              -- float32, of unit length
+    crc         INTEGER NOT NULL,           -- CRC-32 of all that stands before it
+    PRIMARY KEY (key, digest)
+);
+CREATE TABLE IF NOT EXISTS moments (        -- at most one row
+    fingerprint TEXT NOT NULL,              -- of what they are the moments of, as in table state
+    generation  INTEGER NOT NULL,
+    rows        INTEGER NOT NULL,
+    live        INTEGER NOT NULL,           -- rows that were summed
+    mean        BLOB NOT NULL,              -- float64
+    covariance  BLOB NOT NULL,              -- float64, row by row
+    crc         INTEGER NOT NULL            -- CRC-32 of all that stands before it
+);
+"""
+
 
 class NoIndexError(IndexStoreError):
     """There is no index where one is needed, or its making was cut short."""
@@ -145,6 +174,18 @@ def migrate(connection: sqlite3.Connection, version: int) -> None:
 def has_left_out(connection: sqlite3.Connection) -> bool:
     """Whether the table of what was left out is there."""
     found = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'left_out'").fetchone()
+    return found is not None
+
+
+def make_taught(connection: sqlite3.Connection) -> None:
+    """Make the tables of names where they are missing."""
+    for statement in TAUGHT.split(";\n"):
+        connection.execute(statement)
+
+
+def has_taught(connection: sqlite3.Connection) -> bool:
+    """Whether the tables of names are there."""
+    found = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'taught'").fetchone()
     return found is not None
 
 

@@ -21,8 +21,10 @@ from itl_infer import ranking
 from itl_infer.errors import IndexStoreError
 from itl_infer.index import schema
 from itl_infer.index.disk import map_file, store_errors
+from itl_infer.index.names import read_moments, read_names
 from itl_infer.index.roots import Root, resolve_location
 from itl_infer.index.schema import State
+from itl_infer.teaching import NO_NAMES, Moments, Names
 
 _ATTEMPTS = 5  # at opening files that a compaction may have replaced since the database was read
 _SCANNED_BYTES = 2**22
@@ -97,6 +99,18 @@ class Snapshot:
     roots: Mapping[int, Root]
     embeddings: npt.NDArray[np.float32]  # (N, D), unit rows, read-only
     paths: Paths
+    folder: Path | None = None  # of the index; None: it is not there yet
+
+    @cached_property
+    def moments(self) -> Moments:
+        """Mean and covariance of all rows, or nearly all: those kept with the index, or else summed here, once."""
+        kept = None if self.folder is None else read_moments(self.folder, self.state, len(self))
+        return Moments.of(self.embeddings) if kept is None else kept
+
+    @cached_property
+    def names(self) -> Names:
+        """The names that were taught."""
+        return NO_NAMES if self.folder is None else read_names(self.folder, self.state, lambda: self.moments)
 
     def __len__(self) -> int:
         return len(self.embeddings)
@@ -147,7 +161,7 @@ def take_snapshot(folder: Path) -> Snapshot:
 
 def _map(folder: Path, state: State, roots: Mapping[int, Root], layout: Layout) -> Snapshot:
     names = map_file(state.paths_file(folder), state.paths_bytes)
-    return Snapshot(state, roots, _map_matrix(folder, state, layout), Paths(names, layout, roots))
+    return Snapshot(state, roots, _map_matrix(folder, state, layout), Paths(names, layout, roots), folder)
 
 
 def _map_matrix(folder: Path, state: State, layout: Layout) -> npt.NDArray[np.float32]:

@@ -40,6 +40,9 @@ class Report:
     known_failures: int = 0  # failed in an earlier run and the same since: not tried again
     failed: list[Failure] = field(default_factory=list)
     incomplete: list[Note] = field(default_factory=list)  # embedded, though their files are cut at the end
+    examples_gone: list[Failure] = field(
+        default_factory=list
+    )  # of names, not to be embedded with this bundle
     left_out: dict[str, LeftOut] = field(
         default_factory=dict
     )  # by ending, ".heic": what reads them is missing
@@ -52,6 +55,7 @@ class Report:
             **asdict(self),
             "failed": [failure._asdict() for failure in self.failed],
             "incomplete": [note._asdict() for note in self.incomplete],
+            "examples_gone": [example._asdict() for example in self.examples_gone],
             "left_out": left_out_as_json(self.left_out),
         }
 

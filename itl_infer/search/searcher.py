@@ -21,6 +21,7 @@ from itl_infer.search.relevance import relevant_from
 if TYPE_CHECKING:
     from itl_infer.bundle import Bundle
     from itl_infer.store import Store, View, Whole
+    from itl_infer.teaching import Names
 
 Floats = npt.NDArray[np.float32]
 
@@ -32,7 +33,8 @@ class Searcher:
     Fewer, where fewer have `min_score`, or where with `relevant` fewer stand out (`relevance.relevant_from`).
     `dedupe` is a cosine from which on two pictures count as one: the others are folded under the best.
     `truth` names a picture, by its path or its file name, whose place among all is found too. With `explain`,
-    answers say what became of each word, and what each did for each picture.
+    answers say what became of each word, and what each did for each picture. `names` may stand in texts: by default
+    those that were taught to the index.
     """
 
     index: Store
@@ -42,6 +44,7 @@ class Searcher:
     min_score: float | None = None
     relevant: bool = False
     dedupe: float | None = None
+    names: Names | None = None
 
     def answer(self, query: str | Query | EmbeddedQuery) -> Answer:
         """Raises QueryError, and ImageError for a picture of the query that cannot be read."""
@@ -55,7 +58,8 @@ class Searcher:
     ) -> list[Answer | QueryError | ImageError]:
         """For each query its answer, the same as alone, or its error; far faster than one by one."""
         bundle, view = self.index.require_bundle(), self.index.snapshot
-        embedded = embed_each(queries, bundle)
+        names = view.names if self.names is None else self.names
+        embedded = embed_each(queries, bundle, names, lambda: view.moments)
         vectors = [one.vector for one in embedded if isinstance(one, EmbeddedQuery)]
         best = iter(view.nearest(np.array(vectors).reshape(-1, bundle.embed_dim), self.k))
         return [
@@ -104,6 +108,7 @@ def _shares(terms: Sequence[Term], embedding: Floats, score: float) -> tuple[Sha
 
 def _words(embedded: EmbeddedQuery, bundle: Bundle) -> tuple[Word, ...]:
     return (
+        *(Word(name, "taught") for name in embedded.taught),
         *(Word(word, "used") for word in embedded.used_words),
         *(Word(carried.word, "carried", read_as=carried.read_as) for carried in embedded.carried),
         *(Word(word, "dropped") for word in embedded.ignored_words),
