@@ -41,7 +41,7 @@ class CheckReport:
 
 
 def check_index(path: str | os.PathLike[str], *, repair: bool = False, wait: bool = False) -> CheckReport:
-    """Check the index at `path`: its database, the record, unit length, checksum and name of every row, what was taught.
+    """Check the index at `path`: its database, the record, unit length, checksum and name of every row, and names.
 
     With `repair`, drop what is damaged and keep the rest; the report is of what was found before. Raises
     IndexStoreError where there is no index, where nothing can be saved, or where another process is writing
@@ -188,7 +188,7 @@ def _salvage(folder: Path) -> None:
 
 def _salvage_names(old: sqlite3.Connection, new: sqlite3.Connection) -> None:
     """All that can still be read of what was taught; moments are computed again."""
-    schema.make_taught(new)
+    schema.make_missing(new)
     for table in ("taught", "examples"):
         with contextlib.suppress(sqlite3.DatabaseError):
             columns = len(new.execute(f"PRAGMA table_info({table})").fetchall())

@@ -33,7 +33,7 @@ Change = Callable[..., None]  # Writer.change: an SQL statement and its paramete
 def read_names(folder: Path, state: State, moments: Callable[[], Moments]) -> Names:
     """The names in the index of a state; none where another bundle has taken its place since."""
     with store_errors(folder), schema.reading(folder) as connection:
-        if not schema.has_taught(connection) or not _is_of(connection, state):
+        if not schema.has_table(connection, "taught") or not _is_of(connection, state):
             return NO_NAMES
         named = dict(connection.execute("SELECT key, name FROM taught"))
     if not named:
@@ -73,7 +73,7 @@ def locate(location: bytes, folder: Path) -> str:
 def read_moments(folder: Path, state: State, live: int) -> Moments | None:
     """The moments that are kept with the index, where they are those of its state or nearly so."""
     with store_errors(folder), schema.reading(folder) as connection:
-        if not schema.has_taught(connection):
+        if not schema.has_table(connection, "taught"):
             return None
         kept = connection.execute(f"SELECT {_MOMENTS} FROM moments").fetchone()
     return None if kept is None else _moments(kept, state, live, _NEARLY)
@@ -143,7 +143,7 @@ def drop_name(change: Change, name: str) -> None:
 
 def damaged(connection: sqlite3.Connection) -> Iterator[tuple[str, str, tuple[object, ...]]]:
     """Each record of names that is not what was written: what it is, and the statement that drops it."""
-    if not schema.has_taught(connection):
+    if not schema.has_table(connection, "taught"):
         return
     for rowid, key, name in connection.execute("SELECT rowid, key, name FROM taught"):
         if not (isinstance(name, str) and isinstance(key, str) and key_of(name) == key):

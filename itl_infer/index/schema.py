@@ -12,12 +12,8 @@ from pathlib import Path
 
 from itl_infer.errors import IndexStoreError
 
-FORMAT_VERSION = 1
 DATABASE = "index.sqlite"
 LOCK = "writer.lock"
-
-# Statements that turn version i + 1 into i + 2; the first writer to find the older one runs them.
-MIGRATIONS: tuple[str, ...] = ()
 
 _BUSY_SECONDS = 30  # a reader needs milliseconds, a commit a few syncs
 
@@ -30,6 +26,7 @@ class RowState(enum.IntEnum):
     GONE = 2  # its picture is gone, changed or renamed: not shown, dropped by the next compaction
 
 
+# Version 1, which never changes: what later ones have is what MIGRATIONS make of it, in new indexes too.
 SCHEMA = """
 CREATE TABLE state (                        -- exactly one row
     generation         INTEGER NOT NULL,    -- number in the names of the vectors and paths files
@@ -69,8 +66,11 @@ CREATE TABLE failures (                     -- files that could not be embedded,
 ) WITHOUT ROWID;
 """
 
-# Files that nothing here could read, though a package would. Not part of a version: those that know nothing of it need
-# not, and where it is missing, nothing is left out. So every writer makes it where it is not there.
+# Statements that turn version i + 1 into i + 2; the first writer to find the older one runs them.
+MIGRATIONS: tuple[str, ...] = ()
+FORMAT_VERSION = 1 + len(MIGRATIONS)
+
+# Files that nothing here could read, though a package would.
 LEFT_OUT = """
 CREATE TABLE IF NOT EXISTS left_out (
     root   INTEGER NOT NULL REFERENCES roots,
@@ -84,11 +84,14 @@ CREATE TABLE IF NOT EXISTS left_out (
 # Names that were taught, each with its examples, and the moments of all rows. No part of a version either. An example
 # keeps its embedding, as its picture need be neither in the index nor there; one of another fingerprint says nothing
 # until its picture is embedded again.
-TAUGHT = """
+TAUGHT = (
+    """
 CREATE TABLE IF NOT EXISTS taught (
     key  TEXT PRIMARY KEY,                  -- what names share that are one, whatever their case
     name TEXT NOT NULL
-);
+)
+""",
+    """
 CREATE TABLE IF NOT EXISTS examples (
     key         TEXT NOT NULL,              -- of the name
     digest      BLOB NOT NULL,              -- BLAKE2b of the file, 16 bytes
@@ -98,7 +101,9 @@ CREATE TABLE IF NOT EXISTS examples (
     embedding   BLOB NOT NULL,              -- float32, of unit length
     crc         INTEGER NOT NULL,           -- CRC-32 of all that stands before it
     PRIMARY KEY (key, digest)
-);
+)
+""",
+    """
 CREATE TABLE IF NOT EXISTS moments (        -- at most one row
     fingerprint TEXT NOT NULL,              -- of what they are the moments of, as in table state
     generation  INTEGER NOT NULL,
@@ -107,8 +112,13 @@ CREATE TABLE IF NOT EXISTS moments (        -- at most one row
     mean        BLOB NOT NULL,              -- float64
     covariance  BLOB NOT NULL,              -- float64, row by row
     crc         INTEGER NOT NULL            -- CRC-32 of all that stands before it
-);
-"""
+)
+""",
+)
+
+# Tables that are not part of a version: those that know nothing of one need not, and where it is missing, nothing is in
+# it. So every writer makes those that are not there.
+MADE_WHERE_MISSING = (LEFT_OUT, *TAUGHT)
 
 
 class NoIndexError(IndexStoreError):
@@ -158,9 +168,17 @@ def write_state(connection: sqlite3.Connection, state: State) -> None:
     connection.execute("INSERT INTO state VALUES (?, ?, ?, ?, ?, ?)", astuple(state))
 
 
+def statements(version: int) -> Iterator[str]:
+    """What makes the tables of an index of this format version, those made where they are missing among them."""
+    for script in (SCHEMA, *MIGRATIONS[: version - 1], *MADE_WHERE_MISSING):
+        yield from script.split(";\n")  # executescript would commit what is open
+
+
 def create(connection: sqlite3.Connection, state: State) -> None:
     """Make the tables, inside a transaction of the caller's."""
-    _run(connection, SCHEMA, FORMAT_VERSION)
+    for statement in statements(FORMAT_VERSION):
+        connection.execute(statement)
+    connection.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
     write_state(connection, state)
 
 
@@ -168,31 +186,21 @@ def migrate(connection: sqlite3.Connection, version: int) -> None:
     """Bring an older index up to this format, all the way or not at all."""
     with transaction(connection):
         for step in range(version, FORMAT_VERSION):
-            _run(connection, MIGRATIONS[step - 1], step + 1)
+            for statement in MIGRATIONS[step - 1].split(";\n"):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {step + 1}")
 
 
-def has_left_out(connection: sqlite3.Connection) -> bool:
-    """Whether the table of what was left out is there."""
-    found = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'left_out'").fetchone()
-    return found is not None
-
-
-def make_taught(connection: sqlite3.Connection) -> None:
-    """Make the tables of names where they are missing."""
-    for statement in TAUGHT.split(";\n"):
+def make_missing(connection: sqlite3.Connection) -> None:
+    """Make the tables that are not part of a version, where they are not there."""
+    for statement in MADE_WHERE_MISSING:
         connection.execute(statement)
 
 
-def has_taught(connection: sqlite3.Connection) -> bool:
-    """Whether the tables of names are there."""
-    found = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'taught'").fetchone()
-    return found is not None
-
-
-def _run(connection: sqlite3.Connection, script: str, version: int) -> None:
-    for statement in script.split(";\n"):  # executescript would commit what is open
-        connection.execute(statement)
-    connection.execute(f"PRAGMA user_version = {version}")
+def has_table(connection: sqlite3.Connection, name: str) -> bool:
+    """Whether a table is there that is not part of a version."""
+    found = connection.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (name,))
+    return found.fetchone() is not None
 
 
 def connect(folder: Path, name: str = DATABASE) -> sqlite3.Connection:

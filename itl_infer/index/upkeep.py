@@ -96,7 +96,7 @@ def read_status(path: str | os.PathLike[str]) -> Status:
             left_out={
                 suffix: KnownLeftOut(files, extra)
                 for suffix, files, extra in (
-                    connection.execute(_LEFT_OUT) if schema.has_left_out(connection) else ()
+                    connection.execute(_LEFT_OUT) if schema.has_table(connection, "left_out") else ()
                 )
             },
             bytes_on_disk=sum(file.stat().st_size for file in folder.iterdir()),
@@ -113,7 +113,7 @@ def remembered_paths(path: str | os.PathLike[str]) -> list[str]:
                 remembered.append(str(root.folder))
             else:
                 known = [name for name, _ in connection.execute(_KNOWN_FILES, {"root": root.id})]
-                if schema.has_left_out(connection):
+                if schema.has_table(connection, "left_out"):
                     others = connection.execute("SELECT path FROM left_out WHERE root = ?", (root.id,))
                     known += [name for (name,) in others]
                 remembered += map(root.locate, known)

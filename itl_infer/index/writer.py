@@ -279,8 +279,7 @@ def locked_writer(folder: Path, bundle: Bundle | None) -> Iterator[Writer]:
             _make_database(folder, connection, bundle)
         elif version < schema.FORMAT_VERSION:
             schema.migrate(connection, version)
-        connection.execute(schema.LEFT_OUT)
-        schema.make_taught(connection)
+        schema.make_missing(connection)
         writer = Writer(folder, connection)
         remove_other_generations(folder, writer.state)
         yield writer
