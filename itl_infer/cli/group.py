@@ -23,12 +23,15 @@ _MODULES = {
     "embed-images": "embed_images",
     "evaluate": "evaluate",
     "export-index": "index",
+    "forget": "teach",
+    "names": "teach",
     "prune": "index",
     "push": "push",
     "query": "query",
     "serve": "serve",
     "similar": "query",
     "status": "index",
+    "teach": "teach",
 }
 _INTERRUPTED = 130
 _BARE = f"{__name__}.bare"  # where a context keeps the first word of a query without a command

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from itl_infer.bundle import Bundle
     from itl_infer.search import Answer, Searcher
     from itl_infer.store import Store
+    from itl_infer.teaching import Names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +33,7 @@ class SearchOptions:
     sheet_path: Path | None
     truth: str | None = None
 
-    def searcher(self, store: Store) -> Searcher:
+    def searcher(self, store: Store, names: Names | None = None) -> Searcher:
         from itl_infer import search
 
         dedupe = self.dedupe_from
@@ -46,6 +47,7 @@ class SearchOptions:
             min_score=self.min_score,
             relevant=self.relevant,
             dedupe=dedupe,
+            names=names,
         )
 
 
@@ -76,6 +78,25 @@ def open_store(location: str | None, bundle: Bundle) -> Store:
         " Your own: itl-infer embed-images PICTURES -d photos.itl, then query -d photos.itl."
     )
     return index
+
+
+def open_names(path: Path | None, bundle: Bundle) -> Names | None:
+    """The names of an index, or of a file of them, that were taught with this bundle."""
+    if path is None:
+        return None
+    if path.is_dir():
+        from itl_infer.index import Index
+
+        return Index.open(path, bundle, mode="r").names
+    from itl_infer.teaching.file import read_names
+
+    found = read_names(path)
+    if found.fingerprint != bundle.fingerprint:
+        raise failure(
+            f"{path}: taught with bundle {found.bundle_name!r} ({found.fingerprint[:12]}), not with {bundle.name!r}"
+            f" ({bundle.fingerprint[:12]}): give that one with --bundle"
+        )
+    return found.names
 
 
 def require_index_path(path: Path | None, mend: str = "Name the index") -> Path:

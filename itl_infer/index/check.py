@@ -188,7 +188,12 @@ def _salvage(folder: Path) -> None:
 
 def _salvage_names(old: sqlite3.Connection, new: sqlite3.Connection) -> None:
     """All that can still be read of what was taught; moments are computed again."""
-    schema.make_missing(new)
+    try:
+        if not schema.has_table(old, "taught"):
+            return
+    except sqlite3.DatabaseError:
+        return
+    schema.make_taught(new)
     for table in ("taught", "examples"):
         with contextlib.suppress(sqlite3.DatabaseError):
             columns = len(new.execute(f"PRAGMA table_info({table})").fetchall())

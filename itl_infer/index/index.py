@@ -161,6 +161,33 @@ class Index:
         with self.writing(wait=wait) as writer:
             forget(writer, name)
 
+    def separation(self, name: str) -> float | None:
+        """The leave-one-out precision of a name among all pictures: 1 where each example is found first by the others.
+
+        None where there are not two examples. Raises KeyError where there is no such name.
+        """
+        from itl_infer.teaching.separation import separation
+
+        snapshot = self._snapshot
+        return separation(snapshot.names[name], snapshot.embeddings)
+
+    def export_names(self, path: str | os.PathLike[str]) -> None:
+        """Write all names with their examples to a file. Raises TeachError where it cannot be written."""
+        from itl_infer.teaching.file import write_names
+
+        state = self.state
+        write_names(path, self.names, self._snapshot.moments, state.bundle_name, state.bundle_fingerprint)
+
+    def import_names(self, path: str | os.PathLike[str], *, wait: bool = False) -> int:
+        """Take in the names of a file, beside the examples that are known; how many they are.
+
+        Raises TeachError where the file cannot be read, or is of another bundle.
+        """
+        from itl_infer.index.teach import import_names
+
+        with self.writing(wait=wait) as writer:
+            return import_names(writer, path)
+
     def require_bundle(self) -> Bundle:
         """The bundle; IndexStoreError where the index was opened without one."""
         if self.bundle is None:

@@ -47,6 +47,21 @@ def read_names(folder: Path, state: State, moments: Callable[[], Moments]) -> Na
     return Names(named, read)
 
 
+def read_named(
+    ask: Callable[[Callable[[sqlite3.Connection], dict[str, str]]], dict[str, str]], not_of: str | None = None
+) -> dict[str, str]:
+    """How each name is written, by its key; only those with examples that are not of the fingerprint `not_of`."""
+
+    def named(connection: sqlite3.Connection) -> dict[str, str]:
+        if not schema.has_table(connection, "taught"):
+            return {}
+        which = "" if not_of is None else " WHERE key IN (SELECT key FROM examples WHERE fingerprint <> ?)"
+        parameters = () if not_of is None else (not_of,)
+        return dict(connection.execute(f"SELECT key, name FROM taught{which}", parameters))
+
+    return ask(named)
+
+
 def _is_of(connection: sqlite3.Connection, state: State) -> bool:
     return schema.read_state(connection).bundle_fingerprint == state.bundle_fingerprint
 

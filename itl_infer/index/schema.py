@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import enum
 import os
+import re
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import astuple, dataclass, replace
@@ -81,9 +82,9 @@ CREATE TABLE IF NOT EXISTS left_out (
 ) WITHOUT ROWID
 """
 
-# Names that were taught, each with its examples, and the moments of all rows. No part of a version either. An example
-# keeps its embedding, as its picture need be neither in the index nor there; one of another fingerprint says nothing
-# until its picture is embedded again.
+# Names that were taught, each with its examples, and the moments of all rows. No part of a version either, and made by
+# the first writer that has something to put there. An example keeps its embedding, as its picture need be neither in the
+# index nor there; one of another fingerprint says nothing until its picture is embedded again.
 TAUGHT = (
     """
 CREATE TABLE IF NOT EXISTS taught (
@@ -118,7 +119,7 @@ CREATE TABLE IF NOT EXISTS moments (        -- at most one row
 
 # Tables that are not part of a version: those that know nothing of one need not, and where it is missing, nothing is in
 # it. So every writer makes those that are not there.
-MADE_WHERE_MISSING = (LEFT_OUT, *TAUGHT)
+MADE_WHERE_MISSING = (LEFT_OUT,)
 
 
 class NoIndexError(IndexStoreError):
@@ -195,6 +196,13 @@ def make_missing(connection: sqlite3.Connection) -> None:
     """Make the tables that are not part of a version, where they are not there."""
     for statement in MADE_WHERE_MISSING:
         connection.execute(statement)
+
+
+def make_taught(connection: sqlite3.Connection) -> None:
+    """Make the tables of names, where they are not there."""
+    for statement in TAUGHT:
+        # Without comments, which the database would keep: what says what is in it should be small, as all hangs on it.
+        connection.execute(re.sub(" *--.*", "", statement))
 
 
 def has_table(connection: sqlite3.Connection, name: str) -> bool:

@@ -14,9 +14,11 @@ import numpy as np
 from itl_infer.errors import ImageError, TeachError, reason_of
 from itl_infer.image import load_pixels, open_picture_file
 from itl_infer.index import names as records
+from itl_infer.index import schema
 from itl_infer.index.roots import real_path
 from itl_infer.index.snapshot import take_snapshot
 from itl_infer.teaching import FEWEST_ROWS, Example, Moments, key_of, require_name
+from itl_infer.teaching.file import read_names
 from itl_infer.walk import Walk
 
 if TYPE_CHECKING:
@@ -65,6 +67,7 @@ def teach(
     """What `Index.teach` does with a writer of its."""
     name = require_name(name)
     report = TeachReport(name)
+    writer.ask(schema.make_taught)
     known = {} if replace else {example.digest: example for example in examples_of(writer, key_of(name))}
     finder = _Finder(writer, bundle, report)
     wanted = finder.find(_as_list(paths, "paths"), is_wanted=True)
@@ -82,10 +85,27 @@ def teach(
 
 def forget(writer: Writer, name: str) -> None:
     """What `Index.forget` does."""
-    if not writer.execute("SELECT 1 FROM taught WHERE key = ?", (key_of(name),)):
-        raise unknown_name(name, [one for (one,) in writer.execute("SELECT name FROM taught")])
+    named = records.read_named(writer.ask)
+    if key_of(name) not in named:
+        raise unknown_name(name, named.values())
     records.drop_name(writer.change, name)
     writer.commit()
+
+
+def import_names(writer: Writer, path: Location) -> int:
+    """What `Index.import_names` does."""
+    found = read_names(path)
+    state = writer.state
+    if found.fingerprint != state.bundle_fingerprint:
+        raise TeachError(
+            f"{os.fspath(path)}: taught with bundle {found.bundle_name!r} ({found.fingerprint[:12]}), the index is of"
+            f" {state.bundle_name!r} ({state.bundle_fingerprint[:12]}): import it into an index of that one, which"
+            " embed-images --rebuild then teaches again"
+        )
+    writer.ask(schema.make_taught)
+    put_names(writer, {name: taught.examples for name, taught in found.names.items()}, replace=False)
+    keep_moments(writer, exactly=True)
+    return len(found.names)
 
 
 def unknown_name(name: str, names: Iterable[str]) -> TeachError:
@@ -114,11 +134,11 @@ def keep_moments(writer: Writer, *, exactly: bool = False) -> None:
     """Keep the moments of all rows with the index where they have changed: `exactly`, or by more than a little."""
     snapshot = take_snapshot(writer.folder)
     if not exactly:
-        [(names,)] = writer.execute("SELECT count(*) FROM taught")
-        if not names and len(snapshot) < records.WORTH_KEEPING:
+        if not records.read_named(writer.ask) and len(snapshot) < records.WORTH_KEEPING:
             return
         if records.read_moments(writer.folder, snapshot.state, len(snapshot)) is not None:
             return
+    writer.ask(schema.make_taught)
     if not writer.ask(lambda connection: records.are_of(connection, snapshot.state, len(snapshot))):
         records.put_moments(writer.change, snapshot.state, Moments.of(snapshot.embeddings))
         writer.commit()
@@ -131,11 +151,7 @@ def teach_again(writer: Writer, bundle: Bundle) -> list[Unread]:
     """
     fingerprint = writer.state.bundle_fingerprint
     gone = []
-    found = writer.execute(
-        "SELECT key, name FROM taught WHERE key IN (SELECT key FROM examples WHERE fingerprint <> ?)",
-        (fingerprint,),
-    )
-    for key, name in found:
+    for key, name in records.read_named(writer.ask, not_of=fingerprint).items():
         finder = _Finder(writer, bundle, TeachReport(name))
         for example in examples_of(writer, key):
             if example.embedding is not None:
@@ -324,18 +340,12 @@ class _Finder:
                     inner = os.fsencode(os.path.relpath(name, folder).replace(os.sep, "/"))
                     found += self._rows_below(root.id, b"" if inner == b"." else inner)
         if not found:
-            end = os.fsencode(os.path.normpath(given).replace(os.sep, "/"))
-            rows = self._writer.execute(
-                "SELECT row, root, path, digest FROM pictures WHERE state <> 2 AND (path = ? OR"
-                " substr(path, -?) = ?)",
-                (end, len(end) + 1, b"/" + end),
-            )
-            if len(rows) > 1:
+            found = self._rows_called(given)
+            if len(found) > 1:
                 raise TeachError(
-                    f"{given}: {len(rows)} pictures in the index are called so: name one by its path, such as"
-                    f" {self._roots[rows[0][1]].locate(rows[0][2])}"
+                    f"{given}: {len(found)} pictures in the index are called so: name one by its path, such as"
+                    f" {self._roots[found[0][1]].locate(found[0][2])}"
                 )
-            found = rows
         return [self._of_row(*row) for row in found]
 
     def _rows_below(self, root: int, path: bytes) -> list[Any]:
@@ -346,6 +356,20 @@ class _Finder:
             " AND (path = ? OR substr(path, 1, ?) = ?)",
             (root, path, len(start), start),
         )
+
+    def _rows_called(self, given: str) -> list[Any]:
+        """The rows of pictures whose paths end so."""
+        parts = Path(os.path.normpath(given)).parts
+        name = os.fsencode(parts[-1])
+        rows = self._writer.execute(
+            "SELECT row, root, path, digest FROM pictures WHERE state <> 2 AND (path = ? OR substr(path, -?) = ?)",
+            (name, len(name) + 1, b"/" + name),
+        )
+        return [
+            (row, root, *others)
+            for row, root, *others in rows
+            if Path(self._roots[root].locate(others[0])).parts[-len(parts) :] == parts
+        ]
 
     def _of_row(self, row: int, root: int, path: bytes, digest: bytes) -> Example:
         where = self._roots[root].locate(path)

@@ -192,7 +192,7 @@ def names_of(images: Sequence[object]) -> list[str]:
 
 
 def embed_each(
-    queries: Iterable[str | Query | EmbeddedQuery],
+    queries: Iterable[str | Query | EmbeddedQuery | QueryError],
     bundle: Bundle,
     names: Names = NO_NAMES,
     among: Callable[[], Moments | None] = lambda: None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -20,6 +20,7 @@ from itl_infer.search.relevance import relevant_from
 
 if TYPE_CHECKING:
     from itl_infer.bundle import Bundle
+    from itl_infer.image import ImageSource
     from itl_infer.store import Store, View, Whole
     from itl_infer.teaching import Names
 
@@ -59,7 +60,9 @@ class Searcher:
         """For each query its answer, the same as alone, or its error; far faster than one by one."""
         bundle, view = self.index.require_bundle(), self.index.snapshot
         names = view.names if self.names is None else self.names
-        embedded = embed_each(queries, bundle, names, lambda: view.moments)
+        embedded = embed_each(
+            [_with_pictures_of(view, query) for query in queries], bundle, names, lambda: view.moments
+        )
         vectors = [one.vector for one in embedded if isinstance(one, EmbeddedQuery)]
         best = iter(view.nearest(np.array(vectors).reshape(-1, bundle.embed_dim), self.k))
         return [
@@ -97,6 +100,30 @@ class Searcher:
             _words(embedded, bundle) if self.explain else (),
             lowest_relevant,
         )
+
+
+def _with_pictures_of(
+    view: View, query: str | Query | EmbeddedQuery
+) -> str | Query | EmbeddedQuery | QueryError:
+    """A query in which paths of `like` and `unlike` that are no files stand for pictures of the store."""
+    if not isinstance(query, Query) or not (query.like or query.unlike):
+        return query
+    try:
+        return replace(
+            query,
+            like=[_picture_of(view, one) for one in query.like],
+            unlike=[_picture_of(view, one) for one in query.unlike],
+        )
+    except QueryError as error:
+        return error
+
+
+def _picture_of(view: View, picture: ImageSource | Floats) -> ImageSource | Floats:
+    if not isinstance(picture, (str, os.PathLike)) or os.path.lexists(picture):
+        return picture
+    whole = view.whole("a picture that is no file")
+    embedding: Floats = whole.embeddings[_find(os.fspath(picture), whole.paths)]
+    return embedding
 
 
 def _shares(terms: Sequence[Term], embedding: Floats, score: float) -> tuple[Share, ...]:

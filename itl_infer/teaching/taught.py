@@ -185,6 +185,12 @@ def sum_of(weights: npt.NDArray[np.float32], embeddings: Floats) -> Floats | Non
 
 def embed_text(bundle: Bundle, text: str, names: Names) -> Floats:
     """The unit vector (D,) of a text with names in it. Raises QueryError."""
+    rest, keys = names.finder.split(text)
+    if not keys:
+        only: Floats = bundle.embed_texts([text])[0]
+        return only
+    if len(keys) == 1 and not rest:
+        return names[keys[0]].vector
     read = read_text(bundle, text, names)
     rows = bundle.embed_ids([read.parsed.weighted_ids] if read.parsed.weighted_ids else [])
     found = sum_of(
