@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from itl_infer.search.query import Query as Query
     from itl_infer.show.sheet import write_sheet as write_sheet
     from itl_infer.store import Store as Store
-    from itl_infer.teaching import Names as Names
     from itl_infer.teaching import teach as teach
 
 __version__ = "0.1.0"
@@ -65,7 +64,7 @@ _MODULES = {
     "search": ("Answer", "Query", "Searcher"),
     "show.sheet": ("write_sheet",),
     "store": ("Store",),
-    "teaching": ("Names", "teach"),
+    "teaching": ("teach",),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 

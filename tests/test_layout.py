@@ -31,6 +31,7 @@ ROOMS = {
         milvus
         opening
         show web
+        publish
         __init__
         cli
         __main__

@@ -41,6 +41,7 @@ def test_public_names() -> None:
         "Searcher",
         "SheetError",
         "Store",
+        "TeachError",
         "embed_directory",
         "evaluate_bundle",
         "evaluate_index",
@@ -48,6 +49,7 @@ def test_public_names() -> None:
         "load_bundle",
         "open_store",
         "rank",
+        "teach",
         "verify_bundle",
         "write_sheet",
     ]

@@ -83,8 +83,8 @@ CREATE TABLE IF NOT EXISTS left_out (
 """
 
 # Names that were taught, each with its examples, and the moments of all rows. No part of a version either, and made by
-# the first writer that has something to put there. An example keeps its embedding, as its picture need be neither in the
-# index nor there; one of another fingerprint says nothing until its picture is embedded again.
+# the first writer that has something to put there. An example keeps its embedding, as its picture need be neither in
+# the index nor there; one of another fingerprint says nothing until its picture is embedded again.
 TAUGHT = (
     """
 CREATE TABLE IF NOT EXISTS taught (

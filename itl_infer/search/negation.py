@@ -52,6 +52,21 @@ _AFTER_NOT = _set_of("""
     that this there here well
 """)
 
+WORD_TABLES = {
+    "markers": _MARKERS,
+    "before": _BEFORE,
+    "determiners": _DETERMINERS,
+    "conjunctions": _CONJUNCTIONS,
+    "places": _PLACES,
+    "ends": _ENDS,
+    "sayings": _SAYINGS,
+    "forbidden": _FORBIDDEN,
+    "signs": _SIGNS,
+    "after_not": _AFTER_NOT,
+    "stop_words": frozenset(ENGLISH_STOP_WORDS),
+}
+"""All of these words by what they are, for what reads negations elsewhere, as a published page does in a browser."""
+
 
 @dataclass(frozen=True)
 class Negated:

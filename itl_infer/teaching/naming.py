@@ -80,12 +80,14 @@ class NameFinder:
             end = tokens[place - 1].end
         if not found:
             return Named(text, ())
-        return Named(" ".join("".join([*kept, text[end:]]).split()), tuple(found))
+        rest = " ".join("".join([*kept, text[end:]]).split())
+        return Named(rest if plain_letters(rest).strip() else "", tuple(found))
 
     def _length_at(self, keys: list[str], place: int) -> int:
         """Of how many words the longest name is that begins there; 0 where none does."""
         lengths = self._lengths.get(keys[place], ())
-        return next((n for n in lengths if " ".join(keys[place : place + n]) in self._keys), 0)
+        left = len(keys) - place
+        return next((n for n in lengths if n <= left and " ".join(keys[place : place + n]) in self._keys), 0)
 
 
 class _Token(NamedTuple):
