@@ -75,8 +75,11 @@ class Engine {
     const terms = explain ? this.reader.terms(query) : [];
     const words = wordsOf(query);
     const standing = groups.filter(([{ score }]) => relevantFrom === null || score >= relevantFrom);
+    const { asked } = query; // as it was understood
     return {
-      query: text,
+      query: asked.text,
+      ...(pictures.length ? { images: pictures.map(({ name }) => name) } : {}),
+      ...(asked.subtract.length ? { subtract: asked.subtract } : {}),
       ignored_words: words.ignored,
       unknown_words: words.unknown,
       read_as: Object.fromEntries(words.carried.map(({ word, stems }) => [word, stems])),
