@@ -23,6 +23,9 @@ COMMANDS = [
     *("query", "embed-images", "batch", "bundle show", "bundle verify"),
     *("evaluate", "status", "check", "prune", "export-index", "similar", "completion", "serve"),
     "push",
+    "teach",
+    "names",
+    "forget",
 ]
 
 

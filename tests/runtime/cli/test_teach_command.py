@@ -49,7 +49,7 @@ def taught(folder: Path) -> Path:
 
 
 def test_a_name_is_asked_for_like_a_word(taught: Path) -> None:
-    answer = json.loads(run(taught, "query", "rex", "-k", "2", "--format", "json").stdout)
+    answer = json.loads(run(taught, "query", "rex", "-k", "5", "--format", "json").stdout)
     assert answer["taught"] == ["Rex"]
     assert "06.png" in [Path(found["path"]).name for found in answer["results"]]
     explained = run(taught, "query", "green Rex", "--explain", "-k", "1")
