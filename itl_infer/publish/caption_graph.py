@@ -180,11 +180,11 @@ def _axes_of(node: _Node, constants: dict[str, Array]) -> list[int]:
 
 def _parse(model: bytes) -> tuple[list[_Node], dict[str, Array]]:
     """The nodes of a graph, in order, and its constants by name."""
-    graphs = [content for number, _, content in fields(model) if number == _GRAPH]
+    graphs = [content for number, _, _, content in fields(model) if number == _GRAPH]
     if len(graphs) != 1:
         raise ValueError("no graph in it")
     nodes, constants = [], {}
-    for number, _, content in fields(graphs[0]):
+    for number, _, _, content in fields(graphs[0]):
         if number == _NODE:
             nodes.append(_parse_node(content))
         elif number == _INITIALIZER:
@@ -195,7 +195,7 @@ def _parse(model: bytes) -> tuple[list[_Node], dict[str, Array]]:
 
 def _parse_node(content: memoryview) -> _Node:
     inputs, output, op_type, attributes = [], "", "", {}
-    for number, _, value in fields(content):
+    for number, _, _, value in fields(content):
         if number == _NODE_INPUT:
             inputs.append(bytes(value).decode())
         elif number == _NODE_OUTPUT:
@@ -211,7 +211,7 @@ def _parse_node(content: memoryview) -> _Node:
 def _parse_attribute(content: memoryview) -> tuple[str, Any]:
     name = ""
     given: Any = None
-    for number, _, value in fields(content):
+    for number, _, _, value in fields(content):
         if number == _ATTRIBUTE_NAME:
             name = bytes(value).decode()
         elif number == _FLOAT:
@@ -228,7 +228,7 @@ def _parse_tensor(content: memoryview) -> tuple[str, Array]:
     values: Array | None = None
     dims: list[int] = []
     numbers: list[int] = []
-    for number, whole, value in fields(content):
+    for number, _, whole, value in fields(content):
         if number == _TENSOR_NAME:
             name = bytes(value).decode()
         elif number == _DATA_TYPE:

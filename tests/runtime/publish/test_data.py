@@ -98,7 +98,7 @@ def test_a_bundle_without_forms_and_carried_words_can_be_published(tmp_path: Pat
     ("op_type", "told"),
     [
         ("Sigmoid", "a page cannot compute this graph: Sigmoid behind its layers"),
-        ("Mul", "a page would compute something else than this graph does"),
+        ("Mul", "the graph gave what is no unit vector"),
     ],
 )
 def test_a_graph_that_the_page_cannot_compute_is_refused(tmp_path: Path, op_type: str, told: str) -> None:
