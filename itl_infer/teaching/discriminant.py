@@ -2,7 +2,9 @@
 
 What examples share with everything else, such as daylight or the look of a camera, is no sign of what they show. So
 the mean of the examples, less that of all rows, is divided by how rows vary anyway: w = (S + lambda I)^-1 (m - mu)
-(Fisher 1936; Hariharan, Malik and Ramanan 2012, "Discriminative decorrelation"). It ranks by a dot product.
+(Fisher 1936; Hariharan, Malik and Ramanan 2012, "Discriminative decorrelation"). Where classes are loose, such as all
+pictures with grass in them, m - mu itself ranks better, so half as much of that is added, by the spread of scores over
+all rows. It ranks by a dot product. What was tried: docs/quality.md.
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 
 FEWEST_ROWS = 20  # of which a covariance says anything; with fewer, examples are only averaged
-_REGULARISATION = 0.3  # lambda, as a share of the mean variance of a dimension
+_REGULARISATION = 0.05  # lambda, as a share of the mean variance of a dimension
+_UNDIVIDED = 0.5  # how much the difference of means itself counts beside the discriminant
 _AGAINST = 0.3  # how far the mean of counter-examples takes the place of that of all rows
 _MARKED = 0.5  # of the spread of a query's scores, what marked pictures add to it
 _MARKED_AGAINST = 0.2  # where all of them are unlike what is wanted
@@ -53,7 +56,7 @@ class Moments:
         """Those of no rows at all."""
         return cls(0, np.zeros(width), np.zeros((width, width)))
 
-    def spread_of(self, vector: Floats) -> float:
+    def spread_of(self, vector: Floats | Doubles) -> float:
         """The standard deviation that the products of all rows with a vector (D,) have."""
         doubles = vector.astype(np.float64)
         return math.sqrt(max(0.0, float(doubles @ self.covariance @ doubles)))
@@ -87,11 +90,13 @@ def direction(positives: Floats, among: Moments, negatives: Floats) -> Floats:
         against = unwanted if among.count < FEWEST_ROWS else against + _AGAINST * (unwanted - against)
     variance = float(np.trace(among.covariance)) / len(wanted)
     difference = wanted - against
-    if among.count < FEWEST_ROWS or variance <= _NOTHING**2 or np.linalg.norm(difference) <= _NOTHING:
+    spread = among.spread_of(difference)
+    if among.count < FEWEST_ROWS or variance <= _NOTHING**2 or spread <= _NOTHING * np.sqrt(variance):
         found = wanted - _AGAINST * against if len(negatives) else wanted
     else:
         regular = among.covariance + _REGULARISATION * variance * np.eye(len(wanted))
-        found = np.linalg.solve(regular, difference)
+        whitened = np.linalg.solve(regular, difference)
+        found = whitened / among.spread_of(whitened) + _UNDIVIDED * difference / spread
     length = np.linalg.norm(found)
     if not np.isfinite(length):
         raise ValueError("positives, among or negatives hold NaN")
