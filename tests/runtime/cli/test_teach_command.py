@@ -55,8 +55,9 @@ def test_a_name_is_asked_for_like_a_word(taught: Path) -> None:
     explained = run(taught, "query", "green Rex", "--explain", "-k", "1")
     assert "taught: Rex" in explained.stdout
     assert explained.stdout.count("\n              ") == 2
-    line = run(taught, "batch", "-", "-k", "1")
-    assert line.exit_code == 0
+    (taught / "queries.txt").write_text("green\nRex on a bright green\n", encoding="utf-8")
+    lines = run(taught, "batch", str(taught / "queries.txt"), "-k", "1").stdout.splitlines()
+    assert [json.loads(line).get("taught") for line in lines] == [None, ["Rex"]]
 
 
 def test_a_name_that_is_a_word_too_says_so(taught: Path) -> None:
