@@ -15,19 +15,19 @@ const SHARE_OF_BEST = 0.85; // what stands out has at least so much of the best 
 
 /**
  * The engine over what Python wrote (text_data.py, index_data.py). `fetchBytes(name)` gives a promise of the bytes of one
- * of its files, a Uint8Array; `createWorker()` a Worker that runs worker.js.
+ * of its files, a Uint8Array; `createWorker()` a Worker that runs worker.js, of which there may be several. With `eager`
+ * what may be needed later is fetched behind the first answer; without where the visitor's browser is to save data.
  */
-export async function openEngine({ fetchBytes, createWorker }) {
+export async function openEngine({ fetchBytes, createWorker, eager = !globalThis.navigator?.connection?.saveData }) {
   const readJson = async (name) => {
     const content = JSON.parse(decoded(await fetchBytes(name)));
     if (content.format !== FORMAT) throw new Error(`${name} is of format ${content.format}, this page reads ${FORMAT}`);
     return content;
   };
-  const worker = createWorker();
   const [text, bytes, vectors] = await Promise.all([
     readJson("text.json"),
     fetchBytes("text.bin"),
-    readJson("vectors.json").then((description) => Vectors.open(description, fetchBytes, worker)),
+    readJson("vectors.json").then((description) => Vectors.open(description, fetchBytes, createWorker, eager)),
   ]);
   return new Engine(text, bytes, vectors, fetchBytes);
 }
@@ -56,6 +56,11 @@ class Engine {
   /** How many pictures there are. */
   get pictures() {
     return this.vectors.length;
+  }
+
+  /** Done when a query waits for no file of vectors any more. */
+  fetchAhead() {
+    return this.vectors.fetchAhead();
   }
 
   /**

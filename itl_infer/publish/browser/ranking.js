@@ -3,8 +3,9 @@
 const QUERY_LIMIT = 2 ** 31 - 1; // sums of products stay below it
 const DEVIATIONS = 8; // of a score by codes, within which two rows may stand the other way round
 
-/** All rows as codes with a scale each, in the parts in which they were fetched. */
+/** Rows as codes with a scale each, in the parts in which they were fetched; `width` is a multiple of 4. */
 export class CodedRows {
+  /** `rows` are all of the index, of which only some may be added here. */
   constructor(rows, width) {
     Object.assign(this, { rows, width, parts: [], largestScale: 0 });
   }
@@ -23,16 +24,16 @@ export class CodedRows {
     return (DEVIATIONS * this.largestScale) / Math.sqrt(12);
   }
 
-  /** The cosine of each row with a unit vector, within the error of the codes. */
+  /** The cosine of each row with a unit vector, within the error of the codes; below all of a row that is not here. */
   scores(query) {
-    const scores = new Float32Array(this.rows);
+    const scores = new Float32Array(this.rows).fill(-Infinity);
     const most = Math.min(32767, Math.floor(QUERY_LIMIT / (127 * this.width)));
     const step = query.reduce((largest, value) => Math.max(largest, Math.abs(value)), 0) / most;
-    const whole = Int32Array.from(query, (value) => Math.round(value / step));
+    const whole = new Int32Array(this.width);
+    query.forEach((value, i) => (whole[i] = Math.round(value / step)));
     for (const { start, scales, codes } of this.parts) {
-      for (let row = 0, place = 0; row < scales.length; row++, place += this.width) {
-        scores[start + row] = product(whole, codes, place) * scales[row] * step;
-      }
+      multiply(whole, new Int32Array(codes.buffer, codes.byteOffset, codes.length / 4), scores.subarray(start));
+      for (let row = 0; row < scales.length; row++) scores[start + row] *= scales[row] * step;
     }
     return scores;
   }
@@ -51,18 +52,23 @@ export class CodedRows {
   }
 }
 
-/** The sum of products of whole numbers, in four sums, which processors add side by side. */
-function product(query, codes, place) {
-  const { length } = query;
-  let [a, b, c, d, i] = [0, 0, 0, 0, 0];
-  for (; i + 3 < length; i += 4) {
-    a = (a + Math.imul(query[i], codes[place + i])) | 0;
-    b = (b + Math.imul(query[i + 1], codes[place + i + 1])) | 0;
-    c = (c + Math.imul(query[i + 2], codes[place + i + 2])) | 0;
-    d = (d + Math.imul(query[i + 3], codes[place + i + 3])) | 0;
+/** The product of a query with each row into `products`. Four codes are read at once, as the bytes of one number. */
+function multiply(query, fours, products) {
+  const width = query.length;
+  for (let row = 0, place = 0; place < fours.length; row++) {
+    let sum = 0;
+    for (let i = 0; i < width; i += 4) {
+      const four = fours[place++];
+      sum =
+        (sum +
+          Math.imul(query[i], (four << 24) >> 24) +
+          Math.imul(query[i + 1], (four << 16) >> 24) +
+          Math.imul(query[i + 2], (four << 8) >> 24) +
+          Math.imul(query[i + 3], four >> 24)) |
+        0;
+    }
+    products[row] = sum;
   }
-  for (; i < length; i++) a = (a + Math.imul(query[i], codes[place + i])) | 0;
-  return a + b + c + d;
 }
 
 /**
@@ -112,9 +118,9 @@ class LowestFirst {
   }
 }
 
-/** From where on scores are outliers among all, by Tukey's inner fence. */
+/** From where on scores (a Float32Array, which is sorted by this) are outliers among all, by Tukey's inner fence. */
 export function fenceOf(scores) {
-  const sorted = scores.slice().sort();
+  const sorted = scores.sort();
   const at = (share) => {
     const place = share * (sorted.length - 1);
     const low = sorted[Math.floor(place)];
@@ -140,19 +146,13 @@ export class RankingDesk {
     return {};
   }
 
-  rank({ query, count, exact, mask, wantsFence }) {
+  rank({ query, count, exact, mask, wantsAll }) {
     const scores = this.coded.scores(query);
     const { margin } = this.coded;
     const rows = bestRows(scores, count, { mask, exact, margin });
     const [codes, scales] = this.coded.take(rows);
-    return {
-      rows,
-      scores: Float32Array.from(rows, (row) => scores[row]),
-      codes,
-      scales,
-      margin,
-      ...(wantsFence ? { fence: fenceOf(scores) } : {}),
-    };
+    const all = wantsAll ? scores.filter((score) => score > -Infinity) : null;
+    return { rows, scores: Float32Array.from(rows, (row) => scores[row]), codes, scales, margin, all };
   }
 
   take({ rows }) {

@@ -30,7 +30,7 @@ const fetchBytes = async (name) => {
   fetched.push(name);
   return new Uint8Array(await readFile(`${data}/${name}`));
 };
-const engine = data ? await openEngine({ fetchBytes, createWorker: createDesk }) : null;
+const engine = data ? await openEngine({ fetchBytes, createWorker: createDesk, eager: false }) : null;
 const letters = data ? engine.processor.letters : null;
 
 async function parsed(text) {
