@@ -1,198 +1,31 @@
-"""The names in an index: what stands of them in its database, read and written."""
+"""The names in a paths file: for each row the number of a root and the path from there on, and a null byte."""
 
 from __future__ import annotations
 
-import sqlite3
-import zlib
-from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+import mmap
 
 import numpy as np
+import numpy.typing as npt
 
-from itl_infer.errors import IndexStoreError
-from itl_infer.index import schema
-from itl_infer.index.disk import store_errors
-from itl_infer.index.roots import resolve_location, store_location
-from itl_infer.teaching import NO_NAMES, Example, Moments, Names, Taught, key_of
-
-if TYPE_CHECKING:
-    from itl_infer.index.schema import State
-
-_COLUMNS = "digest, location, is_wanted, fingerprint, embedding, crc"
-_MOMENTS = "fingerprint, generation, rows, live, mean, covariance, crc"
-_MENDED = "itl-infer check --repair drops it and keeps the rest"
-_NEARLY = 0.02  # of all rows that moments may lack or have too many: less is no difference
-WORTH_KEEPING = (
-    20_000  # rows, whose moments take some 20 ms: of fewer they are kept only where names need them
-)
-
-Change = Callable[..., None]  # Writer.change: an SQL statement and its parameters
+_SCANNED_BYTES = 2**22
 
 
-def read_names(folder: Path, state: State, moments: Callable[[], Moments]) -> Names:
-    """The names in the index of a state; none where another bundle has taken its place since."""
-    with store_errors(folder), schema.reading(folder) as connection:
-        if not schema.has_table(connection, "taught") or not _is_of(connection, state):
-            return NO_NAMES
-        named = dict(connection.execute("SELECT key, name FROM taught"))
-    if not named:
-        return NO_NAMES
-
-    def read(key: str) -> Taught:
-        with store_errors(folder), schema.reading(folder) as connection:
-            examples = tuple(read_examples(connection, folder, key, state))
-        return Taught(named[key], examples, moments())
-
-    return Names(named, read)
+def make_name(root: int, path: bytes) -> bytes:
+    """What the paths file holds for a row, without the null byte that ends it."""
+    return b"%d/%b" % (root, path)
 
 
-def read_named(
-    ask: Callable[[Callable[[sqlite3.Connection], dict[str, str]]], dict[str, str]], not_of: str | None = None
-) -> dict[str, str]:
-    """How each name is written, by its key; only those with examples that are not of the fingerprint `not_of`."""
-
-    def named(connection: sqlite3.Connection) -> dict[str, str]:
-        if not schema.has_table(connection, "taught"):
-            return {}
-        which = "" if not_of is None else " WHERE key IN (SELECT key FROM examples WHERE fingerprint <> ?)"
-        parameters = () if not_of is None else (not_of,)
-        return dict(connection.execute(f"SELECT key, name FROM taught{which}", parameters))
-
-    return ask(named)
+def parse_name(name: bytes) -> tuple[int, bytes]:
+    """Root and path. ValueError for what `make_name` does not make."""
+    root, _, path = name.partition(b"/")
+    if not (root.isdigit() and len(root) < 20):
+        raise ValueError(f"not a name of a row: {name[:40]!r}")
+    return int(root), path
 
 
-def _is_of(connection: sqlite3.Connection, state: State) -> bool:
-    return schema.read_state(connection).bundle_fingerprint == state.bundle_fingerprint
-
-
-def read_examples(connection: sqlite3.Connection, folder: Path, key: str, state: State) -> Iterator[Example]:
-    """The examples of a name, in the order in which they were taught. Raises IndexStoreError for a damaged one."""
-    found = connection.execute(f"SELECT {_COLUMNS} FROM examples WHERE key = ? ORDER BY rowid", (key,))
-    for digest, location, is_wanted, fingerprint, embedding, crc in found:
-        if not _is_whole((key, digest, location, is_wanted, fingerprint, embedding), crc):
-            raise IndexStoreError(f"{folder}: an example of the name {key!r} is damaged: {_MENDED}")
-        rows = None
-        if fingerprint == state.bundle_fingerprint:
-            rows = np.frombuffer(embedding, "<f4")
-            if len(rows) != state.embed_dim:
-                raise IndexStoreError(f"{folder}: an example of the name {key!r} is damaged: {_MENDED}")
-        yield Example(locate(location, folder), digest, bool(is_wanted), rows)
-
-
-def locate(location: bytes, folder: Path) -> str:
-    """Where the picture of a stored example is for this reader."""
-    return str(resolve_location(location, folder))
-
-
-def read_moments(folder: Path, state: State, live: int) -> Moments | None:
-    """The moments that are kept with the index, where they are those of its state or nearly so."""
-    with store_errors(folder), schema.reading(folder) as connection:
-        if not schema.has_table(connection, "taught"):
-            return None
-        kept = connection.execute(f"SELECT {_MOMENTS} FROM moments").fetchone()
-    return None if kept is None else _moments(kept, state, live, _NEARLY)
-
-
-def _moments(kept: tuple[Any, ...], state: State, live: int, tolerance: float) -> Moments | None:
-    *content, crc = kept
-    fingerprint, _, _, rows, mean, covariance = content
-    width = state.embed_dim
-    if not _is_whole(content, crc) or fingerprint != state.bundle_fingerprint:
-        return None
-    if abs(rows - live) > tolerance * live or (len(mean), len(covariance)) != (8 * width, 8 * width * width):
-        return None
-    return Moments(rows, np.frombuffer(mean, "<f8"), np.frombuffer(covariance, "<f8").reshape(width, width))
-
-
-def are_of(connection: sqlite3.Connection, state: State, live: int) -> bool:
-    """Whether the moments that are kept are exactly those of a state."""
-    kept = connection.execute(f"SELECT {_MOMENTS} FROM moments").fetchone()
-    return (
-        kept is not None
-        and (kept[1], kept[2]) == (state.generation, state.rows)
-        and _moments(kept, state, live, 0) is not None
-    )
-
-
-def put_moments(change: Change, state: State, moments: Moments) -> None:
-    """Keep the moments of all rows, in place of those of another state."""
-    content = (
-        *(state.bundle_fingerprint, state.generation, state.rows, moments.count),
-        *(moments.mean.astype("<f8").tobytes(), moments.covariance.astype("<f8").tobytes()),
-    )
-    change("DELETE FROM moments")
-    change("INSERT INTO moments VALUES (?, ?, ?, ?, ?, ?, ?)", *content, _crc(content))
-
-
-def put_name(change: Change, name: str) -> None:
-    """Remember a name; one that is there keeps its examples."""
-    change(
-        "INSERT INTO taught VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET name = excluded.name",
-        key_of(name),
-        name,
-    )
-
-
-def put_example(change: Change, folder: Path, name: str, example: Example, fingerprint: str) -> None:
-    """Remember an example of a name, in place of what was known of the same picture."""
-    assert example.embedding is not None
-    content = (
-        *(key_of(name), example.digest, store_location(Path(example.path), folder), int(example.is_wanted)),
-        *(fingerprint, example.embedding.astype("<f4").tobytes()),
-    )
-    change(
-        "INSERT INTO examples VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key, digest) DO UPDATE SET"
-        " location = excluded.location, is_wanted = excluded.is_wanted, fingerprint = excluded.fingerprint,"
-        " embedding = excluded.embedding, crc = excluded.crc",
-        *content,
-        _crc(content),
-    )
-
-
-def drop_name(change: Change, name: str) -> None:
-    """Forget a name and its examples."""
-    for table in ("taught", "examples"):
-        change(f"DELETE FROM {table} WHERE key = ?", key_of(name))
-
-
-def damaged(connection: sqlite3.Connection) -> Iterator[tuple[str, str, tuple[object, ...]]]:
-    """Each record of names that is not what was written: what it is, and the statement that drops it."""
-    if not schema.has_table(connection, "taught"):
-        return
-    for rowid, key, name in connection.execute("SELECT rowid, key, name FROM taught"):
-        if not (isinstance(name, str) and isinstance(key, str) and key_of(name) == key):
-            yield (
-                f"the name {str(key)[:40]!r} is not what was taught",
-                "DELETE FROM taught WHERE rowid = ?",
-                (rowid,),
-            )
-    for rowid, key, *content, crc in connection.execute(f"SELECT rowid, key, {_COLUMNS} FROM examples"):
-        if not _is_whole((key, *content), crc):
-            what = f"an example of the name {str(key)[:40]!r} does not match its checksum"
-            yield what, "DELETE FROM examples WHERE rowid = ?", (rowid,)
-    for rowid, *content, crc in connection.execute(f"SELECT rowid, {_MOMENTS} FROM moments"):
-        if not _is_whole(content, crc):
-            what = "the moments of all rows do not match their checksum"
-            yield what, "DELETE FROM moments WHERE rowid = ?", (rowid,)
-
-
-def _is_whole(content: Iterable[object], crc: object) -> bool:
-    try:
-        return _crc(content) == crc
-    except TypeError:
-        return False
-
-
-def _crc(content: Iterable[object]) -> int:
-    """CRC-32 over the values of a record."""
-    parts = []
-    for value in content:
-        if isinstance(value, bytes):
-            part = value
-        elif isinstance(value, (str, int)):
-            part = str(value).encode(errors="surrogatepass")
-        else:
-            raise TypeError(f"{value!r} is no value of a record")
-        parts.append(b"%d:%b" % (len(part), part))
-    return zlib.crc32(b"".join(parts))
+def name_ends(names: mmap.mmap | bytearray) -> npt.NDArray[np.int64]:
+    """Where the names of a paths file end: the places of its null bytes."""
+    buffer = np.frombuffer(names, np.uint8)
+    blocks = range(0, len(buffer), _SCANNED_BYTES)  # a mask of the whole would be as large as the file
+    ends = [np.flatnonzero(buffer[start : start + _SCANNED_BYTES] == 0) + start for start in blocks]
+    return np.concatenate(ends) if ends else np.empty(0, np.int64)

@@ -13,8 +13,7 @@ import numpy as np
 
 from itl_infer.errors import ImageError, TeachError, reason_of
 from itl_infer.image import load_pixels, open_picture_file
-from itl_infer.index import names as records
-from itl_infer.index import schema
+from itl_infer.index import taught as records
 from itl_infer.index.roots import real_path
 from itl_infer.index.snapshot import take_snapshot
 from itl_infer.teaching import FEWEST_ROWS, Example, Moments, key_of, require_name
@@ -67,7 +66,6 @@ def teach(
     """What `Index.teach` does with a writer of its."""
     name = require_name(name)
     report = TeachReport(name)
-    writer.ask(schema.make_taught)
     known = {} if replace else {example.digest: example for example in examples_of(writer, key_of(name))}
     finder = _Finder(writer, bundle, report)
     wanted = finder.find(_as_list(paths, "paths"), is_wanted=True)
@@ -102,7 +100,6 @@ def import_names(writer: Writer, path: Location) -> int:
             f" {state.bundle_name!r} ({state.bundle_fingerprint[:12]}): import it into an index of that one, which"
             " embed-images --rebuild then teaches again"
         )
-    writer.ask(schema.make_taught)
     put_names(writer, {name: taught.examples for name, taught in found.names.items()}, replace=False)
     keep_moments(writer, exactly=True)
     return len(found.names)
@@ -138,7 +135,6 @@ def keep_moments(writer: Writer, *, exactly: bool = False) -> None:
             return
         if records.read_moments(writer.folder, snapshot.state, len(snapshot)) is not None:
             return
-    writer.ask(schema.make_taught)
     if not writer.ask(lambda connection: records.are_of(connection, snapshot.state, len(snapshot))):
         records.put_moments(writer.change, snapshot.state, Moments.of(snapshot.embeddings))
         writer.commit()

@@ -143,10 +143,10 @@ def test_names_travel_in_a_file(many: Index, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("table", ["taught", "examples", "moments"])
 def test_damage_is_told_and_mended(many: Index, table: str) -> None:
-    many.teach("Rex", [path_of(many, 1), path_of(many, 2)])
+    many.teach("Rex", [path_of(many, 1)])
     column = {"taught": "name", "examples": "embedding", "moments": "mean"}[table]
     with sqlite3.connect(many.path / "index.sqlite") as connection:
-        connection.execute(f"UPDATE {table} SET {column} = ? WHERE rowid = 1", (b"\0" * 32,))
+        connection.execute(f"UPDATE {table} SET {column} = ?", (b"\0" * 32,))
     connection.close()
     index = Index.open(many.path, FakeBundle())
     if table == "examples":
@@ -157,7 +157,7 @@ def test_damage_is_told_and_mended(many: Index, table: str) -> None:
     assert check_index(many.path).ok
     left = Index.open(many.path, FakeBundle())
     assert len(left) == 40
-    if table != "taught":
+    if table == "moments":
         assert left.search("rex", 1)
 
 
