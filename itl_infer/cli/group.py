@@ -26,6 +26,7 @@ _MODULES = {
     "forget": "teach",
     "names": "teach",
     "prune": "index",
+    "publish": "publish",
     "push": "push",
     "query": "query",
     "serve": "serve",
