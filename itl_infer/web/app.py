@@ -111,13 +111,13 @@ class _Api:
         images = []
         if like := parameters.text("like"):
             images.append(self._path_of(like))
-        wanted, unwanted = (self._rows_of(parameters.ids(name)) for name in ("wanted", "unwanted"))
-        return self._respond(replace(parameters.query(images), like=wanted, unlike=unwanted), parameters)
+        return self._respond(self._marked(parameters.query(images), parameters), parameters)
 
     async def _similar(self, request: Request) -> Response:
         parameters = _Parameters(request.query_params)
         picture = io.BytesIO(await _body(request, LIMITS["picture_bytes"]))
-        return await run_in_threadpool(self._respond, parameters.query([picture]), parameters)
+        query = self._marked(parameters.query([picture]), parameters)
+        return await run_in_threadpool(self._respond, query, parameters)
 
     async def _batch(self, request: Request) -> Response:
         body = await _body(request, LIMITS["batch_bytes"])
@@ -187,6 +187,11 @@ class _Api:
         with self._lock:
             self._look_at = 0.0  # the next request knows it
         return _json(report.to_json())
+
+    def _marked(self, query: Query, parameters: _Parameters) -> Query:
+        """A query with the pictures that are marked as wanted, or not."""
+        wanted, unwanted = (self._rows_of(parameters.ids(name)) for name in ("wanted", "unwanted"))
+        return replace(query, like=wanted, unlike=unwanted)
 
     def _rows_of(self, ids: list[str]) -> list[Floats]:
         """The embeddings of pictures by their ids. HTTPException 404 for one that is not there."""

@@ -40,7 +40,7 @@ def describe_api(root_path: str = "") -> dict[str, Any]:
             "/api/similar": {
                 "post": {
                     "summary": "The pictures that look most like the one that is sent",
-                    "parameters": [_text("q", "A text to add"), *_SUM, *_OPTIONS],
+                    "parameters": [_text("q", "A text to add"), *_MARKS, *_SUM, *_OPTIONS],
                     "requestBody": {
                         "required": True,
                         "description": f"A picture of at most {LIMITS['picture_bytes']} bytes",
