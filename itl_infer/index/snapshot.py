@@ -6,6 +6,7 @@ writer does meanwhile; a compaction leaves it the files that it has open.
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,7 +28,7 @@ from itl_infer.index.intact import require_intact
 from itl_infer.index.names import name_ends, parse_name
 from itl_infer.index.roots import Root, is_location, resolve_location
 from itl_infer.index.schema import State
-from itl_infer.index.taught import read_moments, read_names
+from itl_infer.index.taught import names_of, read_moments, read_named
 from itl_infer.teaching import NO_NAMES, Moments, Names
 
 _REPAIR = "itl-infer check --repair drops what is damaged and keeps the rest"
@@ -121,18 +122,24 @@ class Snapshot:
     embeddings: npt.NDArray[np.float32]  # (N, D), unit rows, read-only
     paths: Paths
     folder: Path | None = None  # None: there is none yet
+    named: dict[str, str] = field(default_factory=dict, repr=False)  # by their keys, how names are written
     _compared: set[int] = field(default_factory=set, repr=False, compare=False)  # rows, with their checksums
 
     @cached_property
     def moments(self) -> Moments:
         """Mean and covariance of all rows, or nearly all: those kept with the index, or else summed here, once."""
-        kept = None if self.folder is None else read_moments(self.folder, self.state, len(self))
+        kept = None
+        if self.folder is not None:
+            with contextlib.suppress(IndexStoreError):  # gone since, or damaged: they are only a short way
+                kept = read_moments(self.folder, self.state, len(self))
         return Moments.of(self.embeddings) if kept is None else kept
 
     @cached_property
     def names(self) -> Names:
         """The names that were taught."""
-        return NO_NAMES if self.folder is None else read_names(self.folder, self.state, lambda: self.moments)
+        if self.folder is None:
+            return NO_NAMES
+        return names_of(self.named, self.folder, self.state, lambda: self.moments)
 
     def __len__(self) -> int:
         return len(self.embeddings)
@@ -193,8 +200,9 @@ def take_snapshot(folder: Path) -> Snapshot:
                 require_copies(connection, ("bundle", "folders"))  # the width is compared with the bundle's
                 roots = read_roots(connection, folder)
                 hidden = _hidden_rows(connection, state)
+                named = read_named(connection)
             try:
-                return _map(folder, state, roots, Layout.around(hidden, state.rows))
+                return _map(folder, state, roots, Layout.around(hidden, state.rows), named)
             except FileNotFoundError as error:  # a compaction came between
                 missing = error.filename
     raise IndexStoreError(
@@ -217,10 +225,12 @@ def _hidden_rows(connection: sqlite3.Connection, state: State) -> npt.NDArray[np
     return hidden
 
 
-def _map(folder: Path, state: State, roots: Mapping[int, Root], layout: Layout) -> Snapshot:
+def _map(
+    folder: Path, state: State, roots: Mapping[int, Root], layout: Layout, named: dict[str, str]
+) -> Snapshot:
     names = map_file(state.paths_file(folder), state.paths_bytes)
     paths = Paths(names, layout, roots, state.paths_file(folder))
-    return Snapshot(state, roots, _map_matrix(folder, state, layout), paths, folder)
+    return Snapshot(state, roots, _map_matrix(folder, state, layout), paths, folder, named)
 
 
 def _map_matrix(folder: Path, state: State, layout: Layout) -> npt.NDArray[np.float32]:

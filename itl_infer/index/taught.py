@@ -14,6 +14,7 @@ from itl_infer.errors import IndexStoreError
 from itl_infer.index import schema
 from itl_infer.index.disk import store_errors
 from itl_infer.index.roots import resolve_location, store_location
+from itl_infer.store import are_unit_rows
 from itl_infer.teaching import NO_NAMES, Example, Moments, Names, Taught, key_of
 
 if TYPE_CHECKING:
@@ -30,12 +31,8 @@ WORTH_KEEPING = (
 Change = Callable[..., None]  # Writer.change: an SQL statement and its parameters
 
 
-def read_names(folder: Path, state: State, moments: Callable[[], Moments]) -> Names:
-    """The names in the index of a state; none where another bundle has taken its place since."""
-    with store_errors(folder), schema.reading(folder) as connection:
-        if not schema.has_table(connection, "taught") or not _is_of(connection, state):
-            return NO_NAMES
-        named = dict(connection.execute("SELECT key, name FROM taught"))
+def names_of(named: dict[str, str], folder: Path, state: State, moments: Callable[[], Moments]) -> Names:
+    """The names in an index as they were in a state, of `read_named`; their examples are read when they are needed."""
     if not named:
         return NO_NAMES
 
@@ -47,35 +44,28 @@ def read_names(folder: Path, state: State, moments: Callable[[], Moments]) -> Na
     return Names(named, read)
 
 
-def read_named(
-    ask: Callable[[Callable[[sqlite3.Connection], dict[str, str]]], dict[str, str]], not_of: str | None = None
-) -> dict[str, str]:
+def read_named(connection: sqlite3.Connection, not_of: str | None = None) -> dict[str, str]:
     """How each name is written, by its key; only those with examples that are not of the fingerprint `not_of`."""
-
-    def named(connection: sqlite3.Connection) -> dict[str, str]:
-        if not schema.has_table(connection, "taught"):
-            return {}
-        which = "" if not_of is None else " WHERE key IN (SELECT key FROM examples WHERE fingerprint <> ?)"
-        parameters = () if not_of is None else (not_of,)
-        return dict(connection.execute(f"SELECT key, name FROM taught{which}", parameters))
-
-    return ask(named)
-
-
-def _is_of(connection: sqlite3.Connection, state: State) -> bool:
-    return schema.read_state(connection).bundle_fingerprint == state.bundle_fingerprint
+    if not schema.has_table(connection, "taught"):
+        return {}
+    which = "" if not_of is None else " WHERE key IN (SELECT key FROM examples WHERE fingerprint <> ?)"
+    found = connection.execute(f"SELECT key, name FROM taught{which}", () if not_of is None else (not_of,))
+    return {key: name for key, name in found if isinstance(key, str) and isinstance(name, str)}
 
 
 def read_examples(connection: sqlite3.Connection, folder: Path, key: str, state: State) -> Iterator[Example]:
     """The examples of a name, in the order in which they were taught. Raises IndexStoreError for a damaged one."""
     found = connection.execute(f"SELECT {_COLUMNS} FROM examples WHERE key = ? ORDER BY location", (key,))
     for digest, location, is_wanted, fingerprint, embedding, crc in found:
-        if not _is_whole((key, digest, location, is_wanted, fingerprint, embedding), crc):
+        is_proper = (
+            all(isinstance(one, bytes) for one in (digest, location, embedding)) and len(embedding) % 4 == 0
+        )
+        if not (is_proper and _is_whole((key, digest, location, is_wanted, fingerprint, embedding), crc)):
             raise IndexStoreError(f"{folder}: an example of the name {key!r} is damaged: {_MENDED}")
         rows = None
         if fingerprint == state.bundle_fingerprint:
             rows = np.frombuffer(embedding, "<f4")
-            if len(rows) != state.embed_dim:
+            if len(rows) != state.embed_dim or not are_unit_rows(rows[None])[0]:
                 raise IndexStoreError(f"{folder}: an example of the name {key!r} is damaged: {_MENDED}")
         yield Example(locate(location, folder), digest, bool(is_wanted), rows)
 
@@ -98,7 +88,8 @@ def _moments(kept: tuple[Any, ...], state: State, live: int, tolerance: float) -
     *content, crc = kept
     fingerprint, _, _, rows, mean, covariance = content
     width = state.embed_dim
-    if not _is_whole(content, crc) or fingerprint != state.bundle_fingerprint:
+    is_proper = isinstance(mean, bytes) and isinstance(covariance, bytes) and isinstance(rows, int)
+    if not (is_proper and _is_whole(content, crc)) or fingerprint != state.bundle_fingerprint:
         return None
     if abs(rows - live) > tolerance * live or (len(mean), len(covariance)) != (8 * width, 8 * width * width):
         return None

@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -83,7 +84,7 @@ def teach(
 
 def forget(writer: Writer, name: str) -> None:
     """What `Index.forget` does."""
-    named = records.read_named(writer.ask)
+    named = writer.ask(records.read_named)
     if key_of(name) not in named:
         raise unknown_name(name, named.values())
     records.drop_name(writer.change, name)
@@ -131,7 +132,7 @@ def keep_moments(writer: Writer, *, exactly: bool = False) -> None:
     """Keep the moments of all rows with the index where they have changed: `exactly`, or by more than a little."""
     snapshot = take_snapshot(writer.folder)
     if not exactly:
-        if not records.read_named(writer.ask) and len(snapshot) < records.WORTH_KEEPING:
+        if not writer.ask(records.read_named) and len(snapshot) < records.WORTH_KEEPING:
             return
         if records.read_moments(writer.folder, snapshot.state, len(snapshot)) is not None:
             return
@@ -147,7 +148,7 @@ def teach_again(writer: Writer, bundle: Bundle) -> list[Unread]:
     """
     fingerprint = writer.state.bundle_fingerprint
     gone = []
-    for key, name in records.read_named(writer.ask, not_of=fingerprint).items():
+    for key, name in writer.ask(partial(records.read_named, not_of=fingerprint)).items():
         finder = _Finder(writer, bundle, TeachReport(name))
         for example in examples_of(writer, key):
             if example.embedding is not None:
