@@ -34,8 +34,10 @@ if TYPE_CHECKING:
     from itl_infer.evaluation import evaluate_labelled as evaluate_labelled
     from itl_infer.index import Index as Index
     from itl_infer.index import SearchResult as SearchResult
+    from itl_infer.ingest import Change as Change
     from itl_infer.ingest import Report as Report
     from itl_infer.ingest import embed_directory as embed_directory
+    from itl_infer.ingest import watch as watch
     from itl_infer.opening import open_store as open_store
     from itl_infer.publish import Originals as Originals
     from itl_infer.publish import Publication as Publication
@@ -45,9 +47,12 @@ if TYPE_CHECKING:
     from itl_infer.search import Answer as Answer
     from itl_infer.search import Searcher as Searcher
     from itl_infer.search.query import Query as Query
+    from itl_infer.search.same import Duplicates as Duplicates
+    from itl_infer.search.same import find_duplicates as find_duplicates
     from itl_infer.show.sheet import write_sheet as write_sheet
     from itl_infer.store import Store as Store
     from itl_infer.teaching import teach as teach
+    from itl_infer.where import Where as Where
 
 __version__ = "0.1.0"
 
@@ -63,14 +68,16 @@ _MODULES = {
         *("evaluate_bundle", "evaluate_index", "evaluate_labelled"),
     ),
     "index": ("Index", "SearchResult"),
-    "ingest": ("Report", "embed_directory"),
+    "ingest": ("Change", "Report", "embed_directory", "watch"),
     "opening": ("open_store",),
     "publish": ("Originals", "Publication", "PublishReport", "check_published"),
     "ranking": ("rank",),
     "search": ("Answer", "Query", "Searcher"),
+    "search.same": ("Duplicates", "find_duplicates"),
     "show.sheet": ("write_sheet",),
     "store": ("Store",),
     "teaching": ("teach",),
+    "where": ("Where",),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from itl_infer.bundle import Bundle
+    from itl_infer.image import Facts
     from itl_infer.teaching import Moments, Names
+    from itl_infer.where import Where
 
     Floats = npt.NDArray[np.float32]
 
@@ -62,8 +64,19 @@ class View(Protocol):
     def moments(self) -> Moments | None:
         """Mean and covariance of its rows, where they can be had."""
 
-    def nearest(self, vectors: Floats, k: int) -> Iterable[list[tuple[int, float]]]:
-        """For each unit vector of (Q, D) the `k` best rows with their cosines, best first; fewer where no more are."""
+    def nearest(
+        self, vectors: Floats, k: int, where: Where | None = None
+    ) -> Iterable[list[tuple[int, float]]]:
+        """For each unit vector of (Q, D) the `k` best rows with their cosines, best first; fewer where no more are.
+
+        Of the rows that `where` means, all of them looked at. Raises QueryError where these cannot be told.
+        """
+
+    def count(self, where: Where | None = None) -> int:
+        """How many rows `where` means. Raises QueryError as `nearest` does."""
+
+    def facts_of(self, row: int) -> Facts | None:
+        """What is known of a row besides its embedding; None in a store that keeps nothing of the kind."""
 
     def embeddings_of(self, rows: Sequence[int]) -> Iterable[Floats]:
         """(D,) for each of some rows that `nearest` gave."""
@@ -85,6 +98,9 @@ class Whole(Protocol):
     @property
     def paths(self) -> Sequence[str]:
         """N paths."""
+
+    def among(self, where: Where | None) -> npt.NDArray[np.bool_] | None:
+        """Whether each row is meant, (N,); None: all are."""
 
 
 def is_collection(location: str | os.PathLike[str]) -> bool:

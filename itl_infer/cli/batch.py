@@ -14,15 +14,18 @@ import click
 from itl_infer.cli.lines import answer_each, blocks_of_queries, is_utf8, joined
 from itl_infer.cli.opened import SearchOptions, check_sheet, open_bundle, open_names, open_store, write_sheet
 from itl_infer.cli.options import (
+    FILTERS,
     CommandWithRay,
     all_of,
     as_word_option,
     bundle_option,
     explain_option,
+    filter_options,
     names_option,
     ray_option,
     refuse,
     sheet_option,
+    sort_option,
     stop_options,
     store_option,
     threads_option,
@@ -36,7 +39,7 @@ if TYPE_CHECKING:
     from itl_infer.search import Answer, AnswerMany
 
 
-_OF_AN_INDEX = ("location", "relevant", "dedupe", "dedupe_from", "explain", "sheet_path")
+_OF_AN_INDEX = ("location", "relevant", "dedupe", "dedupe_from", "explain", "sheet_path", "sort", *FILTERS)
 
 
 @click.command(cls=CommandWithRay)
@@ -47,7 +50,9 @@ _OF_AN_INDEX = ("location", "relevant", "dedupe", "dedupe_from", "explain", "she
         as_word_option,
         names_option,
         top_option,
+        filter_options,
         stop_options,
+        sort_option,
         explain_option,
         sheet_option,
     ),

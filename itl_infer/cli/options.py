@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,47 @@ stop_options = all_of(
     ),
 )
 
+filter_options = all_of(
+    click.option(
+        "--under",
+        metavar="FOLDER",
+        multiple=True,
+        help="Only pictures in FOLDER: a path, or its end from a remembered folder on; repeatable.",
+    ),
+    click.option(
+        "--name", metavar="GLOB", multiple=True, help="Only files called so, as 'IMG_*.jpg'; repeatable."
+    ),
+    click.option(
+        "--taken",
+        metavar="DATES",
+        help="Only pictures taken then: 2019, 2019-07, 2019-07-03, or a range as 2019-07..2019-08, 2019.. or ..2019.",
+    ),
+    click.option("--newer", metavar="DATE", help="Only pictures taken on DATE or after it."),
+    click.option("--older", metavar="DATE", help="Only pictures taken before DATE."),
+    click.option(
+        "--camera",
+        metavar="TEXT",
+        multiple=True,
+        help="Only pictures of a camera or phone whose make and model hold these words; repeatable.",
+    ),
+    click.option(
+        "--orientation",
+        type=click.Choice(["landscape", "portrait", "square"]),
+        help="Only pictures that lie, stand, or are as wide as high.",
+    ),
+    click.option(
+        "--gps/--no-gps", "gps", default=None, help="Only pictures with, or without, a place in them."
+    ),
+)
+FILTERS = ("under", "name", "taken", "newer", "older", "camera", "orientation", "gps")  # parameters of these
+sort_option = click.option(
+    "--sort",
+    type=click.Choice(["score", "taken"]),
+    default="score",
+    show_default=True,
+    help="In which order to show what was found: the best first, or the oldest.",
+)
+
 
 class _ManyOption(click.Option):
     """An option with one value or more; behind the first, those that `takes` says it takes."""
@@ -170,15 +212,45 @@ _RAY_ADDRESS = re.compile(r"auto|ray://\S+|\[?[^/\s\]]+\]?:\d+")
 
 
 class CommandWithRay(click.Command):
-    """A command with the option --ray [ADDRESS]: what follows it and is no address is the next argument."""
+    """A command with options whose value may be left out: what follows one and is none is the next argument.
+
+    Of --ray that is what is no address, of --no-exclude what begins with a dash.
+    """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         named = []
-        for arg, following in zip(args, [*args[1:], ""], strict=True):
+        for arg, following in zip_longest(args, args[1:], fillvalue=""):
             named.append(arg)
-            if arg == "--ray" and not _RAY_ADDRESS.fullmatch(following):
+            is_left_out = {
+                "--ray": not _RAY_ADDRESS.fullmatch(following),
+                "--no-exclude": not following or following.startswith("-"),
+            }
+            if is_left_out.get(arg):
                 named.append("")
         return super().parse_args(ctx, named)
+
+
+# What of a folder is looked at.
+folder_options = all_of(
+    click.option(
+        "--exclude",
+        metavar="GLOB",
+        multiple=True,
+        help="Leave out names or paths like this, now and in later runs; repeatable.",
+    ),
+    click.option(
+        "--no-exclude",
+        metavar="[GLOB]",
+        multiple=True,
+        help="Leave out no more what an earlier --exclude GLOB said; without GLOB: what any said.",
+    ),
+    click.option("--include-hidden", is_flag=True, help="Take hidden files and folders too."),
+    click.option(
+        "--include-system",
+        is_flag=True,
+        help="Take what systems and programs put there too: @eaDir, #recycle, $RECYCLE.BIN, .Trash, ._*, ...",
+    ),
+)
 
 
 def ray_option(help: str) -> Callable[..., Any]:

@@ -17,9 +17,11 @@ from itl_infer.cli.options import (
     as_word_option,
     bundle_option,
     explain_option,
+    filter_options,
     many_option,
     names_option,
     sheet_option,
+    sort_option,
     stop_options,
     store_option,
     top_option,
@@ -54,7 +56,9 @@ _search_options = all_of(
         help="Weight of each picture of the query; that of a text is 1.",
     ),
     top_option,
+    filter_options,
     stop_options,
+    sort_option,
     sheet_option,
     click.option(
         "--truth",
@@ -101,6 +105,7 @@ class QueryOptions(SearchOptions):
     unlike: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.null and self.format_name not in (None, "paths"):
             raise click.UsageError(f"--null prints paths, not {self.format_name}.")
         if self.explain and self.shown_as not in ("table", "json", "jsonl"):
@@ -165,6 +170,8 @@ def query(text: str | None, images: tuple[str, ...], **options: Any) -> None:
     itl-infer query "Rex on the beach" -d photos.itl    after: itl-infer teach Rex rex1.jpg rex2.jpg
     itl-infer query "dog" -d photos.itl --like good1.jpg good2.jpg --unlike bad.jpg
     itl-infer query "dog" -d photos.itl -k 100 --relevant --dedupe
+    itl-infer query "dog" -d photos.itl --under Norway --taken 2019-07..2019-08
+    itl-infer query "dog" -d photos.itl --camera iphone --newer 2022 --sort taken
     itl-infer query "dog" -d milvus:http://localhost:19530#photos
 
     json is one object; jsonl, csv and tsv have one picture a line (tsv writes a tab in a name as \\t).
@@ -214,11 +221,23 @@ def _run_query(text: str | None, images: tuple[str, ...], options: QueryOptions)
         note(f"Relevant from a score of {answer.relevant_from:.4f} on: {len(answer.results)} shown.")
     if answer.truth:
         note(f"{answer.truth.path}: {answer.truth}")
+    if not answer.results:
+        note(_nothing_found(answer, options))
     write_sheet([answer], options.sheet_path)
     if options.preview and _can_draw():
         _draw_pictures(answer)
     else:
         write(as_bytes(answer, options.shown_as))
+
+
+def _nothing_found(answer: Answer, options: QueryOptions) -> str:
+    if not answer.pictures:
+        return "Nothing found: there are no pictures in there: itl-infer embed-images PICTURES puts some in."
+    if options.min_score is not None:
+        return f"Nothing found: no picture has a score of {options.min_score:g} or more (--min-score)."
+    if options.relevant:
+        return "Nothing found: no picture stands out (--relevant)."
+    return "Nothing found."
 
 
 def _can_draw() -> bool:

@@ -75,7 +75,22 @@ CREATE TABLE failures (                     -- files that could not be embedded,
 """
 
 # Statements that turn version i + 1 into i + 2; the first writer to find the older one runs them.
-MIGRATIONS: tuple[str, ...] = ()
+MIGRATIONS: tuple[str, ...] = (
+    """
+-- Whether the facts file says something of the row.
+ALTER TABLE pictures ADD COLUMN has_facts INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE cameras (                      -- never gets less: the facts file names its lines by number
+    id   INTEGER PRIMARY KEY,
+    name TEXT NOT NULL                      -- make and model, each once
+);
+CREATE TABLE folders (                      -- that pictures lie in, each once; never gets less either
+    id   INTEGER PRIMARY KEY,
+    root INTEGER NOT NULL,
+    path BLOB NOT NULL                      -- from the root on, as in pictures; empty for the root itself
+);
+""",
+)
+WITH_FACTS = 2  # the first version with a file of facts
 FORMAT_VERSION = 1 + len(MIGRATIONS)
 
 # Files that nothing here could read, though a package would.
@@ -86,6 +101,38 @@ CREATE TABLE IF NOT EXISTS left_out (
     suffix TEXT NOT NULL,                   -- of names of the format, ".heic"
     extra  TEXT NOT NULL,                   -- of itl-infer, which brings what reads it
     PRIMARY KEY (root, path)
+) WITHOUT ROWID
+"""
+
+# What --exclude left out, and leaves out in every later run until it is taken back.
+EXCLUSIONS = """
+CREATE TABLE IF NOT EXISTS exclusions (
+    root   INTEGER NOT NULL REFERENCES roots,
+    path   BLOB NOT NULL,                   -- of the folder that was given, from the root on; empty for the root itself
+    glob   BLOB NOT NULL,                   -- of names, or of paths from that folder on
+    PRIMARY KEY (root, path, glob)
+) WITHOUT ROWID
+"""
+
+# Folders that pictures lie in, or below, as the last run found them: by that an emptied one is told from the empty
+# place of a drive that is not plugged in.
+PLACES = """
+CREATE TABLE IF NOT EXISTS places (
+    root     INTEGER NOT NULL REFERENCES roots,
+    path     BLOB NOT NULL,                 -- from the root on; empty for the root itself
+    inode    TEXT NOT NULL,                 -- its number on its file system
+    is_mount INTEGER NOT NULL,              -- 1 on another file system than the folder that it is in
+    PRIMARY KEY (root, path)
+) WITHOUT ROWID
+"""
+
+# What of systems and programs the last run over a root left out.
+SYSTEM_FILES = """
+CREATE TABLE IF NOT EXISTS system_files (
+    root  INTEGER NOT NULL REFERENCES roots,
+    kind  TEXT NOT NULL,                    -- "@eaDir", "._*"
+    files INTEGER NOT NULL,                 -- and folders
+    PRIMARY KEY (root, kind)
 ) WITHOUT ROWID
 """
 
@@ -134,7 +181,13 @@ CREATE TABLE IF NOT EXISTS moments (        -- at most one row
 
 # Tables that are not part of a version: those that know nothing of one need not, and where it is missing, nothing is in
 # it. So every writer makes those that are not there.
-MADE_WHERE_MISSING = (LEFT_OUT, COPIES, *TAUGHT)
+MADE_WHERE_MISSING = (LEFT_OUT, COPIES, EXCLUSIONS, PLACES, SYSTEM_FILES, *TAUGHT)
+OF_ROOTS = (
+    "left_out",
+    "exclusions",
+    "places",
+    "system_files",
+)  # of these, what goes with the root that it speaks of
 
 
 class NoIndexError(IndexStoreError):
@@ -203,6 +256,9 @@ class State:
     def paths_file(self, folder: Path) -> Path:
         return folder / f"paths-{self.generation:06}.nul"
 
+    def facts_file(self, folder: Path) -> Path:
+        return folder / f"facts-{self.generation:06}.bin"
+
     def require_possible(self) -> None:
         """Raise Damage for what no writer writes."""
         numbers = {
@@ -255,12 +311,11 @@ def create(connection: sqlite3.Connection, state: State, version: int | None = N
 
 
 def migrate(connection: sqlite3.Connection, version: int) -> None:
-    """Bring an older index up to this format, all the way or not at all."""
-    with transaction(connection):
-        for step in range(version, FORMAT_VERSION):
-            for statement in MIGRATIONS[step - 1].split(";\n"):
-                connection.execute(statement)
-            connection.execute(f"PRAGMA user_version = {step + 1}")
+    """Bring an older index up to this format, inside a transaction of the caller's."""
+    for step in range(version, FORMAT_VERSION):
+        for statement in MIGRATIONS[step - 1].split(";\n"):
+            connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {step + 1}")
 
 
 def make_missing(connection: sqlite3.Connection) -> None:

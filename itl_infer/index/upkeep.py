@@ -7,15 +7,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import NoneType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
 
 from itl_infer.index import schema
 from itl_infer.index.damage import Damage, typed
 from itl_infer.index.disk import store_errors
+from itl_infer.index.remembered import exclusions_in
 from itl_infer.index.roots import Root
 from itl_infer.index.schema import RowState, State
 from itl_infer.index.snapshot import read_roots
 from itl_infer.index.writer import open_writer
+from itl_infer.walk import Exclusion
+
+if TYPE_CHECKING:
+    from itl_infer.index.index import Index
 
 _KNOWN_FILES = """
     SELECT path, state FROM pictures WHERE root = :root AND state <> 2
@@ -24,6 +32,7 @@ _KNOWN_FILES = """
 
 _LEFT_OUT_FILES = " UNION ALL SELECT path, NULL FROM left_out WHERE root = :root"
 _LEFT_OUT = "SELECT suffix, count(*), max(extra) FROM left_out GROUP BY suffix ORDER BY 2 DESC, 1"
+_SYSTEM_FILES = "SELECT kind, sum(files) FROM system_files GROUP BY kind ORDER BY 2 DESC, 1"
 
 
 class RootStatus(NamedTuple):
@@ -32,6 +41,7 @@ class RootStatus(NamedTuple):
     folder: str
     pictures: int
     is_missing: bool
+    is_empty: bool  # there, but nothing is in it, as where a drive is not plugged in
 
 
 class KnownLeftOut(NamedTuple):
@@ -60,6 +70,10 @@ class Status:
     failures: tuple[KnownFailure, ...]
     bytes_on_disk: int
     left_out: dict[str, KnownLeftOut]  # by ending, ".heic"; the largest number first
+    exclusions: tuple[Exclusion, ...]  # what every run leaves out of folders
+    system_files: dict[
+        str, int
+    ]  # left out as a system's own in the last run over each folder: "@eaDir", "._*"
 
     def to_json(self) -> dict[str, Any]:
         """The status as an object for `json`."""
@@ -72,6 +86,8 @@ class Status:
             "folders": [root._asdict() for root in self.roots],
             "failures": [failure._asdict() for failure in self.failures],
             "left_out": {suffix: found._asdict() for suffix, found in self.left_out.items()},
+            "exclusions": [exclusion._asdict() for exclusion in self.exclusions],
+            "system_files": self.system_files,
         }
 
 
@@ -90,7 +106,12 @@ def read_status(path: str | os.PathLike[str]) -> Status:
             set_aside=rows.get(RowState.ASIDE, 0),
             gone=rows.get(RowState.GONE, 0),
             roots=tuple(
-                RootStatus(str(root.folder), pictures.get(root.id, 0), root.is_missing())
+                RootStatus(
+                    str(root.folder),
+                    pictures.get(root.id, 0),
+                    is_missing=root.is_missing() and not root.folder.is_dir(),
+                    is_empty=root.is_missing() and root.folder.is_dir(),
+                )
                 for root in roots.values()
             ),
             failures=tuple(
@@ -108,8 +129,32 @@ def read_status(path: str | os.PathLike[str]) -> Status:
                     str,
                 )
             },
+            exclusions=tuple(exclusions_in(connection, folder)),
+            system_files=dict(
+                typed(
+                    connection.execute(_SYSTEM_FILES) if schema.has_table(connection, "system_files") else (),
+                    str,
+                    int,
+                )
+            ),
             bytes_on_disk=sum(file.lstat().st_size for file in folder.iterdir()),
         )
+
+
+def sizes_of(index: Index) -> npt.NDArray[np.int64]:
+    """The size in bytes of the file of each row of an index, as it was when it was embedded, (N,).
+
+    Turns the index to what is committed now, so that it is of the same moment.
+    """
+    index.refresh()
+    sizes = np.zeros(index.state.rows, np.int64)
+    with store_errors(index.path), schema.reading(index.path) as connection:
+        if schema.read_state(connection).generation != index.state.generation:  # compacted just now
+            return sizes_of(index)
+        for row, size in typed(connection.execute("SELECT row, size FROM pictures"), int, int):
+            if 0 <= row < len(sizes):
+                sizes[row] = size
+    return sizes[index.paths.rows()]
 
 
 def _root(roots: Mapping[int, Root], number: int) -> Root:

@@ -13,6 +13,26 @@ class LeftOut(NamedTuple):
     extra: str  # of itl-infer, which brings what does: pip install 'itl-infer[extra]'
 
 
+class Kept(NamedTuple):
+    """A folder, or a file, that is away: what the index has of it is kept."""
+
+    path: str
+    pictures: int  # 0 where the index has none of it
+    reason: str
+
+
+class Change(NamedTuple):
+    """What a run changed of an index, once it is on the disk.
+
+    `kind` is "embedded", "renamed" (`path` is the new name), "reused" (known content under another name, or no more
+    left out), "removed", "set aside" (left out now), "left out" (nothing here reads it) or "failed".
+    """
+
+    kind: str
+    path: str
+    reason: str = ""  # of what failed or was left out
+
+
 class Note(NamedTuple):
     """What is to be said of a picture that was embedded all the same."""
 
@@ -35,10 +55,14 @@ class Report:
     unchanged: int = 0
     renamed: int = 0  # known content under a new name, the old one gone: not embedded again
     reused: int = 0  # known content, copied, restored or excluded until now: not embedded again
+    facts_read: int = (
+        0  # of pictures embedded by an earlier version: read once more, for date, camera, size and hash
+    )
     removed: int = 0  # gone from where it was
     set_aside: int = 0  # there but left out now: no longer found, its embedding kept
     known_failures: int = 0  # failed in an earlier run and the same since: not tried again
     failed: list[Failure] = field(default_factory=list)
+    kept: list[Kept] = field(default_factory=list)  # what was not seen and may come back: prune drops it
     incomplete: list[Note] = field(default_factory=list)  # embedded, though their files are cut at the end
     examples_gone: list[Failure] = field(
         default_factory=list
@@ -46,6 +70,7 @@ class Report:
     left_out: dict[str, LeftOut] = field(
         default_factory=dict
     )  # by ending, ".heic": what reads them is missing
+    system_files: dict[str, int] = field(default_factory=dict)  # left out as a system's own: "@eaDir", "._*"
     seconds: float = 0.0
     images_per_second: float = 0.0  # of those embedded
 
@@ -54,6 +79,7 @@ class Report:
         return {
             **asdict(self),
             "failed": [failure._asdict() for failure in self.failed],
+            "kept": [kept._asdict() for kept in self.kept],
             "incomplete": [note._asdict() for note in self.incomplete],
             "examples_gone": [example._asdict() for example in self.examples_gone],
             "left_out": left_out_as_json(self.left_out),

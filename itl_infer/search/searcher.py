@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import PurePath
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from itl_infer import ranking
 from itl_infer.errors import ImageError, QueryError
+from itl_infer.files import one_form
 from itl_infer.search.answer import Answer, Duplicate, Found, Place, Share, Word
 from itl_infer.search.duplicates import Rows, fold
 from itl_infer.search.query import EmbeddedQuery, Query, Term, embed_each
@@ -23,8 +25,10 @@ if TYPE_CHECKING:
     from itl_infer.image import ImageSource
     from itl_infer.store import Store, View, Whole
     from itl_infer.teaching import Names
+    from itl_infer.where import Where
 
 Floats = npt.NDArray[np.float32]
+Sort = Literal["score", "taken"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,10 @@ class Searcher:
     from which on two pictures count as one: the others are folded under the best. `truth` names a picture, by its
     path or its file name, whose place among all is found too. With `explain`, answers say what became of each word,
     and what each did for each picture. `names` may stand in texts: by default those that were taught to the index.
+
+    `where` says among which pictures the best are found, and `truth` has its place; how high a score must be to stand
+    out is said by those of all. `sort` "taken" puts those found in order of date, the oldest first and those without
+    one last; each keeps its rank.
     """
 
     index: Store
@@ -45,6 +53,8 @@ class Searcher:
     min_score: float | None = None
     relevant: bool = False
     dedupe: float | None = None
+    where: Where | None = None
+    sort: Sort = "score"
     offset: int = 0
     names: Names | None = None
 
@@ -65,7 +75,7 @@ class Searcher:
             [_with_pictures_of(view, query) for query in queries], bundle, names, lambda: view.moments
         )
         vectors = [one.vector for one in embedded if isinstance(one, EmbeddedQuery)]
-        best = iter(view.nearest(np.array(vectors).reshape(-1, bundle.embed_dim), self._reach))
+        best = iter(view.nearest(np.array(vectors).reshape(-1, bundle.embed_dim), self._reach, self.where))
         return [
             self._answer(one, next(best), view) if isinstance(one, EmbeddedQuery) else one for one in embedded
         ]
@@ -84,25 +94,31 @@ class Searcher:
         if self.dedupe is None:
             groups = [[row] for row in best]
         else:
-            groups = fold(embedded.vector, best, view, self._reach, self.dedupe)
+            groups = fold(embedded.vector, best, view, self._reach, self.dedupe, self.where)
         groups = [group for group in groups[self.offset :] if group[0][1] >= lowest]
         terms = embedded.terms(bundle) if self.explain else []
         of_groups = iter(view.embeddings_of([group[0][0] for group in groups]) if terms else ())
+        found = [
+            Found(
+                rank,
+                score,
+                view.path_of(row),
+                row,
+                _shares(terms, next(of_groups), score) if terms else (),
+                tuple(Duplicate(score, view.path_of(row)) for row, score in duplicates),
+                view.facts_of(row),
+            )
+            for rank, ((row, score), *duplicates) in enumerate(groups, start=self.offset + 1)
+        ]
+        if self.sort == "taken":
+            found.sort(key=_date_of)
         return Answer(
             embedded,
-            len(view),
-            tuple(
-                Found(
-                    rank,
-                    score,
-                    view.path_of(row),
-                    row,
-                    _shares(terms, next(of_groups), score) if terms else (),
-                    tuple(Duplicate(score, view.path_of(row)) for row, score in duplicates),
-                )
-                for rank, ((row, score), *duplicates) in enumerate(groups, start=self.offset + 1)
-            ),
-            None if self.truth is None else _place_of(self.truth, embedded.vector, view.whole("truth")),
+            view.count(self.where),
+            tuple(found),
+            None
+            if self.truth is None
+            else _place_of(self.truth, embedded.vector, view.whole("truth"), self.where),
             _words(embedded, bundle) if self.explain else (),
             lowest_relevant,
         )
@@ -132,6 +148,11 @@ def _picture_of(view: View, picture: ImageSource | Floats) -> ImageSource | Floa
     return embedding
 
 
+def _date_of(found: Found) -> tuple[bool, datetime]:
+    taken = found.facts.taken if found.facts else None
+    return taken is None, taken or datetime.min
+
+
 def _shares(terms: Sequence[Term], embedding: Floats, score: float) -> tuple[Share, ...]:
     return tuple(
         Share(term.name, term.weight, score - (0.0 if term.rest is None else float(term.rest @ embedding)))
@@ -149,23 +170,37 @@ def _words(embedded: EmbeddedQuery, bundle: Bundle) -> tuple[Word, ...]:
     )
 
 
-def _place_of(name: str, vector: Floats, all_rows: Whole) -> Place:
-    paths = all_rows.paths
+def _place_of(name: str, vector: Floats, all_rows: Whole, where: Where | None) -> Place:
+    paths, among = all_rows.paths, all_rows.among(where)
     row = _find(name, paths)
-    rows, scores = ranking.rank(vector[None], all_rows.embeddings, len(paths))
+    if among is not None and not among[row]:
+        raise QueryError(
+            f"{paths[row]}: not among the pictures that the filter leaves: ask without it, or widen it"
+        )
+    rows, scores = ranking.rank(vector[None], all_rows.embeddings, len(paths), among=among)
     position = int(np.flatnonzero(rows[0] == row)[0])
-    return Place(position + 1, len(paths), float(scores[0, position]), paths[row])
+    return Place(position + 1, rows.shape[1], float(scores[0, position]), paths[row])
 
 
 def _find(name: str, paths: Sequence[str]) -> int:
-    """The row of the picture that is meant: its path, or the end of a path that only one picture has."""
+    """The row of the picture that is meant: its path, or the end of a path that only one picture has.
+
+    Accents may be written either way; where a name fits as it is written, only so.
+    """
     absolute = os.path.abspath(name)  # noqa: PTH100, a path that need not exist
-    matches = []
+    parts, form = PurePath(name).parts, PurePath(one_form(name)).parts
+    matches: list[int] = []
+    of_form: list[int] = []
     for row, path in enumerate(paths):
         if path == absolute:
             return row
-        if PurePath(path).parts[-len(PurePath(name).parts) :] == PurePath(name).parts:
+        if form and not one_form(path).endswith(form[-1]):
+            continue
+        if PurePath(path).parts[-len(parts) :] == parts:
             matches.append(row)
+        elif PurePath(one_form(path)).parts[-len(form) :] == form:
+            of_form.append(row)
+    matches = matches or of_form
     if not matches:
         raise QueryError(f"{name}: no such picture in the index")
     if len(matches) > 1:

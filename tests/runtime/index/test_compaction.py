@@ -30,13 +30,13 @@ def test_prune_drops_what_is_gone_and_gives_back_the_space(
     assert [root.folder for root in index.roots] == [photos]
     assert read_status(index.path).failures == ()
     assert sorted(path.name for path in index.path.iterdir()) == [
-        *("index.sqlite", "paths-000002.nul", "vectors-000002.f32", "writer.lock")
+        *("facts-000002.bin", "index.sqlite", "paths-000002.nul", "vectors-000002.f32", "writer.lock")
     ]
     assert (index.path / "vectors-000002.f32").stat().st_size == 11 * EMBED_DIM * 4
 
 
 def test_pruning_makes_the_database_smaller(index: Index, tmp_path: Path) -> None:
-    write_pictures(tmp_path / "many", 500, seed=100)
+    write_pictures(tmp_path / "many", 800, seed=100)
     embed_directory(tmp_path / "many", index)
     before = (index.path / schema.DATABASE).stat().st_size
     shutil.rmtree(tmp_path / "many")
@@ -66,7 +66,7 @@ def test_compaction_keeps_the_order_that_readers_saw(index: Index, photos: Path)
         writer.compact()
     assert index.paths[:] == order
     np.testing.assert_array_equal(index.embeddings, embeddings)
-    report = embed_directory(photos, index)
+    report = embed_directory(photos, index, no_exclude=True)
     assert (report.reused, report.embedded) == (1, 0)  # what was set aside was kept
     assert_whole(index)
 

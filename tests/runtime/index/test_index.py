@@ -13,7 +13,7 @@ import pytest
 
 from itl_infer.errors import IndexStoreError
 from itl_infer.index import Index, schema
-from itl_infer.index.snapshot import Layout
+from itl_infer.index.paths import Layout
 from itl_infer.index.upkeep import read_status, remembered_paths
 from itl_infer.ingest import embed_directory
 from tests.fake_bundle import EMBED_DIM, FakeBundle, assert_whole, write_picture, write_pictures
@@ -130,7 +130,7 @@ def test_status(index: Index, photos: Path, tmp_path: Path) -> None:
     shutil.rmtree(photos)
     status = read_status(index.path)
     assert (status.pictures, status.set_aside, status.gone) == (9, 2, 1)
-    assert status.roots == ((str(photos), 9, True),)
+    assert status.roots == ((str(photos), 9, True, False),)
     assert status.failures == (
         (
             str(photos / "bad.jpg"),

@@ -29,6 +29,7 @@ def test_the_report_as_json(index: Index, photos: Path) -> None:
         "unchanged": 4,
         "renamed": 0,
         "reused": 0,
+        "facts_read": 0,
         "removed": 1,
         "set_aside": 0,
         "known_failures": 0,
@@ -36,6 +37,8 @@ def test_the_report_as_json(index: Index, photos: Path) -> None:
         "images_per_second": 0.0,
         "incomplete": [],
         "left_out": {},
+        "kept": [],
+        "system_files": {},
     }
     assert_whole(index, [str(photos / f"00{i}.bmp") for i in range(2, 6)])
 
