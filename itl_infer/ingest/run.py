@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -176,6 +176,19 @@ def _nothing_found(targets: Sequence[Target]) -> FolderError:
     )
 
 
+@contextmanager
+def _reading(reader: Reader, workers: int) -> Iterator[ThreadPoolExecutor]:
+    """Threads that read; who is interrupted does not wait for what they are at."""
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="itl-read")
+    try:
+        yield pool
+    except BaseException:
+        reader.stopped.set()
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    pool.shutdown()
+
+
 class _Run:
     """One run over what a survey found."""
 
@@ -223,7 +236,7 @@ class _Run:
         # Enough are read ahead that a batch is read while another is embedded.
         ahead = 2 * self._batch_size + workers
         with (
-            ThreadPoolExecutor(workers, thread_name_prefix="itl-read") as pool,
+            _reading(reader, workers) as pool,
             closing(in_order_ahead(pool, reader.read, self._items(), ahead)) as readings,
         ):
             try:
