@@ -10,8 +10,11 @@ import os
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import MultiDict
@@ -21,15 +24,18 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from itl_infer.cpus import usable_cpus
 from itl_infer.errors import ImageError, ItlError, QueryError
 from itl_infer.index import Index
 from itl_infer.search import NEAR_DUPLICATE, Answer, Searcher
-from itl_infer.search.query import Query
+from itl_infer.search.query import EmbeddedQuery, Query, embed_each
 from itl_infer.web.below import BelowPath
+from itl_infer.web.clocks import Bodies, SlowReaders
 from itl_infer.web.guard import Guard, HostRule
 from itl_infer.web.openapi import LIMITS, describe_api
 from itl_infer.web.page import STATIC, make_html
 from itl_infer.web.pictures import path_of, picture_id, picture_response
+from itl_infer.web.room import Room, to_json
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -37,6 +43,7 @@ if TYPE_CHECKING:
     from itl_infer.image import ImageSource
     from itl_infer.store import Store
 
+_BATCHED = 64  # queries of a batch that are answered before others get their turn
 _LOOK_SECONDS = 0.5  # between looks at whether the index has changed
 
 
@@ -48,7 +55,7 @@ def make_app(store: Store, rule: HostRule, root_path: str = "") -> Starlette:
     page = make_html(
         title="itl-infer", script="serve.js", folder=f"{root_path}/static/" if root_path else "static/"
     )
-    middleware = [Middleware(Guard, rule=rule)]
+    middleware = [Middleware(Guard, rule=rule), Middleware(SlowReaders)]
     if root_path:
         middleware.append(Middleware(BelowPath, root_path=root_path))
     return Starlette(
@@ -69,8 +76,10 @@ async def _refuse(_: Request, error: Exception) -> Response:
 
 
 def _json(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """As the commands write it: bytes of a name that are not UTF-8 become \\udc80 to \\udcff."""
-    content = json.dumps(value, ensure_ascii=False).encode(errors="backslashreplace")
+    return _json_of(to_json(value), status, headers)
+
+
+def _json_of(content: bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     return Response(content, status, headers, "application/json")
 
 
@@ -81,9 +90,12 @@ class _Api:
         self._store, self._root_path = store, root_path
         self._bundle = store.require_bundle()
         self._lock = threading.Lock()
-        # A query keeps every core busy by itself; several at once would only wait for each other, spinning.
-        self._one_search = threading.Lock()
         self._look_at = 0.0
+        self._bodies = Bodies()
+        # A query keeps every core busy by itself; several at once would only wait for each other, spinning. They are
+        # let in by turns, and keep no thread waiting.
+        self._searches = CapacityLimiter(1)
+        self._decodings = CapacityLimiter(max(2, usable_cpus()))
 
     def routes(self) -> list[Route]:
         return [
@@ -97,53 +109,59 @@ class _Api:
             Route("/thumbnails/{name}", self._thumbnail),
         ]
 
-    def _query(self, request: Request) -> Response:
+    async def _query(self, request: Request) -> Response:
         parameters = _Parameters(request.query_params)
-        images = []
-        if like := parameters.text("like"):
-            images.append(self._path_of(like))
-        return self._respond(parameters.query(images), parameters)
+        like = parameters.text("like")
+        images = [await run_in_threadpool(self._path_of, like)] if like else []
+        return await self._respond(parameters.query(images), parameters)
 
     async def _similar(self, request: Request) -> Response:
         parameters = _Parameters(request.query_params)
-        picture = io.BytesIO(await _body(request, LIMITS["picture_bytes"]))
-        return await run_in_threadpool(self._respond, parameters.query([picture]), parameters)
+        async with self._bodies.read(request.receive, LIMITS["picture_bytes"]) as picture:
+            return await self._respond(parameters.query([io.BytesIO(picture)]), parameters)
 
     async def _batch(self, request: Request) -> Response:
-        body = await _body(request, LIMITS["batch_bytes"])
-        try:
-            asked = json.loads(body)
-        except (ValueError, RecursionError) as error:
-            raise HTTPException(400, f"not JSON: {error}") from error
-        queries = asked.pop("queries", None) if isinstance(asked, dict) else None
-        if not isinstance(queries, list) or not all(isinstance(text, str) for text in queries):
-            raise HTTPException(400, 'expected {"queries": ["...", ...]}')
-        if len(queries) > LIMITS["queries"] or any(len(text) > LIMITS["text"] for text in queries):
-            raise HTTPException(
-                400, f"more than {LIMITS['queries']} queries, or one longer than {LIMITS['text']} characters"
-            )
-        parameters = _Parameters(MultiDict({name: _as_text(value) for name, value in asked.items()}))
-        return await run_in_threadpool(self._answer_batch, queries, parameters)
+        async with self._bodies.read(request.receive, LIMITS["batch_bytes"]) as body:
+            queries, parameters = _parse_batch(body)
+            room = Room(parameters.k)
+            room.take_queries(len(queries))
+            parameters.require_proper()
+            parts: list[bytes] = []
+            for start in range(0, len(queries), _BATCHED):
+                some = queries[start : start + _BATCHED]
+                parts += await run_sync(self._answer_some, some, parameters, room, limiter=self._searches)
+        return _json_of(b'{"answers": [' + b", ".join(parts) + b"]}")
 
-    def _answer_batch(self, queries: list[str], parameters: _Parameters) -> Response:
+    def _answer_some(self, queries: list[str], parameters: _Parameters, room: Room) -> list[bytes]:
         searcher = parameters.searcher(self._current())
         asked = [Query(text, understand_not=parameters.understands_not) for text in queries]
-        with self._one_search:
-            answers = searcher.answer_many(asked)
-        return _json(
-            {
-                "answers": [
-                    _with_ids(answer) if isinstance(answer, Answer) else {"query": text, "error": str(answer)}
-                    for text, answer in zip(queries, answers, strict=True)
-                ]
-            }
-        )
+        embedded = embed_each(asked, self._bundle)
+        known = [one for one in embedded if isinstance(one, EmbeddedQuery)]
+        if searcher.explain:
+            for query in known:
+                room.take_explanation(query.term_count)
+        answers = iter(searcher.answer_many(known))
+        parts = []
+        for text, one in zip(queries, embedded, strict=True):
+            answer = next(answers) if isinstance(one, EmbeddedQuery) else one
+            content = (
+                _with_ids(answer) if isinstance(answer, Answer) else {"query": text, "error": str(answer)}
+            )
+            parts.append(room.take_answer(content))
+        return parts
 
-    def _respond(self, query: Query, parameters: _Parameters) -> Response:
-        searcher = parameters.searcher(self._current())
-        with self._one_search:
-            answer = searcher.answer(query)
-        return _json(_with_ids(answer))
+    async def _respond(self, query: Query, parameters: _Parameters) -> Response:
+        asked: Query | EmbeddedQuery = query
+        if query.images:  # pictures are decoded while others search
+            asked = await run_sync(query.embed, self._bundle, limiter=self._decodings)
+        return _json_of(await run_sync(self._answer, asked, parameters, limiter=self._searches))
+
+    def _answer(self, query: Query | EmbeddedQuery, parameters: _Parameters) -> bytes:
+        searcher, room = parameters.searcher(self._current()), Room(parameters.k)
+        embedded = query.embed(self._bundle) if isinstance(query, Query) else query
+        if searcher.explain:
+            room.take_explanation(embedded.term_count)
+        return room.take_answer(_with_ids(parameters.shown(searcher.answer(embedded))))
 
     def _complete(self, request: Request) -> Response:
         prefix = _Parameters(request.query_params).text("prefix") or ""
@@ -154,15 +172,16 @@ class _Api:
         status = {"pictures": pictures, "bundle": self._bundle.name, "domain": self._bundle.domain}
         return _json(status if pictures else {**status, "next": _how_to_fill(self._store)})
 
-    def _picture(self, request: Request) -> Response:
-        return self._respond_picture(request, "full")
+    async def _picture(self, request: Request) -> Response:
+        return await self._respond_picture(request, "full")
 
-    def _thumbnail(self, request: Request) -> Response:
-        return self._respond_picture(request, "thumbnail")
+    async def _thumbnail(self, request: Request) -> Response:
+        return await self._respond_picture(request, "thumbnail")
 
-    def _respond_picture(self, request: Request, size: str) -> Response:
-        path = self._path_of(request.path_params["name"])
-        return picture_response(path, size, request.headers.get("if-none-match"))
+    async def _respond_picture(self, request: Request, size: str) -> Response:
+        path = await run_in_threadpool(self._path_of, request.path_params["name"])
+        tag = request.headers.get("if-none-match")
+        return await run_sync(picture_response, path, size, tag, limiter=self._decodings)
 
     def _path_of(self, name: str) -> str:
         path = path_of(self._current(), name)
@@ -177,6 +196,21 @@ class _Api:
                 self._look_at = time.monotonic() + _LOOK_SECONDS
                 self._store.follow()
         return self._store
+
+
+def _parse_batch(body: bytes) -> tuple[list[str], _Parameters]:
+    try:
+        asked = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise HTTPException(400, f"not JSON: {error}") from error
+    queries = asked.pop("queries", None) if isinstance(asked, dict) else None
+    if not isinstance(queries, list) or not all(isinstance(text, str) for text in queries):
+        raise HTTPException(400, 'expected {"queries": ["...", ...]}')
+    if len(queries) > LIMITS["queries"] or any(len(text) > LIMITS["text"] for text in queries):
+        raise HTTPException(
+            400, f"more than {LIMITS['queries']} queries, or one longer than {LIMITS['text']} characters"
+        )
+    return queries, _Parameters(MultiDict({name: _as_text(value) for name, value in asked.items()}))
 
 
 class _Parameters:
@@ -206,20 +240,43 @@ class _Parameters:
             understand_not=self.understands_not,
         )
 
+    def require_proper(self) -> None:
+        """Check what `searcher` takes, where there may be nothing to answer."""
+        for name in ("explain", "relevant", "dedupe", "understand_not"):
+            self._switch(name)
+        self._offset, self.k, self._score("min_score")
+
     @property
     def understands_not(self) -> bool:
         return self._switch("understand_not")
 
+    @property
+    def k(self) -> int:
+        return self._number("k", LIMITS["k_default"], 1, LIMITS["k"])
+
     def searcher(self, store: Store) -> Searcher:
+        offset, k, folds = self._offset, self.k, self._switch("dedupe")
+        if folds:  # that takes ever longer the further it goes
+            offset = min(offset, LIMITS["folded"] - 1)
+            k = min(k, LIMITS["folded"] - offset)
         return Searcher(
             store,
-            self._number("k", LIMITS["k_default"], 1, LIMITS["k"]),
-            offset=self._number("offset", 0, 0, LIMITS["offset"]),
+            k,
+            offset=offset,
             explain=self._switch("explain"),
             min_score=self._score("min_score"),
             relevant=self._switch("relevant"),
-            dedupe=NEAR_DUPLICATE if self._switch("dedupe") else None,
+            dedupe=NEAR_DUPLICATE if folds else None,
         )
+
+    def shown(self, answer: Answer) -> Answer:
+        """An answer as it was asked for: behind the last picture of which near-duplicates are folded there is none."""
+        is_behind = self._switch("dedupe") and self._offset >= LIMITS["folded"]
+        return replace(answer, results=()) if is_behind else answer
+
+    @property
+    def _offset(self) -> int:
+        return self._number("offset", 0, 0, LIMITS["offset"])
 
     def _number(self, name: str, default: int, lowest: int, highest: int) -> int:
         text = self._given.get(name)
@@ -278,13 +335,3 @@ def _with_ids(answer: Answer) -> dict[str, Any]:
     for row, found in zip(content["results"], answer.results, strict=True):
         row["id"] = picture_id(found.row, found.path)
     return content
-
-
-async def _body(request: Request, limit: int) -> bytes:
-    """The body of a request. HTTPException 413 as soon as it is longer than `limit` bytes."""
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > limit:
-            raise HTTPException(413, f"more than {limit} bytes")
-    return bytes(body)
