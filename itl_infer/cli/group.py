@@ -24,6 +24,7 @@ _MODULES = {
     "evaluate": "evaluate",
     "export-index": "index",
     "prune": "index",
+    "publish": "publish",
     "push": "push",
     "query": "query",
     "serve": "serve",
