@@ -132,7 +132,8 @@ class Snapshot:
         try:
             best, scores = ranking.rank(vectors, self.embeddings, k)
         except ValueError as error:
-            if k < 1 or np.isnan(vectors).any() or vectors.shape[1:] != self.embeddings.shape[1:]:
+            asked = np.asarray(vectors)
+            if "NaN" not in str(error) or asked.dtype.kind not in "fiu" or not np.isfinite(asked).all():
                 raise
             raise IndexStoreError(f"{self.folder}: {error}: {_REPAIR}") from error
         self._require_intact(best)

@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 
 Floats = npt.NDArray[np.float32]
 
+MOST_EXPLAINED = (
+    1000  # words and pictures: each is left out in turn, so that the work grows with their square
+)
+_SUGGESTED = 20  # unknown words for which near ones are looked up, which takes milliseconds for each
+
 
 @dataclass(frozen=True)
 class Searcher:
@@ -80,6 +85,11 @@ class Searcher:
         else:
             groups = fold(embedded.vector, best, view, self._reach, self.dedupe)
         groups = [group for group in groups[self.offset :] if group[0][1] >= lowest]
+        if self.explain and embedded.term_count > MOST_EXPLAINED:
+            raise QueryError(
+                f"the query has {embedded.term_count} words, of which at most {MOST_EXPLAINED} can be explained: ask"
+                " without --explain"
+            )
         terms = embedded.terms(bundle) if self.explain else []
         of_groups = iter(view.embeddings_of([group[0][0] for group in groups]) if terms else ())
         return Answer(
@@ -114,7 +124,10 @@ def _words(embedded: EmbeddedQuery, bundle: Bundle) -> tuple[Word, ...]:
         *(Word(word, "used") for word in embedded.used_words),
         *(Word(carried.word, "carried", read_as=carried.read_as) for carried in embedded.carried),
         *(Word(word, "dropped") for word in embedded.ignored_words),
-        *(Word(word, "unknown", bundle.suggest_words(word)) for word in embedded.unknown_words),
+        *(
+            Word(word, "unknown", bundle.suggest_words(word) if number < _SUGGESTED else ())
+            for number, word in enumerate(embedded.unknown_words)
+        ),
     )
 
 
