@@ -45,8 +45,8 @@ def _take_turn(name: str, corpus: Path, seconds: float) -> bool:
     """Whether something was found."""
     command = [sys.executable, "-m", "tests.fuzz.one", name, str(corpus), str(seconds)]
     start = time.monotonic()
-    said = subprocess.run(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, check=False)
-    text = said.stderr.decode(errors="replace")
+    said = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    text = said.stdout.decode(errors="replace")
     counts = _counts(corpus)
     counts["seconds"] += time.monotonic() - start
     counts["executions"] += int(_stat(text, "number_of_executed_units"))
