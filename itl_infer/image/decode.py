@@ -7,8 +7,9 @@ import math
 import os
 import stat
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -22,8 +23,10 @@ from itl_infer.image.admission import (
     check_size,
     is_there_room,
 )
+from itl_infer.image.facts import Facts, read_facts
 from itl_infer.image.formats import HEAD_BYTES
 from itl_infer.image.opening import Opened, open_picture
+from itl_infer.image.phash import perceptual_hash
 from itl_infer.image.pillow import pixels_refused_above, quiet_pillow, unlimited_pillow
 from itl_infer.image.resize import resize_to
 from itl_infer.image.rules import DEFAULT_MAX_MEGAPIXELS, ImageRules
@@ -36,14 +39,15 @@ if TYPE_CHECKING:
     ImageSource: TypeAlias = str | os.PathLike[str] | BinaryIO | Image.Image | npt.NDArray[np.uint8]
 
 _EXIF_ORIENTATION = 0x0112
+_SIDEWAYS = (5, 6, 7, 8)  # orientations of a picture that lies on its side
 _LARGE_MEGAPIXELS = 25.0  # such a picture takes hundreds of megabytes: one at a time
 _STRIP_PIXELS = 2**20
 _COEFFICIENT_BYTES = 2  # of a JPEG that comes in scans, all of which are in memory at once
 
 T = TypeVar("T")
 Finish: TypeAlias = Callable[
-    ["Image.Image", int], T
-]  # takes the decoded picture and its orientation, as EXIF counts
+    ["Image.Image", Opened], T
+]  # takes the decoded picture, which of a damaged one is another than the one that was opened
 
 _turns = Turns()
 
@@ -86,15 +90,44 @@ def load_pixels(
     return _file_pixels(source, name, rules, max_megapixels, notes)
 
 
+class Decoded(NamedTuple):
+    """A picture's file, as an index wants it."""
+
+    pixels: npt.NDArray[np.uint8]  # as of `load_pixels`
+    facts: Facts
+
+
+def load_picture(
+    file: BinaryIO,
+    rules: ImageRules,
+    *,
+    max_megapixels: float = DEFAULT_MAX_MEGAPIXELS,
+    name: str,
+    notes: list[str] | None = None,
+) -> Decoded:
+    """`load_pixels` of an open file, and what it says of itself, both of one decoding."""
+
+    def finish(image: Image.Image, opened: Opened) -> Decoded:
+        orientation = _orientation(opened)
+        pixels = _prepare(image, orientation, rules)
+        width, height = opened.drafted or opened.image.size
+        turned = (height, width) if orientation in _SIDEWAYS else (width, height)
+        facts = read_facts(opened.image, opened.shown or turned, opened.exif)
+        return Decoded(pixels, replace(facts, phash=perceptual_hash(pixels)))
+
+    file.seek(0)
+    return _decode_file(file, name, _draft_side(rules), max_megapixels, finish, notes)
+
+
 def load_thumbnail(
     path: str | os.PathLike[str], side: int, *, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS
 ) -> Image.Image:
     """A picture as sRGB, upright, over white, scaled down to fit side x side. Raises ImageError."""
     from PIL import Image, ImageOps
 
-    def scale_down(image: Image.Image, orientation: int) -> Image.Image:
+    def scale_down(image: Image.Image, opened: Opened) -> Image.Image:
         flat, to_srgb = _flatten(image)
-        upright = _turn_upright(flat, orientation)
+        upright = _turn_upright(flat, _orientation(opened))
         fits = max(upright.size) <= side
         small = upright if fits else ImageOps.contain(upright, (side, side), Image.Resampling.LANCZOS)
         return to_srgb(small) if to_srgb else small
@@ -106,16 +139,19 @@ def load_thumbnail(
 def _file_pixels(
     file: BinaryIO, name: str, rules: ImageRules, max_megapixels: float, notes: list[str] | None
 ) -> npt.NDArray[np.uint8]:
-    # What is not antialiased would look different after a smaller decode.
-    draft_side = None if rules.resize == "bilinear" else rules.side
     return _decode_file(
         file,
         name,
-        draft_side,
+        _draft_side(rules),
         max_megapixels,
-        lambda image, orientation: _prepare(image, orientation, rules),
+        lambda image, opened: _prepare(image, _orientation(opened), rules),
         notes,
     )
+
+
+def _draft_side(rules: ImageRules) -> int | None:
+    # What is not antialiased would look different after a smaller decode.
+    return None if rules.resize == "bilinear" else rules.side
 
 
 def _decode_file(
@@ -159,6 +195,8 @@ def _decode_once(
             stack.enter_context(opened.image)
             full_size = opened.image.size
             _draft(opened.image, draft_side, max_megapixels)
+            if opened.image.size != full_size:
+                opened = opened._replace(drafted=full_size)
             admit(*full_size, _pixels_in_memory(opened.image, full_size))
             # Of a picture within the limit, Pillow still refuses a part that is larger, such as a tile of a TIFF.
             if opened.image.width * opened.image.height > pixels_refused_above():
@@ -168,7 +206,7 @@ def _decode_once(
         def decode(content: BinaryIO) -> T:
             opened = open_again(content)
             opened.image.load()
-            return finish(opened.image, _orientation(opened))
+            return finish(opened.image, opened)
 
         def try_all() -> T:
             try:
@@ -220,7 +258,7 @@ def _decode_damaged(
         raise error
     if part.image is None:
         raise ImageError(name, f"{_damage(error)}; {part.note}, half is needed") from error
-    made = finish(part.image, _orientation(opened[0]))  # not before: asked for its EXIF, a PNG decodes itself
+    made = finish(part.image, opened[0])  # not before: asked for its EXIF, a PNG decodes itself
     if notes is not None:
         notes.append(f"cut at the end: {part.note}")
     return made

@@ -35,6 +35,9 @@ class Opened(NamedTuple):
     image: Image.Image
     format: Format | None
     orientation: int | None  # how it lies once it is decoded, as EXIF counts; None: as its own EXIF says
+    drafted: tuple[int, int] | None = None  # its size, where the image is to be decoded smaller
+    shown: tuple[int, int] | None = None  # its size upright, where the image is only a preview
+    exif: Image.Exif | None = None  # where the image has not got it
 
 
 def require_reader(file: BinaryIO, name: str) -> None:
@@ -52,10 +55,11 @@ def open_picture(file: BinaryIO, name: str, admit: Admission) -> Opened:
     if form is not None:
         _import_reader(form, name)
     if form is RAW:
+        from itl_infer.image.facts import exif_of_raw
         from itl_infer.image.raw import open_raw
 
         if opened := open_raw(file, admit):
-            return Opened(opened[0], RAW, opened[1])
+            return Opened(opened.image, RAW, opened.orientation, shown=opened.shown, exif=exif_of_raw(file))
         form = TIFF  # called a RAW, and none
         file.seek(0)
     orientation = None
@@ -81,7 +85,14 @@ def open_picture(file: BinaryIO, name: str, admit: Admission) -> Opened:
         orientation = None  # a JPEG, packed smaller: given as it was
     if form is HEIC or (form is AVIF and "exif" not in image.info):
         orientation = 1  # what the container says is done, or not there; any other word on it does not count
-    return Opened(image, form, orientation)
+    exif = None
+    if image.format == "JPEG2000":
+        from itl_infer.image.facts import exif_of_jpeg_2000
+
+        place = file.tell()
+        exif = exif_of_jpeg_2000(file)
+        file.seek(place)
+    return Opened(image, form, orientation, exif=exif)
 
 
 def _format_of(file: BinaryIO, name: str) -> Format | None:

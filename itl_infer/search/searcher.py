@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import PurePath
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -22,11 +23,13 @@ from itl_infer.search.relevance import relevant_from
 if TYPE_CHECKING:
     from itl_infer.bundle import Bundle
     from itl_infer.store import Store, View, Whole
+    from itl_infer.where import Where
 
 Floats = npt.NDArray[np.float32]
+Sort = Literal["score", "taken"]
 
 MOST_EXPLAINED = (
-    1000  # words and pictures: each is left out in turn, so that the work grows with their square
+    1000  # words and pictures: each is left out in turn, which is work that grows with their square
 )
 _SUGGESTED = 20  # unknown words for which near ones are looked up, which takes milliseconds for each
 
@@ -40,6 +43,10 @@ class Searcher:
     from which on two pictures count as one: the others are folded under the best. `truth` names a picture, by its
     path or its file name, whose place among all is found too. With `explain`, answers say what became of each word,
     and what each did for each picture.
+
+    `where` says among which pictures the best are found, and `truth` has its place; how high a score must be to stand
+    out is said by those of all. `sort` "taken" puts those found in order of date, the oldest first and those without
+    one last; each keeps its rank.
     """
 
     index: Store
@@ -49,6 +56,8 @@ class Searcher:
     min_score: float | None = None
     relevant: bool = False
     dedupe: float | None = None
+    where: Where | None = None
+    sort: Sort = "score"
     offset: int = 0
 
     def answer(self, query: str | Query | EmbeddedQuery) -> Answer:
@@ -63,9 +72,9 @@ class Searcher:
     ) -> list[Answer | QueryError | ImageError]:
         """For each query its answer, the same as alone, or its error; far faster than one by one."""
         bundle, view = self.index.require_bundle(), self.index.snapshot
-        embedded = embed_each(queries, bundle)
+        embedded = [self._as_explained(one) for one in embed_each(queries, bundle)]
         vectors = [one.vector for one in embedded if isinstance(one, EmbeddedQuery)]
-        best = iter(view.nearest(np.array(vectors).reshape(-1, bundle.embed_dim), self._reach))
+        best = iter(view.nearest(np.array(vectors).reshape(-1, bundle.embed_dim), self._reach, self.where))
         return [
             self._answer(one, next(best), view) if isinstance(one, EmbeddedQuery) else one for one in embedded
         ]
@@ -74,6 +83,17 @@ class Searcher:
     def _reach(self) -> int:
         """How many of the best there have to be, for those that are wanted to be among them."""
         return self.offset + self.k
+
+    def _as_explained(
+        self, one: EmbeddedQuery | QueryError | ImageError
+    ) -> EmbeddedQuery | QueryError | ImageError:
+        """The same, or why it has too many words to be explained."""
+        if not self.explain or not isinstance(one, EmbeddedQuery) or one.term_count <= MOST_EXPLAINED:
+            return one
+        return QueryError(
+            f"the query has {one.term_count} words, of which at most {MOST_EXPLAINED} can be explained: ask without"
+            " --explain"
+        )
 
     def _answer(self, embedded: EmbeddedQuery, best: Rows, view: View) -> Answer:
         bundle = self.index.require_bundle()
@@ -84,33 +104,39 @@ class Searcher:
         if self.dedupe is None:
             groups = [[row] for row in best]
         else:
-            groups = fold(embedded.vector, best, view, self._reach, self.dedupe)
+            groups = fold(embedded.vector, best, view, self._reach, self.dedupe, self.where)
         groups = [group for group in groups[self.offset :] if group[0][1] >= lowest]
-        if self.explain and embedded.term_count > MOST_EXPLAINED:
-            raise QueryError(
-                f"the query has {embedded.term_count} words, of which at most {MOST_EXPLAINED} can be explained: ask"
-                " without --explain"
-            )
         terms = embedded.terms(bundle) if self.explain else []
         of_groups = iter(view.embeddings_of([group[0][0] for group in groups]) if terms else ())
+        found = [
+            Found(
+                rank,
+                score,
+                view.path_of(row),
+                row,
+                _shares(terms, next(of_groups), score) if terms else (),
+                tuple(Duplicate(score, view.path_of(row)) for row, score in duplicates),
+                view.facts_of(row),
+            )
+            for rank, ((row, score), *duplicates) in enumerate(groups, start=self.offset + 1)
+        ]
+        if self.sort == "taken":
+            found.sort(key=_date_of)
         return Answer(
             embedded,
-            len(view),
-            tuple(
-                Found(
-                    rank,
-                    score,
-                    view.path_of(row),
-                    row,
-                    _shares(terms, next(of_groups), score) if terms else (),
-                    tuple(Duplicate(score, view.path_of(row)) for row, score in duplicates),
-                )
-                for rank, ((row, score), *duplicates) in enumerate(groups, start=self.offset + 1)
-            ),
-            None if self.truth is None else _place_of(self.truth, embedded.vector, view.whole("truth")),
+            view.count(self.where),
+            tuple(found),
+            None
+            if self.truth is None
+            else _place_of(self.truth, embedded.vector, view.whole("truth"), self.where),
             _words(embedded, bundle) if self.explain else (),
             lowest_relevant,
         )
+
+
+def _date_of(found: Found) -> tuple[bool, datetime]:
+    taken = found.facts.taken if found.facts else None
+    return taken is None, taken or datetime.min
 
 
 def _shares(terms: Sequence[Term], embedding: Floats, score: float) -> tuple[Share, ...]:
@@ -132,12 +158,16 @@ def _words(embedded: EmbeddedQuery, bundle: Bundle) -> tuple[Word, ...]:
     )
 
 
-def _place_of(name: str, vector: Floats, all_rows: Whole) -> Place:
-    paths = all_rows.paths
+def _place_of(name: str, vector: Floats, all_rows: Whole, where: Where | None) -> Place:
+    paths, among = all_rows.paths, all_rows.among(where)
     row = _find(name, paths)
-    rows, scores = ranking.rank(vector[None], all_rows.embeddings, len(paths))
+    if among is not None and not among[row]:
+        raise QueryError(
+            f"{paths[row]}: not among the pictures that the filter leaves: ask without it, or widen it"
+        )
+    rows, scores = ranking.rank(vector[None], all_rows.embeddings, len(paths), among=among)
     position = int(np.flatnonzero(rows[0] == row)[0])
-    return Place(position + 1, len(paths), float(scores[0, position]), paths[row])
+    return Place(position + 1, rows.shape[1], float(scores[0, position]), paths[row])
 
 
 def _find(name: str, paths: Sequence[str]) -> int:

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
-import json
-import math
 import os
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import MultiDict
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.responses import HTMLResponse, Response
@@ -27,20 +22,20 @@ from starlette.staticfiles import StaticFiles
 from itl_infer.cpus import usable_cpus
 from itl_infer.errors import ImageError, ItlError, QueryError
 from itl_infer.index import Index
-from itl_infer.search import NEAR_DUPLICATE, Answer, Searcher
+from itl_infer.search import Answer
 from itl_infer.search.query import EmbeddedQuery, Query, embed_each
 from itl_infer.web.below import BelowPath
 from itl_infer.web.clocks import Bodies, SlowReaders
 from itl_infer.web.guard import Guard, HostRule
 from itl_infer.web.openapi import LIMITS, describe_api
 from itl_infer.web.page import STATIC, make_html
+from itl_infer.web.parameters import Parameters, parse_batch
 from itl_infer.web.pictures import path_of, picture_id, picture_response
 from itl_infer.web.room import Room, to_json
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from itl_infer.image import ImageSource
     from itl_infer.store import Store
 
 _BATCHED = 64  # queries of a batch that are answered before others get their turn
@@ -110,53 +105,56 @@ class _Api:
         ]
 
     async def _query(self, request: Request) -> Response:
-        parameters = _Parameters(request.query_params)
+        parameters = Parameters(request.query_params)
         like = parameters.text("like")
         images = [await run_in_threadpool(self._path_of, like)] if like else []
         return await self._respond(parameters.query(images), parameters)
 
     async def _similar(self, request: Request) -> Response:
-        parameters = _Parameters(request.query_params)
+        parameters = Parameters(request.query_params)
         async with self._bodies.read(request.receive, LIMITS["picture_bytes"]) as picture:
             return await self._respond(parameters.query([io.BytesIO(picture)]), parameters)
 
     async def _batch(self, request: Request) -> Response:
         async with self._bodies.read(request.receive, LIMITS["batch_bytes"]) as body:
-            queries, parameters = _parse_batch(body)
+            queries, parameters = parse_batch(body)
             room = Room(parameters.k)
             room.take_queries(len(queries))
-            parameters.require_proper()
+            parameters.require_proper(self._store)
             parts: list[bytes] = []
             for start in range(0, len(queries), _BATCHED):
                 some = queries[start : start + _BATCHED]
                 parts += await run_sync(self._answer_some, some, parameters, room, limiter=self._searches)
         return _json_of(b'{"answers": [' + b", ".join(parts) + b"]}")
 
-    def _answer_some(self, queries: list[str], parameters: _Parameters, room: Room) -> list[bytes]:
-        searcher = parameters.searcher(self._current())
+    def _answer_some(self, queries: list[str], parameters: Parameters, room: Room) -> list[bytes]:
         asked = [Query(text, understand_not=parameters.understands_not) for text in queries]
         embedded = embed_each(asked, self._bundle)
         known = [one for one in embedded if isinstance(one, EmbeddedQuery)]
-        if searcher.explain:
+        if parameters.explains:
             for query in known:
                 room.take_explanation(query.term_count)
-        answers = iter(searcher.answer_many(known))
+        try:
+            answers = iter(parameters.searcher(self._current()).answer_many(known))
+        except QueryError as error:  # of a filter, and so of each
+            answers = iter([error] * len(known))
         parts = []
         for text, one in zip(queries, embedded, strict=True):
             answer = next(answers) if isinstance(one, EmbeddedQuery) else one
-            content = (
-                _with_ids(answer) if isinstance(answer, Answer) else {"query": text, "error": str(answer)}
-            )
+            if isinstance(answer, Answer):
+                content = _with_ids(parameters.shown(answer))
+            else:
+                content = {"query": text, "error": str(answer)}
             parts.append(room.take_answer(content))
         return parts
 
-    async def _respond(self, query: Query, parameters: _Parameters) -> Response:
+    async def _respond(self, query: Query, parameters: Parameters) -> Response:
         asked: Query | EmbeddedQuery = query
         if query.images:  # pictures are decoded while others search
             asked = await run_sync(query.embed, self._bundle, limiter=self._decodings)
         return _json_of(await run_sync(self._answer, asked, parameters, limiter=self._searches))
 
-    def _answer(self, query: Query | EmbeddedQuery, parameters: _Parameters) -> bytes:
+    def _answer(self, query: Query | EmbeddedQuery, parameters: Parameters) -> bytes:
         searcher, room = parameters.searcher(self._current()), Room(parameters.k)
         embedded = query.embed(self._bundle) if isinstance(query, Query) else query
         if searcher.explain:
@@ -164,7 +162,7 @@ class _Api:
         return room.take_answer(_with_ids(parameters.shown(searcher.answer(embedded))))
 
     def _complete(self, request: Request) -> Response:
-        prefix = _Parameters(request.query_params).text("prefix") or ""
+        prefix = Parameters(request.query_params).text("prefix") or ""
         return _json({"words": self._bundle.complete_word(prefix) if prefix else []})
 
     def _status(self, _: Request) -> Response:
@@ -198,135 +196,12 @@ class _Api:
         return self._store
 
 
-def _parse_batch(body: bytes) -> tuple[list[str], _Parameters]:
-    try:
-        asked = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise HTTPException(400, f"not JSON: {error}") from error
-    queries = asked.pop("queries", None) if isinstance(asked, dict) else None
-    if not isinstance(queries, list) or not all(isinstance(text, str) for text in queries):
-        raise HTTPException(400, 'expected {"queries": ["...", ...]}')
-    if len(queries) > LIMITS["queries"] or any(len(text) > LIMITS["text"] for text in queries):
-        raise HTTPException(
-            400, f"more than {LIMITS['queries']} queries, or one longer than {LIMITS['text']} characters"
-        )
-    return queries, _Parameters(MultiDict({name: _as_text(value) for name, value in asked.items()}))
-
-
-class _Parameters:
-    """The parameters of a request, each checked. Raises HTTPException 400 for what is wrong with one."""
-
-    def __init__(self, given: Any) -> None:
-        self._given = given
-
-    def text(self, name: str) -> str | None:
-        return next(iter(self.texts(name)), None)
-
-    def texts(self, name: str) -> list[str]:
-        texts = self._given.getlist(name)
-        if any(len(text) > LIMITS["text"] for text in texts) or len(texts) > LIMITS["terms"]:
-            raise HTTPException(400, f"{name}: too long, or too many of them")
-        return list(texts)
-
-    def query(self, images: Sequence[ImageSource]) -> Query:
-        weight = self._score("image_weight")
-        return Query(
-            self.text("q"),
-            images,
-            self.texts("add"),
-            self.texts("subtract"),
-            [self._weighted(text) for text in self.texts("weighted")],
-            1.0 if weight is None else weight,
-            understand_not=self.understands_not,
-        )
-
-    def require_proper(self) -> None:
-        """Check what `searcher` takes, where there may be nothing to answer."""
-        for name in ("explain", "relevant", "dedupe", "understand_not"):
-            self._switch(name)
-        self._offset, self.k, self._score("min_score")
-
-    @property
-    def understands_not(self) -> bool:
-        return self._switch("understand_not")
-
-    @property
-    def k(self) -> int:
-        return self._number("k", LIMITS["k_default"], 1, LIMITS["k"])
-
-    def searcher(self, store: Store) -> Searcher:
-        offset, k, folds = self._offset, self.k, self._switch("dedupe")
-        if folds:  # that takes ever longer the further it goes
-            offset = min(offset, LIMITS["folded"] - 1)
-            k = min(k, LIMITS["folded"] - offset)
-        return Searcher(
-            store,
-            k,
-            offset=offset,
-            explain=self._switch("explain"),
-            min_score=self._score("min_score"),
-            relevant=self._switch("relevant"),
-            dedupe=NEAR_DUPLICATE if folds else None,
-        )
-
-    def shown(self, answer: Answer) -> Answer:
-        """An answer as it was asked for: behind the last picture of which near-duplicates are folded there is none."""
-        is_behind = self._switch("dedupe") and self._offset >= LIMITS["folded"]
-        return replace(answer, results=()) if is_behind else answer
-
-    @property
-    def _offset(self) -> int:
-        return self._number("offset", 0, 0, LIMITS["offset"])
-
-    def _number(self, name: str, default: int, lowest: int, highest: int) -> int:
-        text = self._given.get(name)
-        if text is None:
-            return default
-        if not (text.isascii() and text.isdigit() and len(text) < 10 and lowest <= int(text) <= highest):
-            raise HTTPException(
-                400, f"{name} is {text[:40]!r}, expected a whole number from {lowest} to {highest}"
-            )
-        return int(text)
-
-    def _score(self, name: str) -> float | None:
-        text = self._given.get(name)
-        return None if text is None else _finite(name, text, "a number")
-
-    def _weighted(self, value: str) -> tuple[float, str]:
-        """ "0.5 night": a weight and the text that has it, as after --weighted."""
-        weight, _, text = value.strip().partition(" ")
-        expected = 'a number and a text, as "0.5 night"'
-        if not text:
-            raise HTTPException(400, f"weighted is {value[:40]!r}, expected {expected}")
-        return _finite("weighted", weight, expected), text
-
-    def _switch(self, name: str) -> bool:
-        text = self._given.get(name, "false")
-        if text not in ("true", "false"):
-            raise HTTPException(400, f"{name} is {text[:40]!r}, expected true or false")
-        return bool(text == "true")
-
-
-def _finite(name: str, text: str, expected: str) -> float:
-    with contextlib.suppress(ValueError):
-        if math.isfinite(float(text)):
-            return float(text)
-    raise HTTPException(400, f"{name} is {text[:40]!r}, expected {expected}")
-
-
 def _how_to_fill(store: Store) -> str:
     """The command that adds pictures to a store that has none."""
     if isinstance(store, Index):
         path = os.fspath(store.path)
         return "itl-infer embed-images PICTURES -d " + (f'"{path}"' if " " in path else path)
     return "itl-infer push"
-
-
-def _as_text(value: Any) -> str:
-    """A value of a JSON body as it would stand in a URL."""
-    if isinstance(value, float) and value.is_integer():  # 68.0 is an integer to JSON Schema
-        value = int(value)
-    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _with_ids(answer: Answer) -> dict[str, Any]:
