@@ -297,17 +297,18 @@ def test_more_silent_connections_than_files(index: Index, tmp_path: Path) -> Non
     with (tmp_path / "log").open("wb") as log:
         process = subprocess.Popen(["/bin/sh", "-c", command], cwd=ROOT, stderr=log)
     try:
-        for _ in range(200):
+        for _ in range(600):
             if found := re.search(r"http://[\d.]+:(\d+)", (tmp_path / "log").read_text()):
                 break
             time.sleep(0.1)
         port = int(found[1])
-        held = [_connect(port, b"GET / HTTP/1.1\r\n") for _ in range(1100)]
-        start = time.monotonic()
-        assert _ask(port) == 200
-        assert time.monotonic() - start < 5  # 1, where nothing else runs
-        for connection in held:
-            connection.close()
+        assert _ask(port) == 200  # from here on all is loaded
+        with contextlib.ExitStack() as held:
+            for _ in range(1100):
+                held.enter_context(_connect(port, b"GET / HTTP/1.1\r\n"))
+            start = time.monotonic()
+            assert _ask(port) == 200
+            assert time.monotonic() - start < 8  # 1, where nothing else runs
         assert (tmp_path / "log").stat().st_size < 10_000
     finally:
         process.terminate()
