@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 import click
 
 from itl_infer import __version__
+from itl_infer.cli.interrupts import end_soon_when_interrupted
 from itl_infer.cli.output import failure, on_one_line
 from itl_infer.cli.streams import open_closed_streams, say
 from itl_infer.errors import ItlError, QueryError, reason_of
@@ -25,6 +26,8 @@ _MODULES = {
     "embed-images": "embed_images",
     "evaluate": "evaluate",
     "export-index": "index",
+    "forget": "teach",
+    "names": "teach",
     "prune": "index",
     "publish": "publish",
     "push": "push",
@@ -32,6 +35,7 @@ _MODULES = {
     "serve": "serve",
     "similar": "query",
     "status": "index",
+    "teach": "teach",
     "watch": "watch",
 }
 _INTERRUPTED = 130
@@ -167,6 +171,7 @@ def run() -> NoReturn:
     that matters is flushed and closed.
     """
     code: Any = 0
+    end_soon_when_interrupted("\nInterrupted; what was done is kept.", _INTERRUPTED)
     try:
         main(prog_name="itl-infer")
     except SystemExit as end:

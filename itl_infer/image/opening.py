@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import io
 from importlib import import_module
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from itl_infer.errors import ImageError, ReaderMissingError
-from itl_infer.image.admission import Admission, is_there_room
+from itl_infer.image.admission import BYTES_PER_PIXEL, Admission, is_there_room
+from itl_infer.image.clock import Allowance
 from itl_infer.image.formats import (
     AVIF,
     FORMATS,
     HEAD_BYTES,
     HEIC,
+    JPEG_2000,
     JXL,
     RAW,
     TIFF,
+    WEBP,
     Format,
     describe_formats,
     format_called,
     recognise,
 )
+from itl_infer.image.tiff import estimate as estimate_tiff
+from itl_infer.image.webp import read_size as read_webp_size
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -27,6 +33,13 @@ if TYPE_CHECKING:
 _READERS = [reader for form in FORMATS if form.package is None for reader in form.readers]
 
 _JXL_BYTES = 16  # of memory for each pixel of a JPEG XL, about
+
+
+_WEBP_BYTES = 20  # of memory for each pixel of a WebP: those of an animation, and two canvases for it
+# What their decoders take is not told by a header, and some end the process that they are in.
+_APART = (AVIF, HEIC, JXL, JPEG_2000, RAW)
+_TAG_BYTES = 2**22  # of a TIFF's notes: more is suspicious, as is what is read again and again
+_READ_AGAIN = 1.5  # times its file
 
 
 class Opened(NamedTuple):
@@ -47,6 +60,14 @@ def require_reader(file: BinaryIO, name: str) -> None:
         _import_reader(form, name)
 
 
+def require_picture(file: BinaryIO, name: str, max_megapixels: float) -> None:
+    """Raise ImageError for a file that is too large for a picture, or that begins as none; it stays at its start."""
+    Allowance(max_megapixels).require_file(name, file.seek(0, io.SEEK_END))
+    file.seek(0)
+    if _format_of(file, name) is None:
+        raise ImageError(name, f"not a {describe_formats()} picture")
+
+
 def open_picture(file: BinaryIO, name: str, admit: Admission) -> Opened:
     """Raises ImageError, ReaderMissingError, and whatever the libraries do, such as Pillow's DecompressionBombError."""
     from PIL import Image, UnidentifiedImageError
@@ -54,6 +75,12 @@ def open_picture(file: BinaryIO, name: str, admit: Admission) -> Opened:
     form = _format_of(file, name)
     if form is not None:
         _import_reader(form, name)
+    if form in _APART:
+        admit.suspect()
+    elif form is TIFF:
+        _look_at_tiff(file, admit)
+    elif form is WEBP and (size := read_webp_size(file)):
+        admit(*size, size[0] * size[1] * _WEBP_BYTES / BYTES_PER_PIXEL)
     if form is RAW:
         from itl_infer.image.facts import exif_of_raw
         from itl_infer.image.raw import open_raw
@@ -108,6 +135,18 @@ def _format_of(file: BinaryIO, name: str) -> Format | None:
     if form is None and called is not None and called.package is not None:
         return called
     return form
+
+
+def _look_at_tiff(file: BinaryIO, admit: Admission) -> None:
+    """Tiles and strips may be larger than the picture, and share what they hold."""
+    cost = estimate_tiff(file)
+    if cost is None:
+        return
+    admit(cost.width, cost.height, cost.width * cost.height + 2 * cost.part_bytes / BYTES_PER_PIXEL)
+    length = file.seek(0, io.SEEK_END)
+    file.seek(0)
+    if cost.tag_bytes > _TAG_BYTES or cost.read_bytes > _READ_AGAIN * length:
+        admit.suspect()
 
 
 def _begins_as(file: BinaryIO, form: Format) -> bool:

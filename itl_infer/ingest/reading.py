@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -16,7 +17,14 @@ import numpy as np
 import numpy.typing as npt
 
 from itl_infer.errors import ImageError, ImageMemoryError, ReaderMissingError, reason_of
-from itl_infer.image import Facts, ImageRules, load_picture, open_picture_file, require_reader
+from itl_infer.image import (
+    Facts,
+    ImageRules,
+    load_picture,
+    open_picture_file,
+    require_picture,
+    require_reader,
+)
 from itl_infer.index import Picture
 from itl_infer.index.facts import date_of_file
 from itl_infer.ingest.survey import Item
@@ -62,6 +70,9 @@ class Reader:
     rules: ImageRules
     max_megapixels: float
     knows: Callable[[bytes], bool | None]
+    stopped: threading.Event = field(
+        default_factory=threading.Event
+    )  # set where nobody waits for what is read
 
     def read(self, item: Item) -> Reading:
         try:
@@ -86,9 +97,11 @@ class Reader:
         if item.picture_digest is None:  # else it may be as it was, and needs no reader
             require_reader(file, item.location)
         status = os.fstat(file.fileno())
+        if status.st_size > _WHOLE_BYTES:  # before all of it is read: there may be terabytes of nothing
+            require_picture(file, item.location, self.max_megapixels)
         is_settled = time.time_ns() - status.st_mtime_ns > _SETTLED_NS
         content: BinaryIO = io.BytesIO(file.read()) if status.st_size <= _WHOLE_BYTES else file
-        digest = _digest(content)
+        digest = self._digest(content)
         reading = Reading(
             item,
             status.st_size,
@@ -130,20 +143,25 @@ class Reader:
             return not item.needs_facts
         return digest == item.failure_digest or self.knows(digest)
 
+    def _digest(self, file: BinaryIO) -> bytes:
+        """The content hash that the index keeps."""
+        digest = hashlib.blake2b(digest_size=16)
+        if isinstance(file, io.BytesIO):
+            digest.update(file.getbuffer())
+        else:
+            while block := file.read(_HASHED_BYTES):
+                self._go_on()
+                digest.update(block)
+        self._go_on()  # before the index is asked, which is closed soon
+        return digest.digest()
+
+    def _go_on(self) -> None:
+        if self.stopped.is_set():
+            raise OSError("interrupted")
+
 
 def dated(facts: Facts, date: datetime | None) -> Facts:
     """With the date of the file, where the picture has none of its own."""
     if facts.taken is not None and not facts.is_file_date:
         return facts
     return replace(facts, taken=date, is_file_date=date is not None)
-
-
-def _digest(file: BinaryIO) -> bytes:
-    """The content hash that the index keeps."""
-    digest = hashlib.blake2b(digest_size=16)
-    if isinstance(file, io.BytesIO):
-        digest.update(file.getbuffer())
-    else:
-        while block := file.read(_HASHED_BYTES):
-            digest.update(block)
-    return digest.digest()

@@ -6,7 +6,8 @@ import io
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from anyio import CapacityLimiter
@@ -20,23 +21,27 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from itl_infer.cpus import usable_cpus
-from itl_infer.errors import ImageError, ItlError, QueryError
+from itl_infer.errors import ImageError, ItlError, QueryError, TeachError
 from itl_infer.index import Index
 from itl_infer.search import Answer
-from itl_infer.search.query import EmbeddedQuery, Query, embed_each
+from itl_infer.search.query import EmbeddedQuery, Query
 from itl_infer.web.below import BelowPath
 from itl_infer.web.clocks import Bodies, SlowReaders
 from itl_infer.web.guard import Guard, HostRule
 from itl_infer.web.openapi import LIMITS, describe_api
 from itl_infer.web.page import STATIC, make_html
-from itl_infer.web.parameters import Parameters, parse_batch
+from itl_infer.web.parameters import Parameters, parse_batch, parse_json
 from itl_infer.web.pictures import path_of, picture_id, picture_response
 from itl_infer.web.room import Room, to_json
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     from starlette.requests import Request
 
     from itl_infer.store import Store
+
+    Floats = npt.NDArray[np.float32]
 
 _BATCHED = 64  # queries of a batch that are answered before others get their turn
 _LOOK_SECONDS = 0.5  # between looks at whether the index has changed
@@ -67,7 +72,9 @@ def make_app(store: Store, rule: HostRule, root_path: str = "") -> Starlette:
 async def _refuse(_: Request, error: Exception) -> Response:
     if isinstance(error, HTTPException):
         return _json({"error": error.detail}, error.status_code, error.headers)
-    return _json({"error": str(error)}, 400 if isinstance(error, (QueryError, ImageError)) else 500)
+    return _json(
+        {"error": str(error)}, 400 if isinstance(error, (QueryError, ImageError, TeachError)) else 500
+    )
 
 
 def _json(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -98,6 +105,8 @@ class _Api:
             Route("/api/similar", self._similar, methods=["POST"]),
             Route("/api/batch", self._batch, methods=["POST"]),
             Route("/api/complete", self._complete),
+            Route("/api/names", self._names),
+            Route("/api/names", self._teach, methods=["POST"]),
             Route("/api/status", self._status),
             Route("/api/openapi.json", lambda _: _json(describe_api(self._root_path))),
             Route("/pictures/{name}", self._picture),
@@ -128,19 +137,24 @@ class _Api:
         return _json_of(b'{"answers": [' + b", ".join(parts) + b"]}")
 
     def _answer_some(self, queries: list[str], parameters: Parameters, room: Room) -> list[bytes]:
-        asked = [Query(text, understand_not=parameters.understands_not) for text in queries]
-        embedded = embed_each(asked, self._bundle)
-        known = [one for one in embedded if isinstance(one, EmbeddedQuery)]
-        if parameters.explains:
-            for query in known:
-                room.take_explanation(query.term_count)
+        asked = [
+            Query(text, understand_not=parameters.understands_not, as_word=parameters.reads_as_word)
+            for text in queries
+        ]
+        answers: Sequence[Answer | ItlError]
         try:
-            answers = iter(parameters.searcher(self._current()).answer_many(known))
+            searcher = parameters.searcher(self._current())
+            embedded = searcher.embed_many(asked)
+            known = [one for one in embedded if isinstance(one, EmbeddedQuery)]
+            if searcher.explain:
+                for query in known:
+                    room.take_explanation(query.term_count)
+            found = iter(searcher.answer_many(known))
+            answers = [next(found) if isinstance(one, EmbeddedQuery) else one for one in embedded]
         except QueryError as error:  # of a filter, and so of each
-            answers = iter([error] * len(known))
+            answers = [error] * len(asked)
         parts = []
-        for text, one in zip(queries, embedded, strict=True):
-            answer = next(answers) if isinstance(one, EmbeddedQuery) else one
+        for text, answer in zip(queries, answers, strict=True):
             if isinstance(answer, Answer):
                 content = _with_ids(parameters.shown(answer))
             else:
@@ -151,12 +165,20 @@ class _Api:
     async def _respond(self, query: Query, parameters: Parameters) -> Response:
         asked: Query | EmbeddedQuery = query
         if query.images:  # pictures are decoded while others search
-            asked = await run_sync(query.embed, self._bundle, limiter=self._decodings)
+            asked = await run_sync(self._embed, query, parameters, limiter=self._decodings)
         return _json_of(await run_sync(self._answer, asked, parameters, limiter=self._searches))
+
+    def _embed(self, query: Query | EmbeddedQuery, parameters: Parameters) -> EmbeddedQuery:
+        if isinstance(query, Query):
+            query = self._marked(query, parameters)
+        [embedded] = parameters.searcher(self._current()).embed_many([query])
+        if not isinstance(embedded, EmbeddedQuery):
+            raise embedded
+        return embedded
 
     def _answer(self, query: Query | EmbeddedQuery, parameters: Parameters) -> bytes:
         searcher, room = parameters.searcher(self._current()), Room(parameters.k)
-        embedded = query.embed(self._bundle) if isinstance(query, Query) else query
+        embedded = self._embed(query, parameters)
         if searcher.explain:
             room.take_explanation(embedded.term_count)
         return room.take_answer(_with_ids(parameters.shown(searcher.answer(embedded))))
@@ -164,6 +186,48 @@ class _Api:
     def _complete(self, request: Request) -> Response:
         prefix = Parameters(request.query_params).text("prefix") or ""
         return _json({"words": self._bundle.complete_word(prefix) if prefix else []})
+
+    def _names(self, _: Request) -> Response:
+        return _json({"names": [*self._current().snapshot.names]})
+
+    async def _teach(self, request: Request) -> Response:
+        async with self._bodies.read(request.receive, LIMITS["batch_bytes"]) as body:
+            asked = parse_json(body)
+        parts = asked if isinstance(asked, dict) else {}
+        name, wanted, unwanted = (parts.get(part, []) for part in ("name", "wanted", "unwanted"))
+        ids = [wanted, unwanted]
+        if not isinstance(name, str) or not all(isinstance(some, list) for some in ids):
+            raise HTTPException(400, 'expected {"name": "...", "wanted": ["ID", ...], "unwanted": [...]}')
+        if (
+            not all(isinstance(one, str) for some in ids for one in some)
+            or len(wanted + unwanted) > LIMITS["marks"]
+        ):
+            raise HTTPException(
+                400, f"wanted and unwanted: expected ids of pictures, at most {LIMITS['marks']}"
+            )
+        return await run_in_threadpool(self._keep_name, name, wanted, unwanted)
+
+    def _keep_name(self, name: str, wanted: list[str], unwanted: list[str]) -> Response:
+        """Teach a name in the index that is searched, which is only read otherwise."""
+        shown, not_shown = ([self._path_of(one) for one in ids] for ids in (wanted, unwanted))
+        if not isinstance(self._store, Index):
+            raise HTTPException(400, "a collection of Milvus keeps no names: teach them in an index")
+        report = Index.open(self._store.path, self._bundle).teach(name, shown, not_shown)
+        with self._lock:
+            self._look_at = 0.0  # the next request knows it
+        return _json(report.to_json())
+
+    def _marked(self, query: Query, parameters: Parameters) -> Query:
+        """A query with the pictures that are marked as wanted, or not."""
+        wanted, unwanted = (self._rows_of(parameters.ids(name)) for name in ("wanted", "unwanted"))
+        return replace(query, like=wanted, unlike=unwanted)
+
+    def _rows_of(self, ids: list[str]) -> list[Floats]:
+        """The embeddings of pictures by their ids. HTTPException 404 for one that is not there."""
+        for one in ids:
+            self._path_of(one)
+        view = self._store.snapshot
+        return [*view.embeddings_of([int(one.partition("-")[0]) for one in ids])]
 
     def _status(self, _: Request) -> Response:
         pictures = len(self._current())

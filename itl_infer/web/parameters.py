@@ -25,12 +25,17 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def parse_batch(body: bytes) -> tuple[list[str], Parameters]:
-    """The queries of a batch, and all else that its JSON asks for. Raises HTTPException 400."""
+def parse_json(body: bytes) -> Any:
+    """What a JSON body says. HTTPException 400 where it is none."""
     try:
-        asked = json.loads(body)
+        return json.loads(body)
     except (ValueError, RecursionError) as error:
         raise HTTPException(400, f"not JSON: {error}") from error
+
+
+def parse_batch(body: bytes) -> tuple[list[str], Parameters]:
+    """The queries of a batch, and all else that its JSON asks for. Raises HTTPException 400."""
+    asked = parse_json(body)
     queries = asked.pop("queries", None) if isinstance(asked, dict) else None
     if not isinstance(queries, list) or not all(isinstance(text, str) for text in queries):
         raise HTTPException(400, 'expected {"queries": ["...", ...]}')
@@ -66,11 +71,24 @@ class Parameters:
             [self._weighted(text) for text in self.texts("weighted")],
             1.0 if weight is None else weight,
             understand_not=self.understands_not,
+            as_word=self.reads_as_word,
         )
+
+    def ids(self, name: str) -> list[str]:
+        """Ids of pictures, as many as may be marked."""
+        ids = self._given.getlist(name)
+        if len(ids) > LIMITS["marks"]:
+            raise HTTPException(400, f"{name}: more than {LIMITS['marks']} pictures")
+        return list(ids)
+
+    @property
+    def reads_as_word(self) -> bool:
+        return self._switch("as_word")
 
     def require_proper(self, store: Store) -> None:
         """Check all that a search takes, where there may be none. A filter that is wrong is each query's own answer."""
         self._switch("understand_not")
+        self._switch("as_word")
         with contextlib.suppress(QueryError):
             self.searcher(store)
 

@@ -2,7 +2,7 @@
 
 import { $, copyFrom, element, folderOf, nameOf, printable } from "./dom.js";
 
-export function makeOne({ source, results, more, like, closed }) {
+export function makeOne({ source, marks, results, more, like, closed }) {
   const dialog = $("one");
   const [folder, copy] = $("folder").children;
   let at = 0; // which of the results it shows
@@ -19,6 +19,8 @@ export function makeOne({ source, results, more, like, closed }) {
     $("folder").hidden = !folder.value;
     copy.textContent = "Copy";
     $("score").textContent = `${found.rank} of ${shown.length} shown, score ${found.score.toFixed(4)}`;
+    $("facts").textContent = factsOf(found);
+    $("facts").hidden = !$("facts").textContent;
     $("shares").replaceChildren(...(found.shares ?? []).flatMap((share) => bar(share, scale)));
     const original = source.original(found);
     $("original").hidden = !original;
@@ -50,6 +52,15 @@ export function makeOne({ source, results, more, like, closed }) {
     dialog.close();
     like(results()[at]);
   });
+  function put(mark) {
+    dialog.close();
+    marks.set(results()[at].id, mark);
+  }
+
+  for (const mark of ["wanted", "unwanted"]) {
+    $(mark).hidden = !source.abilities.names;
+    $(mark).addEventListener("click", () => put(mark));
+  }
   folder.addEventListener("focus", () => folder.select());
   copy.addEventListener("click", async () => {
     copy.textContent = (await copyFrom(folder)) ? "Copied" : "Press Ctrl+C";
@@ -60,9 +71,14 @@ export function makeOne({ source, results, more, like, closed }) {
     if (event.target === folder) return;
     if (event.key === "ArrowLeft") step(-1);
     if (event.key === "ArrowRight") step(1);
+    const mark = source.abilities.names && marks.ofKey(event);
+    if (mark) put(mark);
   });
   return { open };
 }
+
+const factsOf = ({ taken, camera, width, height }) =>
+  [taken?.slice(0, 16).replace("T", " "), camera, width && `${width} × ${height}`].filter(Boolean).join(" · ");
 
 function bar(share, scale) {
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");

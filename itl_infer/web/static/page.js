@@ -2,14 +2,18 @@
 
 import { completeWords } from "./complete.js";
 import { $, nameOf } from "./dom.js";
+import { makeFilters } from "./filters.js";
 import { makeGrid } from "./grid.js";
 import { readLink, writeLink } from "./link.js";
+import { makeMarks } from "./marks.js";
 import { describe, note } from "./note.js";
 import { makeOne } from "./one.js";
 import { makeAsked } from "./picture.js";
 
 const PORTION = 60; // pictures asked for at a time
+const PATIENCE = 500; // ms after which waiting is said
 const LOOK = 3000; // ms between looks at an index that holds nothing yet
+const LOADING = "Loading…";
 const SWITCHES = ["relevant", "dedupe"];
 
 export function start(source) {
@@ -17,34 +21,42 @@ export function start(source) {
   let shown = null; // what they answer: {asked, answer, offset, more, fetching, aborting}
   let status = { text: "" }; // of the source: its line stands below the box while nothing is asked
 
-  const grid = makeGrid({ source, open: (place) => one.open(place), more });
+  const marks = makeMarks({ source, changed: () => search(), say: note });
+  const grid = makeGrid({ source, open: (place) => one.open(place), more, marks });
+  const filters = makeFilters({ source, changed: () => search() });
   const asked = makeAsked({ source, search });
   const one = makeOne({
     source,
+    marks,
     results: () => results,
     more,
     closed: grid.focus,
     like(found) {
       $("text").value = "";
+      marks.clear();
       asked.like(found.id, nameOf(found.path));
       search();
     },
   });
 
   async function search({ remember = true } = {}) {
-    const wanted = { q: $("text").value.trim(), ...asked.asked };
+    const focused = document.activeElement?.closest("#results > button") ? [...$("results").children].indexOf(document.activeElement) : -1;
+    if (marks.any() && shown && shown.asked.q !== $("text").value.trim()) marks.clear(); // they were of another question
+    const wanted = { q: $("text").value.trim(), ...asked.asked, ...filters.read(), ...marks.asked() };
     for (const name of SWITCHES) wanted[name] = $(name).checked;
     shown?.aborting.abort();
-    if (!wanted.q && !wanted.like && !wanted.picture) {
+    if (!wanted.q && !wanted.like && !wanted.picture && !marks.any()) {
       if (remember) writeLink(wanted);
       return clear();
     }
     if (remember && !wanted.picture) writeLink(wanted);
     const mine = (shown = { asked: wanted, answer: null, offset: 0, more: true, aborting: new AbortController() });
     grid.busy(true);
+    const waiting = setTimeout(() => mine === shown && note("Searching…"), PATIENCE);
     try {
       await fetchMore(mine);
-      scrollTo(0, 0);
+      if (focused < 0) scrollTo(0, 0);
+      else grid.focus(Math.min(focused, results.length - 1)); // where the keyboard was, to mark the next
     } catch (error) {
       if (mine !== shown || error.name === "AbortError") return;
       mine.more = false;
@@ -52,6 +64,7 @@ export function start(source) {
       grid.show(results, 0);
       note(error.message);
     } finally {
+      clearTimeout(waiting);
       if (mine === shown) grid.busy(false);
     }
   }
@@ -78,7 +91,8 @@ export function start(source) {
     mine.more = answer.results.length === PORTION;
     grid.show(results, first ? 0 : before);
     describe(mine.answer, results.length, mine.more, correct);
-    if (status.pictures === 0 && !results.length) note(status.text);
+    if (status.pictures === 0) note(status.text);
+    else if (!results.length && filters.count()) note(`No picture passes the filters${wanted.relevant ? ", and stands out" : ""}.`);
     if (mine.more) grid.waitForMore();
   }
 
@@ -105,16 +119,20 @@ export function start(source) {
   function restore() {
     const link = readLink();
     asked.forget();
+    marks.clear();
     if (link.like) asked.like(link.like, "");
     $("text").value = link.q;
+    filters.write(link);
     for (const name of SWITCHES) $(name).checked = link[name];
     search({ remember: false });
   }
 
   async function look() {
     const before = status.text;
-    status = await source.status();
-    if (!shown && $("note").textContent === before) note(status.text);
+    const isQuiet = () => !shown && ["", before, LOADING].includes($("note").textContent);
+    const waiting = setTimeout(() => isQuiet() && note(LOADING), PATIENCE);
+    status = await source.status().finally(() => clearTimeout(waiting));
+    if (isQuiet()) note(status.text);
     if (status.pictures === 0) setTimeout(() => look().catch(() => {}), LOOK);
   }
 
