@@ -27,6 +27,8 @@ from itl_infer.ranking.candidates import (
     rows_of,
     scores_of,
 )
+from itl_infer.ranking.coded import best_keys, codes_pay
+from itl_infer.ranking.codes import Codes
 
 _BLOCK_QUERIES = 256
 _BLOCK_ROWS = 2**16  # at most
@@ -34,7 +36,9 @@ _BLOCK_PRODUCTS = 3 * 2**20  # at a time: 12 MiB, which stay in the cache that t
 _BLOCK_CANDIDATES = 2**24  # kept at a time: the k best of each query, and some more
 
 
-def rank(queries: Floats, embeddings: Floats, k: int) -> tuple[Indices, Floats]:
+def rank(
+    queries: Floats, embeddings: Floats, k: int, *, codes: Codes | None = None
+) -> tuple[Indices, Floats]:
     """The k best rows for each query: indices (Q, k) int64 and scores (Q, k) float32, best first.
 
     `queries` (Q, D) and `embeddings` (N, D) are float32 with unit rows, so that a score is a cosine. k is cut
@@ -46,13 +50,19 @@ def rank(queries: Floats, embeddings: Floats, k: int) -> tuple[Indices, Floats]:
         raise ValueError(f"queries have {queries.shape[1]} columns, embeddings {embeddings.shape[1]}")
     if k < 1:
         raise ValueError(f"k is {k}, expected 1 or more")
+    if codes is not None and (len(codes), codes.dim) != embeddings.shape:
+        raise ValueError(
+            f"codes are those of {len(codes)} rows of {codes.dim}, embeddings have shape {embeddings.shape}"
+        )
     k = min(k, len(embeddings))
-    if len(queries) == 1 and 0 < len(embeddings) <= _BLOCK_ROWS:
+    if codes is None and len(queries) == 1 and 0 < len(embeddings) <= _BLOCK_ROWS:
         return _rank_one(queries[0], embeddings, k)
     keys = np.empty((len(queries), k), np.uint64)
     step = max(1, min(_BLOCK_QUERIES, _BLOCK_CANDIDATES // (2 * k + 1)))
     for start in range(0, len(queries) if k else 0, step):
-        keys[start : start + step] = _best_keys(queries[start : start + step], embeddings, k)
+        some = queries[start : start + step]
+        best = best_keys(some, embeddings, codes, k) if codes is not None and codes_pay(some, codes, k) else None
+        keys[start : start + step] = _best_keys(some, embeddings, k) if best is None else best
     return rows_of(keys), scores_of(keys)
 
 
