@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from itl_infer.ingest import Report as Report
     from itl_infer.ingest import embed_directory as embed_directory
     from itl_infer.opening import open_store as open_store
+    from itl_infer.ranking import Codes as Codes
+    from itl_infer.ranking import quantize_rows as quantize_rows
     from itl_infer.ranking import rank as rank
     from itl_infer.search import Answer as Answer
     from itl_infer.search import Searcher as Searcher
@@ -58,7 +60,7 @@ _MODULES = {
     "index": ("Index", "SearchResult"),
     "ingest": ("Report", "embed_directory"),
     "opening": ("open_store",),
-    "ranking": ("rank",),
+    "ranking": ("Codes", "quantize_rows", "rank"),
     "search": ("Answer", "Query", "Searcher"),
     "show.sheet": ("write_sheet",),
     "store": ("Store",),

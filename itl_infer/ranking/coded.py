@@ -43,11 +43,12 @@ _WIDEST = 2**15  # numbers of a row, whose products fit into 32 bits
 _LARGEST = 1e15  # number of a query, whose square is one
 
 _PRODUCTS = 2**19  # at a time: 2 MiB of them stay in the cache of a core
-_SAMPLED = 128  # groups that the first line is drawn from, and four for each of the k best
+_SAMPLED = 16  # one group of so many is, to draw the first line from
+_FEWEST_SAMPLED = 128  # and four for each of the k best
 _CHUNKS = 32  # of the sample, from all over the rows
 _SPARE = 64  # candidates more than what must be kept, for each query, before they are thinned out
 _SCORED = 2**11  # rows scored from floats at a time
-_MOST_CANDIDATES = 1 / 64  # of all products: where there are more, the codes tell too little
+_MOST_CANDIDATES = 1 / 32  # of all products: where there are more, the codes tell too little
 _SLACK = np.float32(2.0**-18)  # wider than what float32 rounds off a bound
 _SCORE_SLACK = np.float32(2.0**-20)  # or off a code score
 _VANISHED = np.float32(2.0**-110)  # what products of tiny numbers may lose
@@ -109,19 +110,13 @@ class _Found(NamedTuple):
     score: Floats
     bound: Floats
 
-    def pick(self, which: Indices | slice) -> _Found:
-        return _Found(*(array[which] for array in self))
+    def pick(self, which: Indices | npt.NDArray[np.bool_]) -> _Found:
+        return _Found(self.query[which], self.row[which], self.score[which], self.bound[which])
 
-    @classmethod
-    def all_of(cls, parts: Sequence[_Found]) -> _Found:
-        """In order of query."""
-        found = cls(*map(np.concatenate, zip(*parts, strict=True)))  # type: ignore[arg-type]
-        return found.pick(np.argsort(found.query, kind="stable"))
-
-    def groups(self, queries: int) -> list[slice]:
+    def of_queries(self, queries: int) -> list[Indices]:
         """Where those of each query are."""
-        ends = np.searchsorted(self.query, np.arange(queries), side="right").tolist()
-        return [slice(start, end) for start, end in zip([0, *ends], ends, strict=False)]
+        order = np.argsort(self.query, kind="stable")  # of 16 bits: by radix
+        return np.split(order, np.searchsorted(self.query[order], np.arange(1, queries)))
 
 
 class _Search:
@@ -143,8 +138,8 @@ class _Search:
     def sample(self) -> None:
         """Draw the first line from some groups all over the rows, where they are few of all."""
         groups = -(-len(self._codes) // GROUP)
-        wanted = 4 * self._k + _SAMPLED
-        if groups < 16 * wanted:
+        wanted = max(_FEWEST_SAMPLED + 4 * self._k, groups // _SAMPLED)
+        if groups < 4 * wanted:
             return
         pieces = []
         for group in range(0, groups, groups // _CHUNKS):
@@ -160,24 +155,26 @@ class _Search:
             for number in range(len(self._codes.blocks))
             for piece in self._pieces(number, 0, BLOCK, self._step)
         ]
-        if np.isneginf(self._lines[0]):  # no sample: the first piece draws the line for the others
+        if not self._has_lines:  # no sample: the first piece draws the line for the others
             self._scanner()(pieces.pop(0))
         _in_threads(pieces, self._scanner)
         for number, found in self._sums.items():
             if found & (2**64 - 1) != self._codes.blocks[number].checksum:
-                raise CodesError(f"codes of row {number * BLOCK} and those behind it do not match their checksum")
+                raise CodesError(
+                    f"codes of row {number * BLOCK} and those behind it do not match their checksum"
+                )
         self._codes.unread.difference_update(self._sums)
 
     def best_keys(self) -> Keys:
         """The keys (Q, k) of the best."""
-        found = _Found.all_of(self._parts)
-        groups = found.groups(len(self._queries))
+        found = self._thin_out()
+        found = self._settle(found, np.flatnonzero(found.bound))
+        keys = keys_of(found.row.astype(np.int64), found.score)
         best = np.empty((len(self._queries), self._k), np.uint64)
-
-        def settle(i: int) -> None:
-            best[i] = self._best_of(i, found.pick(groups[i]))
-
-        _in_threads(range(len(groups)), lambda: settle, fewest=16)
+        for i, places in enumerate(found.of_queries(len(best))):
+            if len(places) < self._k:
+                raise CodesError("codes leave fewer rows than there are: they are those of other rows")
+            best[i] = np.sort(keys[places])[: self._k]
         return best
 
     def _pieces(self, number: int, start: int, end: int, step: int) -> list[_Piece]:
@@ -219,12 +216,13 @@ class _Search:
 
     def _look(self, piece: _Piece, products: Products_, maxima: Floats) -> None:
         """Take in the candidates of a piece."""
-        if np.isneginf(self._lines[0]) and len(maxima) >= 4 * self._k:
+        if not self._has_lines and len(maxima) >= 4 * self._k:
             self._draw_lines(self._lowest(piece, products, maxima))
         lowest = self._thresholds(piece)
-        group, query = (maxima >= lowest).nonzero()
-        if not len(group):
+        passing = np.flatnonzero(maxima >= lowest)
+        if not len(passing):
             return
+        group, query = np.divmod(passing, maxima.shape[1])
         of_groups = products.reshape(len(maxima), GROUP, -1)[group, :, query]
         which, place = (of_groups >= lowest[group, query][:, None]).nonzero()
         row = piece.first + group[which] * GROUP + place
@@ -254,7 +252,7 @@ class _Search:
         return score - bound
 
     def _scores(
-        self, piece: _Piece, products: npt.NDArray[np.generic], group: Indices, query: Indices
+        self, piece: _Piece, products: Products_ | Floats, group: Indices, query: Indices
     ) -> tuple[Floats, Floats]:
         """Scores by codes, and how far the true ones may be from them."""
         coded, of = self._coded, piece.block.quantized
@@ -267,16 +265,13 @@ class _Search:
 
     def _thresholds(self, piece: _Piece) -> Floats:
         """The product (groups, Q) from which on a row's score may reach the line."""
-        of = piece.block.quantized
-        here = slice(piece.start // GROUP, piece.end // GROUP)
-        by_group = np.stack([np.ones_like(of.scales[here]), of.lengths[here], of.errors[here]], axis=1)
-        by_group /= of.scales[here, None]
-        thresholds: Floats = by_group @ self._by_query
+        of_block = piece.block.by_group
+        thresholds: Floats = of_block[piece.start // GROUP : piece.end // GROUP] @ self._by_query
         return thresholds
 
     def _raise_lines(self, lines: Floats) -> None:
         coded = self._coded
-        self._lines = lines
+        self._lines, self._has_lines = lines, bool(np.isfinite(lines).all())
         lowest = lines - _SCORE_SLACK * np.abs(lines) - 2 * _VANISHED
         lowest[np.isneginf(lines)] = -np.inf
         bounds = np.stack([lowest, -(1 + _SLACK) * coded.errors, -(1 + _SLACK) * coded.lengths])
@@ -298,51 +293,48 @@ class _Search:
         if self._room < 0:
             self._thin_out()
 
-    def _thin_out(self) -> None:
-        """Raise the lines, and drop what no longer reaches them."""
-        found = _Found.all_of(self._parts)
-        lines, kept = self._lines.copy(), []
-        for i, group in enumerate(found.groups(len(lines))):
-            score, bound = found.score[group], found.bound[group]
-            if len(score) > self._k:
-                place = len(score) - self._k
-                lines[i] = max(lines[i], np.partition(score - bound, place)[place])
-            passing = np.flatnonzero(score + bound >= lines[i]) + group.start
-            kept.append(passing)
-        found = found.pick(np.concatenate(kept))
-        self._raise_lines(lines)
+    def _thin_out(self) -> _Found:
+        """Score the k that look best from floats, raise the lines to the last of these, drop what reaches none."""
+        found = _Found(*map(np.concatenate, zip(*self._parts, strict=True)))
+        sure, k = found.score - found.bound, self._k
+        best = {
+            i: places[np.argpartition(-sure[places], k - 1)[:k]] if len(places) > k else places
+            for i, places in enumerate(found.of_queries(len(self._queries)))
+            if len(places) >= k
+        }
+        if best:
+            queries, places = list(best), np.concatenate(list(best.values()))
+            found = self._settle(found, places[found.bound[places] > 0])
+            lines = self._lines.copy()
+            lines[queries] = np.maximum(lines[queries], found.score[places].reshape(-1, k).min(axis=1))
+            self._raise_lines(lines)
+            found = found.pick(found.score + found.bound >= self._lines[found.query])
         self._parts = [found]
         self._room = len(found.row) + self._spare
+        return found
 
-    def _best_of(self, i: int, found: _Found) -> Keys:
-        """The keys (k,) of the best of a query's candidates, those that look best scored first."""
-        if len(found.row) < self._k:
-            raise CodesError("codes leave fewer rows than there are: they are those of other rows")
-        if len(found.row) <= 2 * self._k:
-            return np.sort(self._keys(i, found)[0])[: self._k]
-        first = np.argpartition(-found.score, self._k - 1)
-        keys, scores = self._keys(i, found.pick(first[: self._k]))
-        others = found.pick(first[self._k :])
-        others = others.pick(np.flatnonzero(others.score + others.bound >= scores.min()))
-        return np.sort(np.concatenate([keys, self._keys(i, others)[0]]))[: self._k]
+    def _settle(self, found: _Found, which: Indices) -> _Found:
+        """Put in place of the code scores of some candidates those of floats, which are sure."""
+        scores = np.empty(len(which), np.float32)
 
-    def _keys(self, i: int, found: _Found) -> tuple[Keys, Floats]:
-        """Keys and scores of some of a query's candidates, as floats have them."""
-        scores = np.empty(len(found.row), np.float32)
-        for start in range(0, len(scores), _SCORED):
+        def score(start: int) -> None:
             some = slice(start, start + _SCORED)
-            rows = np.take(self._embeddings, found.row[some], axis=0, mode="clip")
-            np.einsum("nd,d->n", rows, self._queries[i], out=scores[some])
-        if not (np.abs(scores - found.score) <= found.bound).all():
+            rows = np.take(self._embeddings, found.row[which[some]], axis=0, mode="clip")
+            queries = np.take(self._queries, found.query[which[some]], axis=0, mode="clip")
+            np.einsum("nd,nd->n", queries, rows, out=scores[some])
+
+        _in_threads(range(0, len(which), _SCORED), lambda: score)
+        if not (np.abs(scores - found.score[which]) <= found.bound[which]).all():
             raise CodesError("codes are not those of these embeddings")
-        return keys_of(found.row.astype(np.int64), scores), scores
+        found.score[which], found.bound[which] = scores, 0
+        return found
 
 
 Products_: TypeAlias = npt.NDArray[np.int32]
 
 
 def _in_threads(items: Sequence[T], worker: Callable[[], Callable[[T], R]], fewest: int = 1) -> list[R]:
-    """What threads make of the items, in any order: each has a worker of its own, and takes the next when it is done."""
+    """What threads make of the items, in any order: each has a worker of its own, and takes the next when done."""
     queue = iter(items)
     done: list[R] = []
 

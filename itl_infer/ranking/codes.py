@@ -1,9 +1,9 @@
 """Rows as codes of 8 bits, with a bound on how far a score by codes may be from the score itself.
 
-A group of rows shares a scale s: of a row x the code c has whole numbers of -127 to 127, and x = s c + r. So has a query
-q = t d + e. Then q.x = s t d.c + e.(s c) + q.r, where d.c is a product of whole numbers, exact, and by Cauchy and
-Schwarz the rest is at most |e| |s c| + |q| |r|. What is kept of a group is s, and the largest |s c| and |r| of its rows,
-the latter with what float32 may round off a score. docs/exact_codes.md derives it.
+A group of rows shares a scale s: of a row x the code c has whole numbers of -127 to 127, and x = s c + r. So has a
+query q = t d + e. Then q.x = s t d.c + e.(s c) + q.r, where d.c is a product of whole numbers, exact, and by Cauchy and
+Schwarz the rest is at most |e| |s c| + |q| |r|. What is kept of a group is s, and the largest |s c| and |r| of its
+rows, the latter with what float32 may round off a score. docs/exact_codes.md derives it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -59,12 +59,19 @@ class CodeBlock:
     def nbytes(self) -> int:
         return sum(array.nbytes for array in self.quantized)
 
+    @cached_property
+    def by_group(self) -> Floats:
+        """1, the lengths and the errors of each group, over its scale: (groups, 3)."""
+        _, scales, lengths, errors = self.quantized
+        by_group: Floats = np.stack([np.ones_like(scales), lengths, errors], axis=1) / scales[:, None]
+        return by_group
+
 
 class Codes:
     """The codes of N rows of D numbers, by which `rank` finds the best of them without reading all.
 
-    Made by `quantize_rows`, and read from a file by an index: then a checksum of each block is compared when the block is
-    first read.
+    Made by `quantize_rows`, and read from a file by an index: then a checksum of each block is compared when the block
+    is first read.
     """
 
     def __init__(self, blocks: Sequence[CodeBlock], dim: int) -> None:

@@ -61,7 +61,9 @@ def rank(
     step = max(1, min(_BLOCK_QUERIES, _BLOCK_CANDIDATES // (2 * k + 1)))
     for start in range(0, len(queries) if k else 0, step):
         some = queries[start : start + step]
-        best = best_keys(some, embeddings, codes, k) if codes is not None and codes_pay(some, codes, k) else None
+        best = (
+            best_keys(some, embeddings, codes, k) if codes is not None and codes_pay(some, codes, k) else None
+        )
         keys[start : start + step] = _best_keys(some, embeddings, k) if best is None else best
     return rows_of(keys), scores_of(keys)
 
