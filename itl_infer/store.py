@@ -6,6 +6,9 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from itl_infer.vectors import UNIT_TOLERANCE as UNIT_TOLERANCE
+from itl_infer.vectors import are_unit_rows as are_unit_rows
+
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
@@ -15,7 +18,6 @@ if TYPE_CHECKING:
     Floats = npt.NDArray[np.float32]
 
 MILVUS = "milvus:"  # how the address of a collection begins
-UNIT_TOLERANCE = 1e-3  # how far from 1 the length of a stored embedding may be
 
 
 class Origin(NamedTuple):
@@ -79,12 +81,3 @@ class Whole(Protocol):
 def is_collection(location: str | os.PathLike[str]) -> bool:
     """Whether this is the address of a collection, and no folder."""
     return os.fspath(location).startswith(MILVUS)
-
-
-def are_unit_rows(rows: Floats) -> npt.NDArray[np.bool_]:
-    """Whether each of (N, D) rows is of unit length, (N,); one with NaN in it is not."""
-    import numpy as np  # which `is_collection`, asked by every command, does not need
-
-    lengths = np.sqrt(np.einsum("nd,nd->n", rows, rows))
-    are_unit: npt.NDArray[np.bool_] = np.abs(lengths - 1) < UNIT_TOLERANCE
-    return are_unit

@@ -14,6 +14,7 @@ from hypothesis import settings
 # So that what a helper asserts says what it found, as a test's own asserts do.
 pytest.register_assert_rewrite("tests.fake_bundle", "tests.runtime", "tests.export")
 
+from tests.chromium import browser  # noqa: F401, a fixture
 from tests.places import SHARED, TESTS
 from tests.tiny_bundle import make_tiny_bundle
 

@@ -15,7 +15,7 @@ from tests.places import ROOT
 # Each line may import from itself and the lines above it. docs/contributing.md draws them.
 ROOMS = {
     "itl_infer": """
-        errors ahead cgroups cpus memory files progress
+        errors ahead cgroups cpus memory files progress vectors
         text
         image
         encoder
@@ -31,6 +31,7 @@ ROOMS = {
         milvus
         opening
         show web
+        publish
         __init__
         cli
         __main__

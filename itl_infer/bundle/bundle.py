@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from itl_infer.bundle.files import RESTORE, read_plain_file
 from itl_infer.bundle.manifest import (
     CARD,
     CARRIED,
@@ -23,15 +24,14 @@ from itl_infer.bundle.manifest import (
     GALLERY_INDEX,
     IMAGE_GRAPH,
     MANIFEST,
-    RESTORE,
     TEXT_GRAPH,
     VOCABULARY,
     WORDS,
     read_manifest,
 )
 from itl_infer.bundle.wording import with_language, with_suggestions
-from itl_infer.encoder import ImageEncoder, TextEncoder, WeightedTextEncoder
-from itl_infer.errors import BundleError, ImageError, QueryError, reason_of
+from itl_infer.encoder import ImageEncoder, TextEncoder, WeightedTextEncoder, require_unit_rows
+from itl_infer.errors import BundleError, ImageError, QueryError
 from itl_infer.image import DEFAULT_MAX_MEGAPIXELS
 from itl_infer.text import (
     CarriedWord,
@@ -100,7 +100,8 @@ class Bundle:
     def gallery_index_path(self) -> Path | None:
         """The index of these pictures, if there is one."""
         path = self.path / GALLERY_INDEX
-        return path if self.gallery_path and path.is_dir() else None
+        is_there = self.gallery_path is not None and path.is_dir()
+        return path if is_there and path.resolve().is_relative_to(self.path.resolve()) else None
 
     def embed_images(
         self, images: Iterable[ImageSource], *, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS
@@ -115,14 +116,17 @@ class Bundle:
         embeddings = [np.empty((0, self.embed_dim), np.float32)]
         while batch := list(islice(pixels, BATCH_SIZE)):
             embeddings.append(self.embed_pixels(np.stack(batch)))
-        return np.concatenate(embeddings)
+        found = np.concatenate(embeddings)
+        require_unit_rows(found, str(self.path / IMAGE_GRAPH))
+        return found
 
     def embed_pixels(
         self, pixel_values: npt.NDArray[np.uint8], *, batch_size: int = BATCH_SIZE
     ) -> npt.NDArray[np.float32]:
-        """(N, embed_dim) float32, unit rows, for what `load_pixels` made: (N, side, side, 3) uint8.
+        """(N, embed_dim) float32 for what `load_pixels` made: (N, side, side, 3) uint8.
 
-        The graph takes `batch_size` of them at a time.
+        Rows as the graph gave them: of one that is no unit vector, `vectors.are_unit_rows` tells. The graph takes
+        `batch_size` of them at a time.
         """
         side = self.image_rules.side
         if pixel_values.dtype != np.uint8 or pixel_values.shape[1:] != (side, side, 3):
@@ -245,10 +249,7 @@ class Bundle:
         """The content of a file that the manifest lists. Raises BundleError where it is not what it was."""
         record = (self.checked.files | (self.checked.gallery_files or {}))[name]
         path = self.path / name
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise BundleError(f"{path}: cannot be read: {reason_of(error)}; {RESTORE}") from error
+        content = read_plain_file(self.path, name, record.bytes)
         sha256 = hashlib.sha256(content).hexdigest()
         if (sha256, len(content)) != (record.sha256, record.bytes):
             raise BundleError(

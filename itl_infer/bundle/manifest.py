@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
+from itl_infer.bundle.files import RESTORE as RESTORE
+from itl_infer.bundle.files import read_plain_file
+from itl_infer.encoder import LONGEST_GRAPH
 from itl_infer.errors import BundleError, reason_of
 from itl_infer.files import replacing
 from itl_infer.image import ImageRules
@@ -29,8 +32,6 @@ GOLDEN = "golden.npz"
 GALLERY = "gallery"
 GALLERY_INDEX = "index"  # of the gallery
 
-RESTORE = "fetch or export the bundle again"
-
 _FILES = (IMAGE_GRAPH, TEXT_GRAPH, VOCABULARY, GOLDEN)
 _FOR_PEOPLE = (WORDS, CARD)  # optional; they decide no embedding
 # Optional too: it decides what words outside the vocabulary are read as, but no picture's embedding, nor that of a text
@@ -40,6 +41,25 @@ _OPTIONAL = (FORMS, *_FOR_PEOPLE, *_FOR_UNKNOWN_WORDS)
 _NOT_DECISIVE = frozenset((*_FOR_PEOPLE, *_FOR_UNKNOWN_WORDS))
 # Mean and std of pixels, from 0 to 255, by the names that manifests had for them.
 _PIXEL_SCALINGS = {"inception": (127.5, 127.5), "unit": (0.0, 255.0)}
+# Bytes, at most, by the name of a file; and how many files there may be.
+_LONGEST_MANIFEST = 2**24
+_LONGEST_TEXT = 2**23
+_LONGEST = {
+    IMAGE_GRAPH: LONGEST_GRAPH,
+    TEXT_GRAPH: LONGEST_GRAPH,
+    VOCABULARY: _LONGEST_TEXT,
+    FORMS: _LONGEST_TEXT,
+    WORDS: _LONGEST_TEXT,
+    CARRIED: 2**25,
+    CARD: 2**20,
+    GOLDEN: 2**28,
+}
+_LONGEST_PICTURE = 2**26
+_MOST_FILES = 10_000
+_LARGEST_WIDTH = 2**14  # of an embedding
+_LONGEST_NAME = 1000  # characters, of whatever is a name
+_LARGEST_NUMBER = 2**63  # more is no size of anything
+_HALF_A_PAIR = re.compile("[\ud800-\udfff]")
 _IN_WORDS = {str: "a text", int: "a whole number", float: "a number", dict: "an object", list: "a list"}
 
 T = TypeVar("T", str, int, float, dict[str, Any], list[Any])
@@ -75,16 +95,16 @@ def read_manifest(folder: Path) -> Manifest:
     """Read and check the manifest of a bundle. Raises BundleError."""
     path = folder / MANIFEST
     try:
-        content = json.loads(path.read_bytes())
-    except (FileNotFoundError, NotADirectoryError) as error:
+        content = json.loads(read_plain_file(folder, MANIFEST, _LONGEST_MANIFEST), parse_constant=_no_number)
+    except BundleError as error:
+        if not isinstance(error.__cause__, (FileNotFoundError, NotADirectoryError)):
+            raise
         raise BundleError(
             f"{folder}: no bundle there (no {MANIFEST}): name the folder of one, or make it with"
             " `python -m export starter`"
-        ) from error
-    except OSError as error:
-        raise BundleError(f"{path}: cannot be read: {reason_of(error)}") from error
+        ) from error.__cause__
     except (ValueError, RecursionError) as error:
-        raise BundleError(f"{path}: not JSON ({error}); {RESTORE}") from error
+        raise BundleError(f"{path}: not JSON ({reason_of(error)}); {RESTORE}") from error
     return _check(content, str(path))
 
 
@@ -146,9 +166,30 @@ def compute_fingerprint(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(decisive, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
+def _no_number(name: str) -> float:
+    raise ValueError(f"{name} is no number")
+
+
+def _require_plain_values(content: Any, where: str) -> None:
+    """Raise BundleError for what could not be printed, or is no size of anything, wherever it stands."""
+    waiting = [content]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            waiting += [*value, *value.values()]
+        elif isinstance(value, list):
+            waiting += value
+        elif isinstance(value, str):
+            if half := _HALF_A_PAIR.search(value):
+                raise BundleError(f"{where}: half a character in it ({half[0]!a}); {RESTORE}")
+        elif isinstance(value, (int, float)) and not -_LARGEST_NUMBER < value < _LARGEST_NUMBER:
+            raise BundleError(f"{where}: a number in it is beyond all sizes, {str(value)[:40]}; {RESTORE}")
+
+
 def _check(content: Any, where: str) -> Manifest:
     if type(content) is not dict:
         raise BundleError(f"{where}: not a JSON object; {RESTORE}")
+    _require_plain_values(content, where)
     version = _field(content, "format_version", int, where)
     if version > FORMAT_VERSION:
         raise BundleError(
@@ -168,11 +209,11 @@ def _check(content: Any, where: str) -> Manifest:
         )
         text_rules = TextRules(
             tokenizer=_field(text, "tokenizer", str, where),
-            stop_words=tuple(map(str, _field(text, "stop_words", list, where))),
+            stop_words=_texts(text, "stop_words", where),
             stemmer=_field(text, "stemmer", str, where),
         )
     except ValueError as error:
-        raise BundleError(f"{where}: {error}; update itl-infer, or {RESTORE}") from error
+        raise BundleError(f"{where}: {reason_of(error)}; update itl-infer, or {RESTORE}") from error
     files = _file_records(content, where)
     for name in _FILES:
         if name not in files:
@@ -185,14 +226,14 @@ def _check(content: Any, where: str) -> Manifest:
     has_gallery = "gallery" in content
     return Manifest(
         content=content,
-        name=_field(content, "name", str, where),
-        domain=_field(content, "domain", str, where),
-        embed_dim=_field(content, "embed_dim", int, where),
+        name=_name(content, "name", where),
+        domain=_name(content, "domain", where),
+        embed_dim=_whole_number(content, "embed_dim", 1, _LARGEST_WIDTH, where),
         image_rules=image_rules,
         text_rules=text_rules,
         has_forms=has_forms,
-        image_min_cosine=_field(golden, "image_min_cosine", float, where),
-        text_min_cosine=_field(golden, "text_min_cosine", float, where),
+        image_min_cosine=_cosine(golden, "image_min_cosine", where),
+        text_min_cosine=_cosine(golden, "text_min_cosine", where),
         files=files,
         gallery_files=_file_records(_field(content, "gallery", dict, where), where) if has_gallery else None,
         fingerprint=compute_fingerprint(content),
@@ -220,25 +261,61 @@ def _field(table: Mapping[str, Any], name: str, kind: type[T], where: str) -> T:
     return value
 
 
+def _whole_number(table: Mapping[str, Any], name: str, least: int, most: int, where: str) -> int:
+    value = _field(table, name, int, where)
+    if not least <= value <= most:
+        raise BundleError(f"{where}: {name!r} is {value}, expected {least} to {most}; {RESTORE}")
+    return value
+
+
+def _cosine(table: Mapping[str, Any], name: str, where: str) -> float:
+    value = _field(table, name, float, where)
+    if not -1 <= value <= 1:
+        raise BundleError(f"{where}: {name!r} is {value:g}, expected -1 to 1; {RESTORE}")
+    return value
+
+
+def _name(table: Mapping[str, Any], name: str, where: str) -> str:
+    value = _field(table, name, str, where)
+    if len(value) > _LONGEST_NAME:
+        raise BundleError(f"{where}: {name!r} is longer than {_LONGEST_NAME} characters; {RESTORE}")
+    return value
+
+
+def _texts(table: Mapping[str, Any], name: str, where: str) -> tuple[str, ...]:
+    values = _field(table, name, list, where)
+    if not all(isinstance(value, str) for value in values):
+        raise BundleError(f"{where}: {name!r} holds what is no text; {RESTORE}")
+    return tuple(values)
+
+
 def _file_records(table: Mapping[str, Any], where: str) -> dict[str, FileRecord]:
     records = {}
-    for name in _field(table, "files", dict, where):
+    names = _field(table, "files", dict, where)
+    if len(names) > _MOST_FILES:
+        raise BundleError(
+            f"{where}: {len(names)} files are listed, expected {_MOST_FILES} at most; {RESTORE}"
+        )
+    for name in names:
         if _leaves_folder(name):
-            raise BundleError(f"{where}: the file name {name!r} leaves the bundle's folder: refused")
+            raise BundleError(f"{where}: the file name {name[:200]!r} leaves the bundle's folder: refused")
         record = _field(table["files"], name, dict, where)
         sha256 = _field(record, "sha256", str, where)
         if not re.fullmatch("[0-9a-f]{64}", sha256):
             raise BundleError(
                 f"{where}: 'sha256' of {name} is {sha256[:70]!r}, expected 64 digits; {RESTORE}"
             )
-        records[name] = FileRecord(sha256, _field(record, "bytes", int, where))
+        most = _LONGEST.get(name, _LONGEST_PICTURE)
+        records[name] = FileRecord(sha256, _whole_number(record, "bytes", 0, most, f"{where}: {name}"))
     return records
 
 
 def _leaves_folder(name: str) -> bool:
     """Whether a name is anything but a plain way down from the folder, on any system."""
     path = PurePosixPath(name)
-    return path.is_absolute() or not path.parts or ".." in path.parts or bool(re.search(r"[\\:\0]", name))
+    return (
+        path.is_absolute() or not path.parts or ".." in path.parts or bool(re.search(r"[\\:\x00-\x1f]", name))
+    )
 
 
 def _record_of(path: Path) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,11 +11,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from itl_infer.bundle.bundle import Bundle, load_bundle
+from itl_infer.bundle.bundle import load_bundle
+from itl_infer.bundle.files import RESTORE
+from itl_infer.bundle.golden import read_golden
 from itl_infer.bundle.manifest import (
     GOLDEN,
     IMAGE_GRAPH,
-    RESTORE,
     TEXT_GRAPH,
     VOCABULARY,
 )
@@ -54,7 +54,7 @@ def verify_bundle(path: str | os.PathLike[str] | None = None, *, threads: int | 
         bundle.check_carried()
     image_cosine = text_cosine = None
     with _noted(problems):
-        golden = _read_golden(bundle)
+        golden = read_golden(bundle)
         image_cosine = _min_cosine(bundle.embed_pixels(golden.pixel_values), golden.image_embeddings)
         parsed = [bundle.parse_text(caption).ids for caption in golden.captions]
         for caption, ids, row in zip(golden.captions, parsed, golden.input_ids, strict=True):
@@ -81,45 +81,6 @@ def verify_bundle(path: str | os.PathLike[str] | None = None, *, threads: int | 
         text_min_cosine=text_cosine,
         problems=tuple(problems),
     )
-
-
-@dataclass(frozen=True)
-class _Golden:
-    """Inputs, and the embeddings that the training side computed from them."""
-
-    pixel_values: npt.NDArray[np.uint8]  # (n, side, side, 3)
-    image_embeddings: npt.NDArray[np.float32]  # (n, embed_dim)
-    captions: list[str]  # m
-    input_ids: npt.NDArray[np.int64]  # (m, T)
-    text_embeddings: npt.NDArray[np.float32]  # (m, embed_dim)
-
-
-def _read_golden(bundle: Bundle) -> _Golden:
-    content = bundle.read_file(GOLDEN)
-    side, width = bundle.image_rules.side, bundle.embed_dim
-    try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            golden = _Golden(
-                pixel_values=arrays["pixel_values"],
-                image_embeddings=arrays["image_embeddings"],
-                captions=[str(caption) for caption in arrays["captions"]],
-                input_ids=arrays["input_ids"],
-                text_embeddings=arrays["text_embeddings"],
-            )
-        pictures, texts = len(golden.image_embeddings), len(golden.captions)
-        if not pictures or not texts:
-            raise ValueError("no golden embeddings in it")
-        for name, found, dtype, shape in (
-            ("pixel_values", golden.pixel_values, np.uint8, (pictures, side, side, 3)),
-            ("image_embeddings", golden.image_embeddings, np.float32, (pictures, width)),
-            ("input_ids", golden.input_ids, np.int64, (texts, *golden.input_ids.shape[1:2])),
-            ("text_embeddings", golden.text_embeddings, np.float32, (texts, width)),
-        ):
-            if found.dtype != dtype or found.shape != shape:
-                raise ValueError(f"{name} is {found.dtype} {found.shape}, expected {np.dtype(dtype)} {shape}")
-    except Exception as error:  # zipfile, zlib and numpy each raise their own
-        raise BundleError(f"{bundle.path / GOLDEN}: {error}; {RESTORE}") from error
-    return golden
 
 
 def _min_cosine(embeddings: npt.NDArray[np.float32], golden: npt.NDArray[np.float32]) -> float:

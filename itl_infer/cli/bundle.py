@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from itl_infer.cli.opened import open_bundle
-from itl_infer.cli.output import failure, note, on_one_line, write
+from itl_infer.cli.output import failure, note, on_lines, on_one_line, write
 from itl_infer.errors import ItlError
 
 _LONG = 12  # what `bundle show` does not spell out
@@ -53,7 +53,7 @@ def show(path: Path | None, card: bool, words: str | None) -> None:
     """
     opened = open_bundle(path)
     if card:
-        write(opened.card.encode())
+        write(on_lines(opened.card).encode())
         return
     if words is not None:
         found = {word for word in opened.words if words.casefold() in word}
@@ -65,7 +65,7 @@ def show(path: Path | None, card: bool, words: str | None) -> None:
         if not found and not carried:
             raise failure(f"{opened.path}: knows no word with {words!r} in it: --words alone shows all")
         lines = [*sorted(found), *(carried[word].described for word in sorted(carried))]
-        write("".join(f"{line}\n" for line in lines).encode())
+        write("".join(f"{on_one_line(line)}\n" for line in lines).encode())
         return
     facts = {"path": str(opened.path), "fingerprint": opened.fingerprint, **opened.manifest}
     write("".join(f"{line}\n" for line in _outline(facts)).encode(errors="backslashreplace"))
@@ -114,7 +114,8 @@ def verify(path: Path | None) -> None:
 
 def _outline(facts: Mapping[str, Any], indent: str = "") -> Iterator[str]:
     """Facts as indented lines; long lists only counted."""
-    for name, value in facts.items():
+    for key, value in facts.items():
+        name = on_one_line(key)
         if isinstance(value, (dict, list)) and len(value) > _LONG:
             yield f"{indent}{name}: {len(value)} entries"
         elif isinstance(value, dict):

@@ -17,7 +17,13 @@ if TYPE_CHECKING:
     from itl_infer.search import Answer, Found
 
 _COLUMNS = ["rank", "score", "path"]
-_CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+# What would break a line, command a terminal, or turn what is written round, so that a name reads as another one; and
+# halves of characters, which nothing can print. Bytes that are no UTF-8 are \udc80 to \udcff: those of no command stay.
+_COMMANDS = r"\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udc9f\udd00-\udfff"
+_CONTROL_CHARACTER = re.compile(rf"[\x00-\x1f{_COMMANDS}]")
+_UNFIT_FOR_A_TERMINAL = re.compile(
+    rf"[\x01-\x08\x0b-\x1f{_COMMANDS}]"
+)  # where there are lines, tabs and NULs
 _TSV_ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
 _BAR = 24  # characters of the longest bar of an explanation
 
@@ -31,14 +37,26 @@ def note(message: str) -> None:
 
 
 def write(content: bytes) -> None:
-    """To stdout, at once: names of files need not be text, and a reader may be waiting."""
+    """To stdout, at once: names of files need not be text, and a reader may be waiting.
+
+    Programs get it as it is; a terminal gets nothing that would command it, in whatever format.
+    """
+    if sys.stdout.isatty():
+        text = content.decode(errors="surrogateescape")
+        safe = _UNFIT_FOR_A_TERMINAL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)  # as JSON has it, too
+        content = safe.encode(errors="surrogateescape")
     sys.stdout.buffer.write(content)
     sys.stdout.buffer.flush()
 
 
 def on_one_line(text: str) -> str:
-    """Text without control characters, which would break lines or upset a terminal."""
+    """Text without what would break lines, command a terminal or turn round what is written: shown as escapes."""
     return _CONTROL_CHARACTER.sub(lambda found: str(found[0].encode("unicode_escape"), "ascii"), text)
+
+
+def on_lines(text: str) -> str:
+    """The same for text of several lines."""
+    return "".join(f"{on_one_line(line.expandtabs())}\n" for line in text.split("\n")).removesuffix("\n")
 
 
 def as_json(value: Any, indent: int | None = None) -> bytes:

@@ -29,8 +29,19 @@ from itl_infer.errors import MissingExtraError, reason_of
     multiple=True,
     help="Answer under this name too, as another machine calls this one; repeatable.",
 )
+@click.option(
+    "--root-path",
+    metavar="PATH",
+    default="",
+    help="Where a proxy shows the page, such as /photos, whether it takes that off requests or not.",
+)
 def serve(
-    location: str | None, bundle_path: Path | None, host: str, port: int, names: tuple[str, ...]
+    location: str | None,
+    bundle_path: Path | None,
+    host: str,
+    port: int,
+    names: tuple[str, ...],
+    root_path: str,
 ) -> None:
     """Open a page to search on, and the same as JSON at /api.
 
@@ -41,25 +52,31 @@ def serve(
     \b
     itl-infer serve -d photos.itl
     itl-infer serve -d photos.itl --host 0.0.0.0 --allow-host nas.local --port 80
+    itl-infer serve -d photos.itl --root-path /photos --allow-host www.example.org
     itl-infer serve -d milvus:http://localhost:19530#photos
     """
     try:
-        from itl_infer import web
+        from itl_infer.web import HostRule
+        from itl_infer.web import serve as run
+        from itl_infer.web.below import parse_root_path
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("itl_infer"):
             raise
         raise MissingExtraError("serve", error.name or "Starlette", "serve") from error
     from itl_infer.bundle import load_bundle
 
+    try:
+        root_path = parse_root_path(root_path)
+    except ValueError as error:
+        raise click.UsageError(f"--root-path: {error}.") from error
     store = open_store(location, load_bundle(bundle_path, threads=1))  # requests are many, each is small
     try:
-        web.serve(
-            store,
-            host,
-            port,
-            web.HostRule(host, names),
-            lambda url: note(f"{len(store)} pictures at {url} (Ctrl+C stops)"),
-        )
+        run(store, host, port, HostRule(host, names), lambda url: note(_describe(len(store), url)), root_path)
     except OSError as error:
         reason = reason_of(error).partition(" (")[0]
         raise failure(f"cannot listen at {host}, port {port}: {reason}: name another --port") from error
+
+
+def _describe(pictures: int, url: str) -> str:
+    empty = "" if pictures else "; the page says how to add some"
+    return f"{pictures} pictures at {url} (Ctrl+C stops{empty})"

@@ -4,7 +4,18 @@ from itl_infer.encoder.encoders import (
     ImageEncoder,
     TextEncoder,
     WeightedTextEncoder,
+    require_unit_rows,
     sums_of_products_overflow,
 )
+from itl_infer.encoder.graph import LONGEST_GRAPH
+from itl_infer.encoder.runtime import onnxruntime
 
-__all__ = ["ImageEncoder", "TextEncoder", "WeightedTextEncoder", "sums_of_products_overflow"]
+__all__ = [
+    "LONGEST_GRAPH",
+    "ImageEncoder",
+    "TextEncoder",
+    "WeightedTextEncoder",
+    "onnxruntime",
+    "require_unit_rows",
+    "sums_of_products_overflow",
+]

@@ -10,13 +10,18 @@ import numpy as np
 import numpy.typing as npt
 
 from itl_infer.cpus import usable_cpus
+from itl_infer.encoder.graph import check_graph
+from itl_infer.encoder.runtime import limited_options, onnxruntime, within
 from itl_infer.encoder.weighted import WEIGHTS, with_weights
 from itl_infer.errors import BundleError, is_shortage_of_memory, reason_of
+from itl_infer.vectors import are_unit_rows
 
-# How a graph names a file that holds its weights: key "location", as protobuf writes it. onnxruntime would
-# read that file unchecked, and from the current folder.
-_EXTERNAL_DATA = b"\x0a\x08location"
-_INT8 = b"DequantizeLinear"  # the kind of node that is in every int8 graph
+_INT8 = "DequantizeLinear"  # the kind of node that is in every int8 graph
+_COMPUTED_EARLY = 16  # nodes, at most, of which onnxruntime may make larger constants while it opens a graph
+_SECONDS_TO_OPEN = 60.0
+_SILENT = 4  # what fails is raised
+_SECONDS_OF_TEXTS = 10.0  # for a block of them
+_SECONDS_OF_A_PICTURE = 10.0
 # An ONNX graph of one node: c = MatMulInteger(a, b), a (1, 4) uint8, b (4, 1) int8, each value of b 127.
 _PRODUCT = (
     b'\x08\x04:X\n\x18\n\x01a\n\x01b\x12\x01c"\rMatMulInteger\x12\x01g*\x0f\x08\x04\x08\x01\x10\x03B\x01bJ\x04'
@@ -61,9 +66,20 @@ class _Encoder:
                 f" the manifest says {_described(expected)}: export the bundle again"
             )
 
-    def _run(self, inputs: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[np.float32]:
+    def _run(self, inputs: Mapping[str, npt.NDArray[Any]], seconds: float) -> npt.NDArray[np.float32]:
+        """Within `seconds`; an interrupt ends it at once."""
+        run_options = onnxruntime().RunOptions()
+        run_options.log_severity_level = _SILENT
+
+        def stop() -> None:
+            run_options.terminate = True
+
         try:
-            (embeddings,) = self._session.run(None, inputs)
+            (embeddings,) = within(seconds, lambda: self._session.run(None, inputs, run_options), stop)
+        except TimeoutError as error:
+            raise BundleError(
+                f"{self._where}: the graph did not end within {seconds:.0f} s: give it more CPUs, or use another bundle"
+            ) from error
         except Exception as error:  # onnxruntime's errors have no common base of their own
             raise BundleError(f"{self._where}: the graph failed: {reason_of(error)}") from error
         expected = (len(next(iter(inputs.values()))), self._embed_dim)
@@ -87,8 +103,9 @@ class ImageEncoder(_Encoder):
 
     def embed(self, pixel_values: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """All at once, or in halves where there is not enough memory for that."""
+        seconds = _SECONDS_OF_A_PICTURE * max(1, len(pixel_values))
         try:
-            return self._run({"pixel_values": pixel_values})
+            return self._run({"pixel_values": pixel_values}, seconds)
         except BundleError as error:
             if error.__cause__ is None or not is_shortage_of_memory(error.__cause__):
                 raise
@@ -110,7 +127,9 @@ class TextEncoder(_Encoder):
         super().__init__(graph, where, (_IDS,), embed_dim, threads)
 
     def embed(self, input_ids: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-        return self._run({"input_ids": input_ids})
+        embeddings = self._run({"input_ids": input_ids}, _SECONDS_OF_TEXTS)
+        require_unit_rows(embeddings, self._where)
+        return embeddings
 
 
 class WeightedTextEncoder(_Encoder):
@@ -133,31 +152,47 @@ class WeightedTextEncoder(_Encoder):
     def embed(
         self, input_ids: npt.NDArray[np.int64], weights: npt.NDArray[np.float32]
     ) -> npt.NDArray[np.float32]:
-        return self._run({"input_ids": input_ids, WEIGHTS: weights[:, :, None]})
+        embeddings = self._run({"input_ids": input_ids, WEIGHTS: weights[:, :, None]}, _SECONDS_OF_TEXTS)
+        require_unit_rows(embeddings, self._where)
+        return embeddings
+
+
+def require_unit_rows(embeddings: npt.NDArray[np.float32], where: str) -> None:
+    """Raise BundleError where what a graph gave is not of unit length, or no number."""
+    if not are_unit_rows(embeddings).all():
+        raise BundleError(
+            f"{where}: the graph gave what is no unit vector: run `itl-infer bundle verify`, or export the bundle again"
+        )
 
 
 def _open_session(graph: bytes, where: str, threads: int | None) -> Any:
-    if _EXTERNAL_DATA in graph:
+    try:
+        content = check_graph(graph)
+    except ValueError as error:
         raise BundleError(
-            f"{where}: the graph keeps weights in another file (external data), which no hash covers:"
-            " export it with its weights inside"
-        )
-    import onnxruntime  # a quarter of a second, which only embedding should cost
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # errors only
+            f"{where}: not a graph that onnxruntime is given here: {error}: export the bundle again"
+        ) from error
+    options = limited_options()
     options.intra_op_num_threads = threads or usable_cpus()
     options.inter_op_num_threads = 1
     # Threads that wait for work sleep: they would take the CPU from those that read pictures, or from whatever else
     # the program that uses this does.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    if _INT8 in graph and sums_of_products_overflow():
+    if _INT8 in content.operators and sums_of_products_overflow():
         options.add_session_config_entry("session.x64quantprecision", "1")  # slower instructions, but right
+    # What is computed when a graph is run, and not before, is within its limits of memory.
+    disabled = ["ConstantFolding"] if content.computed_early > _COMPUTED_EARLY else []
+    module = onnxruntime()
     try:
-        return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        return within(
+            _SECONDS_TO_OPEN,
+            lambda: module.InferenceSession(
+                graph, options, providers=["CPUExecutionProvider"], disabled_optimizers=disabled
+            ),
+        )
     except Exception as error:  # onnxruntime's errors have no common base of their own
         raise BundleError(
-            f"{where}: not a graph that onnxruntime {onnxruntime.__version__} can open: {reason_of(error)}"
+            f"{where}: not a graph that onnxruntime {module.__version__} can open: {reason_of(error)}"
         ) from error
 
 
@@ -181,10 +216,8 @@ def sums_of_products_overflow() -> bool:
 
     Embeddings of an int8 bundle would then be wrong: cosines of 0.7 to what they should be were seen.
     """
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
+    options = onnxruntime().SessionOptions()
     options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(_PRODUCT, options, providers=["CPUExecutionProvider"])
+    session = onnxruntime().InferenceSession(_PRODUCT, options, providers=["CPUExecutionProvider"])
     [[[found]]] = session.run(None, {"a": np.full((1, 4), 255, np.uint8)})
     return int(found) != 4 * 255 * 127

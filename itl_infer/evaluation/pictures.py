@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from itl_infer.bundle import Bundle
 from itl_infer.captions import PictureNames
+from itl_infer.encoder import require_unit_rows
 from itl_infer.errors import CaptionsError, ImageError
 from itl_infer.image.batches import decode_ahead
 from itl_infer.index import Index
@@ -33,6 +34,7 @@ def embed_pictures(
     done, started = 0, time.monotonic()
     for pixels in decode_ahead(paths, bundle.image_rules, failed):
         embeddings.append(bundle.embed_pixels(pixels))
+        require_unit_rows(embeddings[-1], str(bundle.path))
         done += len(pixels)
         if progress is not None:
             progress(Progress(done + len(failed), len(paths), time.monotonic() - started))

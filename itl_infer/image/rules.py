@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 DEFAULT_MAX_MEGAPIXELS = 100.0  # that are decoded
+LARGEST_SIDE = 2048  # of what a graph looks at: 12 MB each
 
 _RESIZES = ("bilinear-antialias", "bicubic-antialias", "bilinear")
 
@@ -27,6 +28,8 @@ class ImageRules:
     def __post_init__(self) -> None:
         if type(self.side) is not int or self.side < 1:
             raise ValueError(f"image side is {self.side!r}, expected a whole number above 0")
+        if self.side > LARGEST_SIDE:
+            raise ValueError(f"image side is {self.side}, expected {LARGEST_SIDE} at most")
         if self.resize not in _RESIZES:
             raise ValueError(f"unknown resize method {self.resize!r}, expected one of {list(_RESIZES)}")
         if not (_are_three(self.mean) and _are_three(self.std) and min(self.std) > 0):

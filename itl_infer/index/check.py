@@ -5,25 +5,26 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from itl_infer.errors import IndexStoreError
-from itl_infer.files import sync, sync_folder
 from itl_infer.index import schema
-from itl_infer.index.disk import map_file, store_errors, writer_lock
-from itl_infer.index.rows import Picture, checksum
-from itl_infer.index.schema import DATABASE, LOCK, RowState, State, transaction
-from itl_infer.index.snapshot import make_name, read_roots
+from itl_infer.index.copies import copies_are_whole, require_copies
+from itl_infer.index.disk import map_file, no_writer, raise_interrupt, store_errors, writer_lock
+from itl_infer.index.names import make_name
+from itl_infer.index.plain import size_of
+from itl_infer.index.rows import RECORDS, as_records
+from itl_infer.index.salvage import copied_format, salvage
+from itl_infer.index.schema import DATABASE, LOCK, RowState, State
+from itl_infer.index.snapshot import read_roots
 from itl_infer.index.writer import locked_writer
 from itl_infer.store import are_unit_rows
 
-_BLOCK_ROWS = 2**13
-_SALVAGED = f"{DATABASE}.salvaged"
+# Where SQLite says one of these, the database may well be whole.
+_NO_DAMAGE = ("unable to open", "locked", "I/O error", "full", "readonly")
 
 
 @dataclass
@@ -43,39 +44,53 @@ class CheckReport:
 def check_index(path: str | os.PathLike[str], *, repair: bool = False, wait: bool = False) -> CheckReport:
     """Check the index at `path`: its database, and the record, unit length, checksum and name of every row.
 
-    With `repair`, drop what is damaged and keep the rest; the report is of what was found before. Raises
-    IndexStoreError where there is no index, where nothing can be saved, or where another process is writing
-    it, unless told to `wait`.
+    Writes nothing, unless told to `repair`: then it drops what is damaged and keeps the rest; the report is of what was
+    found before. Raises IndexStoreError where there is no index, where nothing can be saved, or where another process
+    is writing it, unless told to `wait`.
     """
     folder = Path(path)
-    schema.require_index(folder)
-    is_writable = repair or os.access(folder, os.W_OK)
+    lock = writer_lock if repair else no_writer
     with store_errors(folder), contextlib.ExitStack() as stack:
-        if is_writable:  # else nobody writes it
-            stack.enter_context(writer_lock(folder / LOCK, wait=wait))
-        report = _examine(folder)
+        schema.require_index(folder)
+        if repair or os.access(folder, os.W_OK):  # else nobody writes it
+            stack.enter_context(lock(folder / LOCK, wait=wait))
+        report = _examine(folder, repair=repair)
         if repair and not report.ok:
             if report.database_is_damaged:
-                _salvage(folder)
-                report.damaged_rows = _examine(folder).damaged_rows
+                salvage(folder)
+                report.damaged_rows = _examine(folder, repair=repair).damaged_rows
             _drop(folder, report.damaged_rows)
     return report
 
 
-def _examine(folder: Path) -> CheckReport:
+def _examine(folder: Path, *, repair: bool) -> CheckReport:
     report = CheckReport()
     try:
-        with schema.reading(folder) as connection:
+        with schema.reading(folder, changes=repair) as connection:
             for (message,) in connection.execute("PRAGMA integrity_check(10)"):
                 if message != "ok":
                     raise sqlite3.DatabaseError(message)
+            require_copies(connection)
             _examine_rows(connection, folder, report)
+            if not copies_are_whole(connection):
+                report.problems.append(f"{DATABASE}: the copies of bundle and folders are damaged")
     except sqlite3.DatabaseError as error:
-        if "unable to open" in str(error):  # it may well be whole
+        raise_interrupt(error)
+        if any(sign in str(error) for sign in _NO_DAMAGE):
             raise
-        report.database_is_damaged = True
-        report.problems.append(f"{DATABASE}: {' '.join(str(error).split())}")
+        _note_damage(report, str(error))
+    except schema.NewerFormatError as error:
+        if not repair or copied_format(folder) not in range(1, schema.FORMAT_VERSION + 1):
+            raise
+        _note_damage(report, str(error))
+    except UnicodeDecodeError:  # in what SQLite itself says of the damage
+        _note_damage(report, "malformed text")
     return report
+
+
+def _note_damage(report: CheckReport, reason: str) -> None:
+    report.database_is_damaged = True
+    report.problems.append(f"{DATABASE}: {' '.join(reason.split())}")
 
 
 def _examine_rows(connection: sqlite3.Connection, folder: Path, report: CheckReport) -> None:
@@ -83,17 +98,18 @@ def _examine_rows(connection: sqlite3.Connection, folder: Path, report: CheckRep
     roots = read_roots(connection, folder)
     vectors, names = _read_vectors(state, folder, report), _read_names(state, folder, report)
     misnamed = 0
-    for row, row_state, crc, picture in _records(connection):
+    for record in as_records(connection.execute(f"{RECORDS} ORDER BY row")):
         report.rows += 1
-        if row_state == RowState.GONE:
-            continue
-        if not (isinstance(picture.path, bytes) and isinstance(picture.digest, bytes)):
+        row, picture = record.row, record.picture
+        if not record.is_proper:
             damage = "has no proper record"
-        elif picture.root not in roots:
+        elif picture.root not in roots and record.state != RowState.GONE:
             damage = "belongs to no remembered folder"
         elif not 0 <= row < len(vectors):
             damage = "has no vector"
-        elif checksum(picture, vectors[row].tobytes()) != crc:
+        elif not record.fits(
+            vectors[row].tobytes()
+        ):  # one that is gone too: its embedding may be wanted again
             damage = "does not match its checksum"
         elif not are_unit_rows(vectors[row : row + 1])[0]:
             damage = "is not of unit length"
@@ -107,18 +123,14 @@ def _examine_rows(connection: sqlite3.Connection, folder: Path, report: CheckRep
         report.problems.append(f"{report.rows} records for {state.rows} rows")
     if misnamed:
         report.problems.append(f"{state.paths_file(folder).name}: {misnamed} names are not those on record")
-
-
-def _records(connection: sqlite3.Connection) -> Iterator[tuple[int, int, int, Picture]]:
-    query = "SELECT row, state, crc, root, path, size, mtime_ns, digest FROM pictures ORDER BY row"
-    for row, state, crc, *picture in connection.execute(query):
-        yield row, state, crc, Picture(*picture)
+    elif len(names) != state.rows:
+        report.problems.append(f"{state.paths_file(folder).name}: {len(names)} names of {state.rows} rows")
 
 
 def _read_vectors(state: State, folder: Path, report: CheckReport) -> npt.NDArray[np.float32]:
     """The vectors that are there, (n, D), n <= rows."""
     path = state.vectors_file(folder)
-    rows = min(_size(path) // (state.embed_dim * 4), state.rows)
+    rows = min(size_of(path) // (state.embed_dim * 4), state.rows)
     if rows < state.rows:
         report.problems.append(f"{path.name}: holds {rows} of {state.rows} rows")
     mapped = map_file(path, rows * state.embed_dim * 4)
@@ -127,56 +139,16 @@ def _read_vectors(state: State, folder: Path, report: CheckReport) -> npt.NDArra
 
 def _read_names(state: State, folder: Path, report: CheckReport) -> list[bytes]:
     path = state.paths_file(folder)
-    length = min(_size(path), state.paths_bytes)
+    length = min(size_of(path), state.paths_bytes)
     if length < state.paths_bytes:
         report.problems.append(f"{path.name}: holds {length} of {state.paths_bytes} bytes")
     return bytes(map_file(path, length)).split(b"\0")[:-1]
 
 
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
-
-
 def _drop(folder: Path, rows: list[int]) -> None:
     """Drop rows, and write the files again from what the database says of the others."""
-    with locked_writer(folder, None) as writer:
+    with locked_writer(folder, None, repairing=True) as writer:
         for row in rows:
             writer.set_state(row, RowState.GONE)
         writer.commit()
         writer.compact()
-
-
-def _salvage(folder: Path) -> None:
-    """Put in place of a damaged database all of its records that can still be read."""
-    salvaged = folder / _SALVAGED
-    salvaged.unlink(missing_ok=True)
-    salvaged.touch()
-    with (
-        contextlib.closing(schema.connect(folder)) as old,
-        contextlib.closing(schema.connect(folder, _SALVAGED)) as new,
-    ):
-        try:
-            state = schema.read_state(old)
-            roots = old.execute("SELECT * FROM roots").fetchall()
-        except (sqlite3.DatabaseError, TypeError) as error:
-            raise IndexStoreError(
-                f"{folder / DATABASE}: beyond repair ({error}): move {folder} away and embed again"
-            ) from error
-        new.execute("PRAGMA auto_vacuum = FULL")
-        with transaction(new):
-            schema.create(new, state)
-            new.executemany("INSERT INTO roots VALUES (?, ?, ?)", roots)
-            for row in range(state.rows):
-                with contextlib.suppress(sqlite3.DatabaseError):
-                    record = old.execute(
-                        "SELECT * FROM pictures NOT INDEXED WHERE row = ?", (row,)
-                    ).fetchone()
-                    if record is not None:
-                        new.execute("INSERT INTO pictures VALUES (?, ?, ?, ?, ?, ?, ?, ?)", record)
-            with contextlib.suppress(sqlite3.DatabaseError):
-                for record in old.execute("SELECT * FROM failures"):
-                    new.execute("INSERT INTO failures VALUES (?, ?, ?, ?, ?, ?, ?)", record)
-    with salvaged.open("r+b") as file:
-        sync(file)
-    salvaged.replace(folder / DATABASE)
-    sync_folder(folder)

@@ -12,8 +12,10 @@ import numpy.typing as npt
 from itl_infer.files import sync, sync_folder
 from itl_infer.index import schema
 from itl_infer.index.disk import map_file
+from itl_infer.index.names import make_name
+from itl_infer.index.plain import make_anew
 from itl_infer.index.schema import State, transaction
-from itl_infer.index.snapshot import Layout, make_name
+from itl_infer.index.snapshot import Layout
 
 _BLOCK_ROWS = 2**14  # rows copied at a time: 8 MiB at 128 columns
 
@@ -44,15 +46,15 @@ def _rows(connection: sqlite3.Connection, where: str) -> Rows:
 
 
 def _write_generation(folder: Path, connection: sqlite3.Connection, old: State, order: Rows) -> State:
-    new = replace(old, generation=old.generation + 1, rows=len(order))
+    new = replace(old, generation=old.next_generation, rows=len(order))
     needed = int(order.max(initial=-1)) + 1  # after a repair, the end of the file may be missing
     mapped = map_file(old.vectors_file(folder), needed * old.embed_dim * 4)
     vectors = np.frombuffer(mapped, "<f4").reshape(needed, old.embed_dim)
-    with new.vectors_file(folder).open("wb") as file:
+    with make_anew(new.vectors_file(folder)) as file:
         for start in range(0, len(order), _BLOCK_ROWS):
             file.write(vectors[order[start : start + _BLOCK_ROWS]].tobytes())
         sync(file)
-    with new.paths_file(folder).open("wb") as file:
+    with make_anew(new.paths_file(folder)) as file:
         for row in order.tolist():
             found = connection.execute("SELECT root, path FROM pictures WHERE row = ?", (row,))
             file.write(make_name(*found.fetchone()) + b"\0")

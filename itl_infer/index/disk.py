@@ -14,13 +14,14 @@ from typing import IO
 
 from itl_infer.errors import IndexStoreError, reason_of
 from itl_infer.files import sync
+from itl_infer.index.plain import open_plain, require_plain
 
 if sys.platform == "win32":
     import msvcrt
 
     _LOCKED_BYTE = 1 << 30  # far behind the text in the file, which others may then still read
 
-    def _try_lock(file: IO[bytes]) -> bool:
+    def _try_lock(file: IO[bytes], *, shared: bool) -> bool:  # noqa: ARG001 (there is no sharing)
         file.seek(_LOCKED_BYTE)
         try:
             msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
@@ -30,10 +31,10 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-    def _try_lock(file: IO[bytes]) -> bool:
+    def _try_lock(file: IO[bytes], *, shared: bool) -> bool:
         # flock, not lockf: it also keeps two writers of one process apart.
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
         return True
@@ -45,29 +46,43 @@ def writer_lock(path: Path, *, wait: bool) -> Iterator[None]:
 
     Raises IndexStoreError where another writer holds it, unless told to `wait`.
     """
-    path.touch()
-    with path.open("r+b", buffering=0) as file:
-        while not _try_lock(file):
-            if not wait:
-                file.seek(0)
-                writer = file.read(20).decode("ascii", "replace").strip() or "unknown"
-                raise IndexStoreError(
-                    f"{path.parent}: being written to by process {writer}: wait for it to end (--wait does)"
-                )
-            time.sleep(0.1)
-        file.seek(0)
-        file.truncate()
-        file.write(b"%d\n" % os.getpid())
+    with open_plain(path, to_write=True, make=True) as file:
+        _lock(file, path, wait=wait, shared=False)
+        with contextlib.suppress(OSError):  # only a courtesy, here and below: what counts is the lock
+            file.seek(0)
+            file.truncate()
+            file.write(b"%d\n" % os.getpid())
         try:
             yield
         finally:
-            with contextlib.suppress(OSError):  # only a courtesy: what counts is the lock
+            with contextlib.suppress(OSError):
                 file.truncate(0)
+
+
+@contextlib.contextmanager
+def no_writer(path: Path, *, wait: bool) -> Iterator[None]:
+    """Keep writers out without writing anything oneself; several may. Raises IndexStoreError like `writer_lock`."""
+    require_plain(path)
+    with open_plain(path) if path.exists() else contextlib.nullcontext() as file:
+        if file is not None:  # else nobody has ever written here, or the file was not copied along
+            _lock(file, path, wait=wait, shared=True)
+        yield
+
+
+def _lock(file: IO[bytes], path: Path, *, wait: bool, shared: bool) -> None:
+    while not _try_lock(file, shared=shared):
+        if not wait:
+            file.seek(0)
+            writer = file.read(20).decode("ascii", "replace").strip() or "unknown"
+            raise IndexStoreError(
+                f"{path.parent}: being written to by process {writer}: wait for it to end (--wait does)"
+            )
+        time.sleep(0.1)
 
 
 def write_at(path: Path, offset: int, data: bytes | memoryview) -> None:
     """Write at a place of an existing file, cut off what was behind it, and wait until the disk has it."""
-    with path.open("r+b", buffering=0) as file:
+    with open_plain(path, to_write=True) as file:
         with contextlib.suppress(OSError):  # Windows will not shorten a file that a reader has mapped
             file.truncate(offset)
         file.seek(offset)
@@ -81,7 +96,7 @@ def map_file(path: Path, length: int, *, private: bool = False) -> mmap.mmap | b
     """The first `length` bytes of a file, read when used; `private` ones may be changed, in memory only."""
     if length == 0:
         return bytearray()  # nothing cannot be mapped
-    with path.open("rb") as file:
+    with open_plain(path) as file:
         found = os.fstat(file.fileno()).st_size
         if found < length:
             raise IndexStoreError(
@@ -107,20 +122,31 @@ def database_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        raise IndexStoreError(_explain(folder, str(error))) from error
+        raise_interrupt(error)
+        raise IndexStoreError(_explain(folder, reason_of(error), is_of_database=True)) from error
+    except UnicodeDecodeError as error:  # from SQLite's own message, which repeats the damaged text
+        raise IndexStoreError(_explain(folder, "malformed text", is_of_database=True)) from error
 
 
-def _explain(folder: Path, reason: str) -> str:
-    mends = {
-        "full": "free some space and run again, all that was committed is kept",
-        "No space": "free some space and run again, all that was committed is kept",
-        "locked": "another program holds it; run again when it is done",
-        "readonly": "use an index that you may write to",
-        "Read-only": "use an index that you may write to",
-        "Permission": "use an index that you may read and write",
-        "unable to open": "use an index that you may read and write",
-        "malformed": "itl-infer check --repair drops what is damaged and keeps the rest",
-        "not a database": "itl-infer check --repair drops what is damaged and keeps the rest",
-    }
-    mend = next((mend for sign, mend in mends.items() if sign in reason), "check the disk and run again")
-    return f"{folder}: {reason}: {mend}"
+def raise_interrupt(error: sqlite3.Error) -> None:
+    """Ctrl+C during a statement comes back from SQLite as its own error: raise what it was."""
+    if isinstance(error, sqlite3.OperationalError) and str(error) == "interrupted":
+        raise KeyboardInterrupt from error
+
+
+_REPAIR = "itl-infer check --repair drops what is damaged and keeps the rest"
+_MENDS = {
+    "full": "free some space and run again, all that was committed is kept",
+    "No space": "free some space and run again, all that was committed is kept",
+    "locked": "another program holds it; run again when it is done",
+    "readonly": "use an index that you may write to",
+    "Read-only": "use an index that you may write to",
+    "Permission": "use an index that you may read and write",
+    "unable to open": "use an index that you may read and write",
+    "I/O error": "check the disk and run again",
+}
+
+
+def _explain(folder: Path, reason: str, *, is_of_database: bool = False) -> str:
+    mend = next((mend for sign, mend in _MENDS.items() if sign in reason), "")
+    return f"{folder}: {reason}: {mend or (_REPAIR if is_of_database else 'check the disk and run again')}"

@@ -194,7 +194,14 @@ def _take_snapshot(path: Path, bundle: Bundle | None, *, may_be_new: bool) -> Sn
 
 
 def _require_same_bundle(path: Path, state: State, bundle: Bundle | None) -> None:
-    if bundle is not None and bundle.fingerprint != state.bundle_fingerprint:
+    if bundle is None:
+        return
+    if bundle.fingerprint == state.bundle_fingerprint and bundle.embed_dim != state.embed_dim:
+        raise IndexStoreError(
+            f"{path}: says that its rows have {state.embed_dim} numbers, those of bundle {bundle.name!r} have"
+            f" {bundle.embed_dim}: itl-infer check --repair"
+        )
+    if bundle.fingerprint != state.bundle_fingerprint:
         raise IndexStoreError(
             f"{path}: made with bundle {state.bundle_name!r} ({state.bundle_fingerprint[:12]}), not with"
             f" {bundle.name!r} ({bundle.fingerprint[:12]}): give that one with --bundle, or embed all again"

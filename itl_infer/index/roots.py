@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from dataclasses import dataclass
 from pathlib import Path
+
+from itl_infer.errors import IndexStoreError
+
+_LONGEST_LOCATION = 2**15  # bytes
+# What no file below a folder has in its path: empty parts, "." and "..", and where they mean something, "\\" and ":".
+_LEADS_OUT = re.compile(rb"(?:^|/)\.{0,2}(?:/|\Z)|\0" + (rb"|[\\:]" if os.name == "nt" else b""))
 
 
 @dataclass(frozen=True)
@@ -24,7 +31,15 @@ class Root:
             return True
 
     def locate(self, path: bytes) -> str:
-        """The absolute path, in the system's own manner, of a picture stored with this root."""
+        """The absolute path, in the system's own manner, of a picture stored with this root.
+
+        Raises IndexStoreError for a path that leads out of it, which no writer of ours stores.
+        """
+        if _LEADS_OUT.search(path):
+            raise IndexStoreError(
+                f"{self.folder}: the index has a path in it that leads elsewhere, {os.fsdecode(path)[:200]!r}: embed it"
+                " again into a new index"
+            )
         return os.path.join(self.folder, *os.fsdecode(path).split("/"))  # noqa: PTH118 (names are not always UTF-8)
 
     def has_file(self, path: bytes) -> bool | None:
@@ -46,6 +61,11 @@ def store_location(folder: Path, index_folder: Path) -> bytes:
     if folder.is_relative_to(index_folder.parent) or index_folder.is_relative_to(folder):
         return os.fsencode(os.path.relpath(folder, index_folder).replace(os.sep, "/"))
     return os.fsencode(folder.as_posix())
+
+
+def is_location(location: object) -> bool:
+    """Whether a root may be written down so."""
+    return isinstance(location, bytes) and b"\0" not in location and 0 < len(location) <= _LONGEST_LOCATION
 
 
 def resolve_location(location: bytes, index_folder: Path) -> Path:

@@ -11,15 +11,19 @@ from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
 from itl_infer.errors import IndexStoreError
+from itl_infer.index.damage import Damage
+from itl_infer.index.own import require_own_tables
+from itl_infer.index.plain import copy_database, require_plain_database, size_of
 
-FORMAT_VERSION = 1
 DATABASE = "index.sqlite"
 LOCK = "writer.lock"
 
-# Statements that turn version i + 1 into i + 2; the first writer to find the older one runs them.
-MIGRATIONS: tuple[str, ...] = ()
-
 _BUSY_SECONDS = 30  # a reader needs milliseconds, a commit a few syncs
+_STEPS_BETWEEN = (
+    100_000  # steps of SQLite's machine, some milliseconds, after which an interrupt gets its turn
+)
+_LONGEST_NAME = 10_000  # of a bundle
+_LAST_GENERATION = 2**31  # after which they begin again
 
 
 class RowState(enum.IntEnum):
@@ -30,6 +34,7 @@ class RowState(enum.IntEnum):
     GONE = 2  # its picture is gone, changed or renamed: not shown, dropped by the next compaction
 
 
+# Version 1, which never changes: what later ones have is what MIGRATIONS make of it, in new indexes too.
 SCHEMA = """
 CREATE TABLE state (                        -- exactly one row
     generation         INTEGER NOT NULL,    -- number in the names of the vectors and paths files
@@ -69,8 +74,11 @@ CREATE TABLE failures (                     -- files that could not be embedded,
 ) WITHOUT ROWID;
 """
 
-# Files that nothing here could read, though a package would. Not part of a version: those that know nothing of it need
-# not, and where it is missing, nothing is left out. So every writer makes it where it is not there.
+# Statements that turn version i + 1 into i + 2; the first writer to find the older one runs them.
+MIGRATIONS: tuple[str, ...] = ()
+FORMAT_VERSION = 1 + len(MIGRATIONS)
+
+# Files that nothing here could read, though a package would.
 LEFT_OUT = """
 CREATE TABLE IF NOT EXISTS left_out (
     root   INTEGER NOT NULL REFERENCES roots,
@@ -81,6 +89,19 @@ CREATE TABLE IF NOT EXISTS left_out (
 ) WITHOUT ROWID
 """
 
+# What no checksum of a picture covers, a second time: the check finds by it what is damaged, and a repair mends by it.
+COPIES = """
+CREATE TABLE IF NOT EXISTS copies (
+    what    TEXT PRIMARY KEY,               -- "format", "bundle": name and fingerprint, "width", "folders": roots
+    content BLOB NOT NULL,                  -- as JSON, bytes in hexadecimal
+    crc     INTEGER NOT NULL                -- CRC-32 of content
+) WITHOUT ROWID
+"""
+
+# Tables that are not part of a version: those that know nothing of one need not, and where it is missing, nothing is in
+# it. So every writer makes those that are not there.
+MADE_WHERE_MISSING = (LEFT_OUT, COPIES)
+
 
 class NoIndexError(IndexStoreError):
     """There is no index where one is needed, or its making was cut short."""
@@ -89,10 +110,35 @@ class NoIndexError(IndexStoreError):
         super().__init__(f"{folder}: no index here: itl-infer embed-images PICTURES -d {folder} makes one")
 
 
+class NewerFormatError(IndexStoreError):
+    """An index says that it is of a format that this version does not know."""
+
+    def __init__(self, folder: Path, version: int) -> None:
+        super().__init__(
+            f"{folder}: index format {version}, this version of itl-infer reads up to {FORMAT_VERSION}: upgrade"
+            " itl-infer, or where it never was a later one, itl-infer check --repair"
+        )
+
+
 def require_index(folder: Path) -> None:
-    """Raise NoIndexError where there is none in `folder`."""
-    if not (folder / DATABASE).exists():
-        raise NoIndexError(folder)
+    """Raise NoIndexError where there is none in `folder`, IndexStoreError where only its database is not there."""
+    if size_of(folder / DATABASE) == 0:
+        raise nothing_in(folder)
+
+
+def nothing_in(folder: Path) -> IndexStoreError:
+    """What to say of a folder whose database is missing, empty or without a table."""
+    if has_vectors(folder):
+        state = "empty" if (folder / DATABASE).exists() else "missing"
+        return IndexStoreError(
+            f"{folder}: {DATABASE} is {state}: copy it back beside its vectors, or move the folder away and embed again"
+        )
+    return NoIndexError(folder)
+
+
+def has_vectors(folder: Path) -> bool:
+    """Whether there are embeddings, of whatever generation."""
+    return any(path.is_symlink() or path.stat().st_size > 0 for path in folder.glob("vectors-*.f32"))
 
 
 @dataclass(frozen=True)
@@ -110,6 +156,10 @@ class State:
     def vectors_bytes(self) -> int:
         return self.rows * self.embed_dim * 4
 
+    @property
+    def next_generation(self) -> int:
+        return self.generation % _LAST_GENERATION + 1
+
     def grown(self, rows: int, paths_bytes: int) -> State:
         return replace(self, rows=self.rows + rows, paths_bytes=self.paths_bytes + paths_bytes)
 
@@ -119,9 +169,33 @@ class State:
     def paths_file(self, folder: Path) -> Path:
         return folder / f"paths-{self.generation:06}.nul"
 
+    def require_possible(self) -> None:
+        """Raise Damage for what no writer writes."""
+        numbers = {
+            "generation": (self.generation, 0, _LAST_GENERATION),
+            "rows": (self.rows, 0, 2**40),
+            "paths_bytes": (self.paths_bytes, 0, 2**50),
+            "embed_dim": (self.embed_dim, 1, 2**16),
+        }
+        for name, (number, lowest, highest) in numbers.items():
+            if type(number) is not int or not lowest <= number <= highest:
+                raise Damage(f"state: {name} is {str(number)[:40]!r}")
+        for name, text in (
+            ("bundle_name", self.bundle_name),
+            ("bundle_fingerprint", self.bundle_fingerprint),
+        ):
+            if type(text) is not str or len(text) > _LONGEST_NAME:
+                raise Damage(f"state: {name} is no name")
+
 
 def read_state(connection: sqlite3.Connection) -> State:
-    return State(*connection.execute("SELECT * FROM state").fetchone())
+    """The one row of `state`. Raises Damage where it is none that a writer wrote."""
+    found = connection.execute("SELECT * FROM state LIMIT 2").fetchall()
+    if len(found) != 1:
+        raise Damage(f"state: {'several rows' if found else 'no row'}, expected one")
+    state = State(*found[0])
+    state.require_possible()
+    return state
 
 
 def write_state(connection: sqlite3.Connection, state: State) -> None:
@@ -129,9 +203,20 @@ def write_state(connection: sqlite3.Connection, state: State) -> None:
     connection.execute("INSERT INTO state VALUES (?, ?, ?, ?, ?, ?)", astuple(state))
 
 
-def create(connection: sqlite3.Connection, state: State) -> None:
-    """Make the tables, inside a transaction of the caller's."""
-    _run(connection, SCHEMA, FORMAT_VERSION)
+def statements(version: int) -> tuple[str, ...]:
+    """What makes the tables of an index of this format version, those made where they are missing among them."""
+    scripts = (SCHEMA, *MIGRATIONS[: version - 1], *MADE_WHERE_MISSING)
+    return tuple(
+        part for script in scripts for part in script.split(";\n")
+    )  # executescript would commit what is open
+
+
+def create(connection: sqlite3.Connection, state: State, version: int | None = None) -> None:
+    """Make the tables, inside a transaction of the caller's; those of an older `version` where one is salvaged."""
+    version = version or FORMAT_VERSION
+    for statement in statements(version):
+        connection.execute(statement)
+    connection.execute(f"PRAGMA user_version = {version}")
     write_state(connection, state)
 
 
@@ -139,31 +224,48 @@ def migrate(connection: sqlite3.Connection, version: int) -> None:
     """Bring an older index up to this format, all the way or not at all."""
     with transaction(connection):
         for step in range(version, FORMAT_VERSION):
-            _run(connection, MIGRATIONS[step - 1], step + 1)
+            for statement in MIGRATIONS[step - 1].split(";\n"):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {step + 1}")
 
 
-def has_left_out(connection: sqlite3.Connection) -> bool:
-    """Whether the table of what was left out is there."""
-    found = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'left_out'").fetchone()
-    return found is not None
-
-
-def _run(connection: sqlite3.Connection, script: str, version: int) -> None:
-    for statement in script.split(";\n"):  # executescript would commit what is open
+def make_missing(connection: sqlite3.Connection) -> None:
+    """Make the tables that are not part of a version, where they are not there."""
+    for statement in MADE_WHERE_MISSING:
         connection.execute(statement)
-    connection.execute(f"PRAGMA user_version = {version}")
 
 
-def connect(folder: Path, name: str = DATABASE) -> sqlite3.Connection:
-    """A connection that writes only when told to; threads may share it under a lock of their own."""
+def has_table(connection: sqlite3.Connection, name: str) -> bool:
+    """Whether a table is there that is not part of a version."""
+    found = connection.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (name,))
+    return found.fetchone() is not None
+
+
+def connect(folder: Path, *, changes: bool = True) -> sqlite3.Connection:
+    """A connection that writes only when told to; threads may share it under a lock of their own.
+
+    An index may come from anyone: neither links are followed, nor does anything in the database have functions of its
+    own, and Ctrl+C ends what it takes long to do (`disk.database_errors`). One that `changes` nothing may not play
+    back the journal of a writer that was killed either. Raises IndexStoreError.
+    """
+    require_plain_database(folder / DATABASE)
     # mode=rw: never made by accident, and SQLite itself falls back to reading where it may not write.
-    return sqlite3.connect(
-        f"{(folder.absolute() / name).as_uri()}?mode=rw",
+    connection = sqlite3.connect(
+        f"{(folder.absolute() / DATABASE).as_uri()}?mode={'rw' if changes else 'ro'}",
         uri=True,
         timeout=_BUSY_SECONDS,
         isolation_level=None,
         check_same_thread=False,
     )
+    connection.set_progress_handler(_go_on, _STEPS_BETWEEN)
+    connection.execute("PRAGMA trusted_schema = OFF")
+    connection.execute("PRAGMA cell_size_check = ON")
+    return connection
+
+
+def _go_on() -> int:
+    """Called by SQLite now and then: Python, which it comes back to by that, raises what a signal asks for."""
+    return 0
 
 
 class transaction:
@@ -190,26 +292,27 @@ class transaction:
 
 
 @contextlib.contextmanager
-def reading(folder: Path) -> Iterator[sqlite3.Connection]:
+def reading(folder: Path, *, changes: bool = True) -> Iterator[sqlite3.Connection]:
     """A connection inside one read transaction, of an index that may lie where nothing can be written.
 
     A writer that was killed leaves a journal, which the next to open plays back. Where it may not, as on a
-    read-only disk, that is done to a copy. Raises NoIndexError, or IndexStoreError for a newer format.
+    read-only disk, or where the caller `changes` nothing, that is done to a copy. Raises NoIndexError, IndexStoreError
+    for a newer format, and Damage for what is no index of ours.
     """
     require_index(folder)
     with contextlib.ExitStack() as stack:
-        if (folder / f"{DATABASE}-journal").exists() and not os.access(folder, os.W_OK):
-            import shutil  # rarely needed, and not at once there
-            import tempfile
+        if size_of(folder / f"{DATABASE}-journal") and not (changes and os.access(folder, os.W_OK)):
+            import tempfile  # rarely needed, and not at once there
 
             copy = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="itl-index-")))
-            for name in (DATABASE, f"{DATABASE}-journal"):
-                shutil.copyfile(folder / name, copy / name)
-            folder = copy
-        connection = stack.enter_context(contextlib.closing(connect(folder)))
+            copy_database(folder / DATABASE, copy)
+            folder, changes = copy, True
+        connection = stack.enter_context(contextlib.closing(connect(folder, changes=changes)))
         connection.execute("BEGIN")
-        if require_version(connection, folder) == 0:
-            raise NoIndexError(folder)
+        version = require_version(connection, folder)
+        if version == 0:
+            raise nothing_in(folder)
+        require_own_tables(connection, statements(version))
         yield connection
 
 
@@ -217,8 +320,8 @@ def require_version(connection: sqlite3.Connection, folder: Path) -> int:
     """The format version of an index, 0 where its making was cut short; IndexStoreError for a newer one."""
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version > FORMAT_VERSION:
-        raise IndexStoreError(
-            f"{folder}: index format {version}, this version of itl-infer reads up to {FORMAT_VERSION}:"
-            " upgrade itl-infer"
-        )
+        raise NewerFormatError(folder, version)
+    [(objects,)] = connection.execute("SELECT count(*) FROM sqlite_master")
+    if version < 0 or (version == 0 and objects):
+        raise Damage(f"format version {version}")
     return int(version)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import mmap
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import overload
@@ -20,12 +20,16 @@ import numpy.typing as npt
 from itl_infer import ranking
 from itl_infer.errors import IndexStoreError
 from itl_infer.index import schema
+from itl_infer.index.copies import require_copies
+from itl_infer.index.damage import Damage, typed
 from itl_infer.index.disk import map_file, store_errors
-from itl_infer.index.roots import Root, resolve_location
+from itl_infer.index.intact import require_intact
+from itl_infer.index.names import name_ends, parse_name
+from itl_infer.index.roots import Root, is_location, resolve_location
 from itl_infer.index.schema import State
 
+_REPAIR = "itl-infer check --repair drops what is damaged and keeps the rest"
 _ATTEMPTS = 5  # at opening files that a compaction may have replaced since the database was read
-_SCANNED_BYTES = 2**22
 
 
 @dataclass(frozen=True)
@@ -63,8 +67,14 @@ class Layout:
 class Paths(Sequence[str]):
     """The path of each position of a view, as this machine can open it; looked up when asked for."""
 
-    def __init__(self, names: mmap.mmap | bytearray, layout: Layout, roots: Mapping[int, Root]) -> None:
-        self._names, self._layout, self._roots = names, layout, roots
+    def __init__(
+        self,
+        names: mmap.mmap | bytearray,
+        layout: Layout,
+        roots: Mapping[int, Root],
+        file: Path | None = None,
+    ) -> None:
+        self._names, self._layout, self._roots, self._file = names, layout, roots, file
 
     def __len__(self) -> int:
         return self._layout.live
@@ -77,12 +87,23 @@ class Paths(Sequence[str]):
         if isinstance(position, slice):
             return [self[i] for i in range(*position.indices(len(self)))]
         position = range(len(self))[position]  # negative ones count from the end, IndexError beyond
-        root, path = parse_name(self._name_of_row(self._layout.row_at(position)))
-        return self._roots[root].locate(path)
+        row = self._layout.row_at(position)
+        try:
+            root, path = parse_name(self.name_of_row(row))
+            return self._roots[root].locate(path)
+        except (ValueError, LookupError) as error:
+            raise IndexStoreError(
+                f"{self._file}: row {row} has no proper name: itl-infer check --repair writes the names again"
+            ) from error
 
-    def _name_of_row(self, row: int) -> bytes:
+    def name_of_row(self, row: int) -> bytes:
+        """What the paths file says. LookupError where it does not go that far."""
         start = int(self._ends[row - 1]) + 1 if row else 0
         return bytes(self._names[start : int(self._ends[row])])
+
+    def row_of(self, position: int) -> int:
+        """The row of the files that stands at a position."""
+        return self._layout.row_at(position)
 
     @cached_property
     def _ends(self) -> npt.NDArray[np.int64]:
@@ -97,14 +118,38 @@ class Snapshot:
     roots: Mapping[int, Root]
     embeddings: npt.NDArray[np.float32]  # (N, D), unit rows, read-only
     paths: Paths
+    folder: Path | None = None  # None: there is none yet
+    _compared: set[int] = field(default_factory=set, repr=False, compare=False)  # rows, with their checksums
 
     def __len__(self) -> int:
         return len(self.embeddings)
 
     def nearest(self, vectors: npt.NDArray[np.float32], k: int) -> Iterator[list[tuple[int, float]]]:
-        """For each unit vector of (Q, D) the `k` best rows with their cosines, best first, ties by lower row."""
-        for rows, scores in zip(*ranking.rank(vectors, self.embeddings, k), strict=True):
-            yield list(zip(rows.tolist(), scores.tolist(), strict=True))
+        """For each unit vector of (Q, D) the `k` best rows with their cosines, best first, ties by lower row.
+
+        Raises IndexStoreError where one of them is not what was written.
+        """
+        try:
+            best, scores = ranking.rank(vectors, self.embeddings, k)
+        except ValueError as error:
+            if k < 1 or np.isnan(vectors).any() or vectors.shape[1:] != self.embeddings.shape[1:]:
+                raise
+            raise IndexStoreError(f"{self.folder}: {error}: {_REPAIR}") from error
+        self._require_intact(best)
+        for rows, cosines in zip(best, scores, strict=True):
+            yield list(zip(rows.tolist(), cosines.tolist(), strict=True))
+
+    def _require_intact(self, positions: npt.NDArray[np.int64]) -> None:
+        """Compare the rows at some positions with their checksums, each once. Raises IndexStoreError."""
+        new = [position for position in np.unique(positions).tolist() if position not in self._compared]
+        if self.folder is not None and new:
+            require_intact(
+                self.folder,
+                self.state,
+                {self.paths.row_of(position): self.embeddings[position] for position in new},
+                self.paths.name_of_row,
+            )
+            self._compared.update(new)
 
     def embeddings_of(self, rows: Sequence[int]) -> Iterator[npt.NDArray[np.float32]]:
         """(D,) for each of some rows; looked up when asked for, not copied."""
@@ -132,9 +177,9 @@ def take_snapshot(folder: Path) -> Snapshot:
         with store_errors(folder):
             with schema.reading(folder) as connection:
                 state = schema.read_state(connection)
+                require_copies(connection, ("bundle", "folders"))  # the width is compared with the bundle's
                 roots = read_roots(connection, folder)
-                rows = connection.execute("SELECT row FROM pictures WHERE state <> 0 ORDER BY row")
-                hidden = np.array([row for (row,) in rows], np.int64)
+                hidden = _hidden_rows(connection, state)
             try:
                 return _map(folder, state, roots, Layout.around(hidden, state.rows))
             except FileNotFoundError as error:  # a compaction came between
@@ -145,9 +190,24 @@ def take_snapshot(folder: Path) -> Snapshot:
     )
 
 
+def _hidden_rows(connection: sqlite3.Connection, state: State) -> npt.NDArray[np.int64]:
+    """Rows that are not shown, ascending. Raises Damage where rows are none that the files have."""
+    [(last,)] = connection.execute("SELECT max(row) FROM pictures")
+    if last is not None and last >= state.rows:
+        raise Damage(f"malformed: the last record is of row {last}, of {state.rows} rows")
+    rows = connection.execute(
+        "SELECT row FROM pictures WHERE state <> 0 ORDER BY row LIMIT ?", (state.rows + 1,)
+    )
+    hidden = np.array([row for (row,) in rows], np.int64)
+    if len(hidden) > state.rows or (len(hidden) and hidden[0] < 0):
+        raise Damage("malformed: records of rows that are not there")
+    return hidden
+
+
 def _map(folder: Path, state: State, roots: Mapping[int, Root], layout: Layout) -> Snapshot:
     names = map_file(state.paths_file(folder), state.paths_bytes)
-    return Snapshot(state, roots, _map_matrix(folder, state, layout), Paths(names, layout, roots))
+    paths = Paths(names, layout, roots, state.paths_file(folder))
+    return Snapshot(state, roots, _map_matrix(folder, state, layout), paths, folder)
 
 
 def _map_matrix(folder: Path, state: State, layout: Layout) -> npt.NDArray[np.float32]:
@@ -161,25 +221,10 @@ def _map_matrix(folder: Path, state: State, layout: Layout) -> npt.NDArray[np.fl
 
 
 def read_roots(connection: sqlite3.Connection, folder: Path) -> dict[int, Root]:
-    return {
-        root: Root(root, resolve_location(location, folder), bool(is_whole))
-        for root, location, is_whole in connection.execute("SELECT * FROM roots")
-    }
-
-
-def make_name(root: int, path: bytes) -> bytes:
-    """What the paths file holds for a row, without the null byte that ends it."""
-    return b"%d/%b" % (root, path)
-
-
-def parse_name(name: bytes) -> tuple[int, bytes]:
-    root, _, path = name.partition(b"/")
-    return int(root), path
-
-
-def name_ends(names: mmap.mmap | bytearray) -> npt.NDArray[np.int64]:
-    """Where the names of a paths file end: the places of its null bytes."""
-    buffer = np.frombuffer(names, np.uint8)
-    blocks = range(0, len(buffer), _SCANNED_BYTES)  # a mask of the whole would be as large as the file
-    ends = [np.flatnonzero(buffer[start : start + _SCANNED_BYTES] == 0) + start for start in blocks]
-    return np.concatenate(ends) if ends else np.empty(0, np.int64)
+    """The remembered folders by their numbers. Raises Damage for what is none."""
+    roots = {}
+    for root, location, is_whole in typed(connection.execute("SELECT * FROM roots"), int, bytes, int):
+        if not is_location(location):
+            raise Damage(f"malformed: the place of folder {root}")
+        roots[root] = Root(root, resolve_location(location, folder), bool(is_whole))
+    return roots

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import NoneType
 from typing import Any, NamedTuple
 
 from itl_infer.index import schema
+from itl_infer.index.damage import Damage, typed
 from itl_infer.index.disk import store_errors
+from itl_infer.index.roots import Root
 from itl_infer.index.schema import RowState, State
 from itl_infer.index.snapshot import read_roots
 from itl_infer.index.writer import open_writer
@@ -90,17 +94,28 @@ def read_status(path: str | os.PathLike[str]) -> Status:
                 for root in roots.values()
             ),
             failures=tuple(
-                KnownFailure(roots[root].locate(name), error)
-                for root, name, error in connection.execute("SELECT root, path, error FROM failures")
+                KnownFailure(_root(roots, root).locate(name), error)
+                for root, name, error in typed(
+                    connection.execute("SELECT root, path, error FROM failures"), int, bytes, str
+                )
             ),
             left_out={
                 suffix: KnownLeftOut(files, extra)
-                for suffix, files, extra in (
-                    connection.execute(_LEFT_OUT) if schema.has_left_out(connection) else ()
+                for suffix, files, extra in typed(
+                    connection.execute(_LEFT_OUT) if schema.has_table(connection, "left_out") else (),
+                    str,
+                    int,
+                    str,
                 )
             },
-            bytes_on_disk=sum(file.stat().st_size for file in folder.iterdir()),
+            bytes_on_disk=sum(file.lstat().st_size for file in folder.iterdir()),
         )
+
+
+def _root(roots: Mapping[int, Root], number: int) -> Root:
+    if number not in roots:
+        raise Damage(f"malformed: a failure in folder {number}, which is not remembered")
+    return roots[number]
 
 
 def remembered_paths(path: str | os.PathLike[str]) -> list[str]:
@@ -112,10 +127,11 @@ def remembered_paths(path: str | os.PathLike[str]) -> list[str]:
             if root.is_whole:
                 remembered.append(str(root.folder))
             else:
-                known = [name for name, _ in connection.execute(_KNOWN_FILES, {"root": root.id})]
-                if schema.has_left_out(connection):
+                found = connection.execute(_KNOWN_FILES, {"root": root.id})
+                known = [name for name, _ in typed(found, bytes, (int, NoneType))]
+                if schema.has_table(connection, "left_out"):
                     others = connection.execute("SELECT path FROM left_out WHERE root = ?", (root.id,))
-                    known += [name for (name,) in others]
+                    known += [name for (name,) in typed(others, bytes)]
                 remembered += map(root.locate, known)
         return remembered
 

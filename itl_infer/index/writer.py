@@ -21,11 +21,16 @@ from itl_infer.errors import IndexStoreError
 from itl_infer.files import sync_folder
 from itl_infer.index import schema
 from itl_infer.index.compaction import compact
+from itl_infer.index.copies import require_copies, write_copies
+from itl_infer.index.damage import Damage
 from itl_infer.index.disk import store_errors, write_at, writer_lock
+from itl_infer.index.names import make_name
+from itl_infer.index.own import require_own_tables
+from itl_infer.index.plain import open_plain, require_plain_database
 from itl_infer.index.roots import Root, resolve_location, store_location
-from itl_infer.index.rows import FailedFile, Picture, checksum
+from itl_infer.index.rows import RECORDS, FailedFile, Picture, as_records, checksum
 from itl_infer.index.schema import RowState, State, transaction
-from itl_infer.index.snapshot import make_name, read_roots
+from itl_infer.index.snapshot import read_roots
 
 if TYPE_CHECKING:
     from itl_infer.bundle import Bundle
@@ -147,12 +152,11 @@ class Writer:
     def embedding(self, row: int) -> npt.NDArray[np.float32]:
         """The stored embedding (D,) of a committed row, whatever its state."""
         width = self.state.embed_dim * 4
-        with store_errors(self.folder), self.state.vectors_file(self.folder).open("rb") as file:
+        with store_errors(self.folder), open_plain(self.state.vectors_file(self.folder)) as file:
             file.seek(row * width)
             vector = file.read(width)
-            columns = "crc, root, path, size, mtime_ns, digest"
-            [(crc, *picture)] = self.execute(f"SELECT {columns} FROM pictures WHERE row = ?", (row,))
-        if checksum(Picture(*picture), vector) != crc:
+            [record] = as_records(self.execute(f"{RECORDS} WHERE row = ?", (row,)))
+        if not record.fits(vector):
             raise IndexStoreError(
                 f"{self.folder}: row {row} is damaged: itl-infer check --repair drops it and keeps the rest"
             )
@@ -177,6 +181,7 @@ class Writer:
                 with transaction(self._connection):
                     self._apply_changes()
                     schema.write_state(self._connection, new)
+                    write_copies(self._connection)
                     self._connection.execute("UPDATE temp.commits SET number = ?", (self._commits + 1,))
             finally:
                 self._take_note()
@@ -224,7 +229,7 @@ class Writer:
     def start_over(self, bundle: Bundle) -> None:
         """Empty the index and bind it to another bundle, in one step; its roots stay."""
         self._forget_pending()
-        new = State(self.state.generation + 1, 0, 0, bundle.embed_dim, bundle.name, bundle.fingerprint)
+        new = State(self.state.next_generation, 0, 0, bundle.embed_dim, bundle.name, bundle.fingerprint)
         with store_errors(self.folder):
             _make_files(self.folder, new)
             with transaction(self._connection):
@@ -232,6 +237,7 @@ class Writer:
                 self._connection.execute("DELETE FROM failures")
                 self._connection.execute("DELETE FROM left_out")
                 schema.write_state(self._connection, new)
+                write_copies(self._connection)
             self.state = new
             remove_other_generations(self.folder, new)
 
@@ -254,8 +260,9 @@ def open_writer(folder: Path, bundle: Bundle | None, *, wait: bool = False) -> I
 
 
 @contextlib.contextmanager
-def locked_writer(folder: Path, bundle: Bundle | None) -> Iterator[Writer]:
-    """`open_writer` for one who holds the lock."""
+def locked_writer(folder: Path, bundle: Bundle | None, *, repairing: bool = False) -> Iterator[Writer]:
+    """`open_writer` for one who holds the lock; who is `repairing` drops what is wrong with single records."""
+    require_plain_database(folder / schema.DATABASE, to_write=True)
     if bundle is not None:
         (folder / schema.DATABASE).touch()
     with contextlib.closing(schema.connect(folder)) as connection:
@@ -264,15 +271,30 @@ def locked_writer(folder: Path, bundle: Bundle | None) -> Iterator[Writer]:
         connection.execute("PRAGMA fullfsync = ON")
         version = schema.require_version(connection, folder)
         if version == 0:
-            if bundle is None:
-                raise schema.NoIndexError(folder)
+            if bundle is None or schema.has_vectors(folder):
+                raise schema.nothing_in(folder)
             _make_database(folder, connection, bundle)
-        elif version < schema.FORMAT_VERSION:
+        else:
+            require_own_tables(connection, schema.statements(version))
+            require_copies(connection)
+            if not repairing:
+                _require_proper_records(connection)
+        if 0 < version < schema.FORMAT_VERSION:
             schema.migrate(connection, version)
-        connection.execute(schema.LEFT_OUT)
+        with transaction(connection):
+            schema.make_missing(connection)
+            write_copies(connection)
         writer = Writer(folder, connection)
         remove_other_generations(folder, writer.state)
         yield writer
+
+
+def _require_proper_records(connection: sqlite3.Connection) -> None:
+    """Raise Damage where a path is none: what walks folders and compares them relies on it."""
+    for table in ("pictures", "failures"):
+        wrong = f"SELECT 1 FROM {table} WHERE typeof(path) <> 'blob' OR typeof(root) <> 'integer' LIMIT 1"
+        if connection.execute(wrong).fetchone():
+            raise Damage(f"malformed: a path in table {table}")
 
 
 def _make_folder(folder: Path) -> None:
@@ -280,11 +302,8 @@ def _make_folder(folder: Path) -> None:
         names = set(os.listdir(folder))  # noqa: PTH208 (only names are needed)
         if names and not names & {schema.LOCK, schema.DATABASE}:
             raise IndexStoreError(f"{folder}: a folder, but no index: name one that does not exist yet")
-        if schema.DATABASE not in names and any(path.stat().st_size for path in folder.glob("vectors-*.f32")):
-            raise IndexStoreError(
-                f"{folder}: {schema.DATABASE} is missing: copy it back beside its vectors, or move the folder away"
-                " and embed again"
-            )
+        with contextlib.suppress(schema.NoIndexError):  # one whose making was cut short is made now
+            schema.require_index(folder)
     elif folder.exists():
         raise IndexStoreError(f"{folder}: a file, not an index: name a folder that does not exist yet")
     else:
@@ -302,7 +321,7 @@ def _make_database(folder: Path, connection: sqlite3.Connection, bundle: Bundle)
 
 def _make_files(folder: Path, state: State) -> None:
     for path in (state.vectors_file(folder), state.paths_file(folder)):
-        path.touch()
+        open_plain(path, to_write=True, make=True).close()
     sync_folder(folder)
 
 
@@ -311,7 +330,5 @@ def remove_other_generations(folder: Path, state: State) -> None:
     current = {state.vectors_file(folder), state.paths_file(folder)}
     for path in [*folder.glob("vectors-*.f32"), *folder.glob("paths-*.nul")]:
         if path not in current:
-            with contextlib.suppress(
-                PermissionError
-            ):  # Windows: a reader has it; the next writer tries again
-                path.unlink()
+            with contextlib.suppress(PermissionError, IsADirectoryError):
+                path.unlink()  # Windows: a reader may have it; the next writer tries again

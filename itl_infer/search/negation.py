@@ -27,6 +27,7 @@ _MARKERS = _set_of("without no not neither nor")
 _MARKER = re.compile("|".join(_MARKERS), re.IGNORECASE)
 _BEFORE = _set_of("with and but or having has have , ;")  # they go with the marker
 _DETERMINERS = _set_of("a an any the some many other single")
+_CONJUNCTIONS = _set_of("and or nor")
 _PLACES = _set_of("in on at near by under inside with")  # "not in a city"
 # Where that which is not to be seen ends, if no mark ends it. "Of" is part of it: "no piece of paper".
 _ENDS = _PLACES | _MARKERS
@@ -50,6 +51,21 @@ _AFTER_NOT = _set_of("""
     only just so very too yet even quite much always all enough really necessarily far sure bad long to be been being
     that this there here well
 """)
+
+WORD_TABLES = {
+    "markers": _MARKERS,
+    "before": _BEFORE,
+    "determiners": _DETERMINERS,
+    "conjunctions": _CONJUNCTIONS,
+    "places": _PLACES,
+    "ends": _ENDS,
+    "sayings": _SAYINGS,
+    "forbidden": _FORBIDDEN,
+    "signs": _SIGNS,
+    "after_not": _AFTER_NOT,
+    "stop_words": frozenset(ENGLISH_STOP_WORDS),
+}
+"""All of these words by what they are, for what reads negations elsewhere, as a published page does in a browser."""
 
 
 @dataclass(frozen=True)
@@ -112,13 +128,30 @@ def _ends_of_phrases(words: list[str], begin: int) -> list[tuple[int, int]]:
             return found
         found.append((begin, end))
         # "Without cars or people", "without cars and people"; but "no dogs and a cat" wants the cat.
-        if end + 1 >= len(words) or words[end] not in ("and", "or", "nor"):
+        if end + 1 >= len(words) or not (words[end] in _CONJUNCTIONS or _is_listed(words, end)):
             return found
         begin = end + 1
+        if words[end] == "," and words[begin] in _CONJUNCTIONS:
+            begin += 1
         if words[end] == "and" and words[begin] in _DETERMINERS - {"any"}:
             return found
         while begin < len(words) and words[begin] in _DETERMINERS:
             begin += 1
+
+
+def _is_listed(words: list[str], comma: int) -> bool:
+    """Whether what follows a comma is denied, too: "cars, people or bikes"; "cars, people walking" is not."""
+    while comma < len(words) and words[comma] == ",":
+        begin = comma + 1
+        if begin < len(words) and words[begin] in ("or", "nor"):
+            return True
+        end = begin
+        while end < len(words) and words[end] not in _ENDS and words[end][:1].isalnum():
+            end += 1
+        if end == begin:
+            return False
+        comma = end
+    return comma < len(words) and words[comma] in ("or", "nor")
 
 
 def _names_something(phrase: list[str]) -> bool:

@@ -29,10 +29,11 @@ Floats = npt.NDArray[np.float32]
 class Searcher:
     """Answers queries over `index`, any store that was opened with a bundle: the `k` best pictures of each.
 
-    Fewer, where fewer have `min_score`, or where with `relevant` fewer stand out (`relevance.relevant_from`).
-    `dedupe` is a cosine from which on two pictures count as one: the others are folded under the best.
-    `truth` names a picture, by its path or its file name, whose place among all is found too. With `explain`,
-    answers say what became of each word, and what each did for each picture.
+    With `offset` the `k` behind that many, ranked from `offset` + 1: the next page of an answer. Fewer, where fewer
+    have `min_score`, or where with `relevant` fewer stand out (`relevance.relevant_from`). `dedupe` is a cosine
+    from which on two pictures count as one: the others are folded under the best. `truth` names a picture, by its
+    path or its file name, whose place among all is found too. With `explain`, answers say what became of each word,
+    and what each did for each picture.
     """
 
     index: Store
@@ -42,6 +43,7 @@ class Searcher:
     min_score: float | None = None
     relevant: bool = False
     dedupe: float | None = None
+    offset: int = 0
 
     def answer(self, query: str | Query | EmbeddedQuery) -> Answer:
         """Raises QueryError, and ImageError for a picture of the query that cannot be read."""
@@ -57,10 +59,15 @@ class Searcher:
         bundle, view = self.index.require_bundle(), self.index.snapshot
         embedded = embed_each(queries, bundle)
         vectors = [one.vector for one in embedded if isinstance(one, EmbeddedQuery)]
-        best = iter(view.nearest(np.array(vectors).reshape(-1, bundle.embed_dim), self.k))
+        best = iter(view.nearest(np.array(vectors).reshape(-1, bundle.embed_dim), self._reach))
         return [
             self._answer(one, next(best), view) if isinstance(one, EmbeddedQuery) else one for one in embedded
         ]
+
+    @property
+    def _reach(self) -> int:
+        """How many of the best there have to be, for those that are wanted to be among them."""
+        return self.offset + self.k
 
     def _answer(self, embedded: EmbeddedQuery, best: Rows, view: View) -> Answer:
         bundle = self.index.require_bundle()
@@ -71,8 +78,8 @@ class Searcher:
         if self.dedupe is None:
             groups = [[row] for row in best]
         else:
-            groups = fold(embedded.vector, best, view, self.k, self.dedupe)
-        groups = [group for group in groups if group[0][1] >= lowest]
+            groups = fold(embedded.vector, best, view, self._reach, self.dedupe)
+        groups = [group for group in groups[self.offset :] if group[0][1] >= lowest]
         terms = embedded.terms(bundle) if self.explain else []
         of_groups = iter(view.embeddings_of([group[0][0] for group in groups]) if terms else ())
         return Answer(
@@ -87,7 +94,7 @@ class Searcher:
                     _shares(terms, next(of_groups), score) if terms else (),
                     tuple(Duplicate(score, view.path_of(row)) for row, score in duplicates),
                 )
-                for rank, ((row, score), *duplicates) in enumerate(groups, start=1)
+                for rank, ((row, score), *duplicates) in enumerate(groups, start=self.offset + 1)
             ),
             None if self.truth is None else _place_of(self.truth, embedded.vector, view.whole("truth")),
             _words(embedded, bundle) if self.explain else (),

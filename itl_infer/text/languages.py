@@ -20,7 +20,7 @@ def guess_language(unknown: Sequence[str], known: Sequence[str] = ()) -> str | N
     "French", or `ANOTHER_SCRIPT` where letters are not Latin; None where it may be English. Common in that language are
     all known words, and so many of the others that the rest may be names.
     """
-    if not known and any(map(_is_foreign_script, unknown)):
+    if not known and any(map(is_foreign_script, unknown)):
         return ANOTHER_SCRIPT
     sought, others = _plain_words(unknown), _plain_words(known)
     if not sought:
@@ -52,7 +52,7 @@ def _plain_words(words: Sequence[str]) -> list[str]:
     return [word for word in dict.fromkeys(map(plain_letters, words)) if word.isalpha()]
 
 
-def _is_foreign_script(word: str) -> bool:
+def is_foreign_script(word: str) -> bool:
     """Whether a letter of it is of another script than Latin; a mark or an emoji is no letter."""
     return any(
         char.isalpha() and not unicodedata.name(char, "").startswith("LATIN") for char in plain_letters(word)

@@ -6,10 +6,10 @@ import contextlib
 import io
 import json
 import math
+import os
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
@@ -17,15 +17,18 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import MultiDict
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.responses import FileResponse, Response
+from starlette.responses import HTMLResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from itl_infer.errors import ImageError, ItlError, QueryError
+from itl_infer.index import Index
 from itl_infer.search import NEAR_DUPLICATE, Answer, Searcher
 from itl_infer.search.query import Query
+from itl_infer.web.below import BelowPath
 from itl_infer.web.guard import Guard, HostRule
 from itl_infer.web.openapi import LIMITS, describe_api
+from itl_infer.web.page import STATIC, make_html
 from itl_infer.web.pictures import path_of, picture_id, picture_response
 
 if TYPE_CHECKING:
@@ -34,19 +37,27 @@ if TYPE_CHECKING:
     from itl_infer.image import ImageSource
     from itl_infer.store import Store
 
-_STATIC = Path(__file__).parent / "static"
 _LOOK_SECONDS = 0.5  # between looks at whether the index has changed
 
 
-def make_app(store: Store, rule: HostRule) -> Starlette:
-    """The page over a store that was opened with its bundle, as an ASGI application."""
+def make_app(store: Store, rule: HostRule, root_path: str = "") -> Starlette:
+    """The page over a store that was opened with its bundle, as an ASGI application.
+
+    `root_path`, such as "/photos", is where a proxy shows it, whether the proxy takes that off requests or not.
+    """
+    page = make_html(
+        title="itl-infer", script="serve.js", folder=f"{root_path}/static/" if root_path else "static/"
+    )
+    middleware = [Middleware(Guard, rule=rule)]
+    if root_path:
+        middleware.append(Middleware(BelowPath, root_path=root_path))
     return Starlette(
         routes=[
-            Route("/", lambda _: FileResponse(_STATIC / "index.html")),
-            *_Api(store).routes(),
-            Mount("/static", StaticFiles(directory=_STATIC)),
+            Route("/", lambda _: HTMLResponse(page)),
+            *_Api(store, root_path).routes(),
+            Mount("/static", StaticFiles(directory=STATIC)),
         ],
-        middleware=[Middleware(Guard, rule=rule)],
+        middleware=middleware,
         exception_handlers={HTTPException: _refuse, ItlError: _refuse},
     )
 
@@ -66,8 +77,8 @@ def _json(value: Any, status: int = 200, headers: Mapping[str, str] | None = Non
 class _Api:
     """Answers requests from the store as it is now."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, store: Store, root_path: str) -> None:
+        self._store, self._root_path = store, root_path
         self._bundle = store.require_bundle()
         self._lock = threading.Lock()
         # A query keeps every core busy by itself; several at once would only wait for each other, spinning.
@@ -81,7 +92,7 @@ class _Api:
             Route("/api/batch", self._batch, methods=["POST"]),
             Route("/api/complete", self._complete),
             Route("/api/status", self._status),
-            Route("/api/openapi.json", lambda _: _json(describe_api())),
+            Route("/api/openapi.json", lambda _: _json(describe_api(self._root_path))),
             Route("/pictures/{name}", self._picture),
             Route("/thumbnails/{name}", self._thumbnail),
         ]
@@ -139,9 +150,9 @@ class _Api:
         return _json({"words": self._bundle.complete_word(prefix) if prefix else []})
 
     def _status(self, _: Request) -> Response:
-        return _json(
-            {"pictures": len(self._current()), "bundle": self._bundle.name, "domain": self._bundle.domain}
-        )
+        pictures = len(self._current())
+        status = {"pictures": pictures, "bundle": self._bundle.name, "domain": self._bundle.domain}
+        return _json(status if pictures else {**status, "next": _how_to_fill(self._store)})
 
     def _picture(self, request: Request) -> Response:
         return self._respond_picture(request, "full")
@@ -203,6 +214,7 @@ class _Parameters:
         return Searcher(
             store,
             self._number("k", LIMITS["k_default"], 1, LIMITS["k"]),
+            offset=self._number("offset", 0, 0, LIMITS["offset"]),
             explain=self._switch("explain"),
             min_score=self._score("min_score"),
             relevant=self._switch("relevant"),
@@ -243,6 +255,14 @@ def _finite(name: str, text: str, expected: str) -> float:
         if math.isfinite(float(text)):
             return float(text)
     raise HTTPException(400, f"{name} is {text[:40]!r}, expected {expected}")
+
+
+def _how_to_fill(store: Store) -> str:
+    """The command that adds pictures to a store that has none."""
+    if isinstance(store, Index):
+        path = os.fspath(store.path)
+        return "itl-infer embed-images PICTURES -d " + (f'"{path}"' if " " in path else path)
+    return "itl-infer push"
 
 
 def _as_text(value: Any) -> str:

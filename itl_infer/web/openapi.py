@@ -9,6 +9,7 @@ from itl_infer import __version__
 LIMITS = {
     "k": 1000,
     "k_default": 25,
+    "offset": 100_000,
     "text": 10_000,  # characters of one text
     "terms": 50,  # texts added or subtracted
     "queries": 1000,  # of one batch
@@ -17,8 +18,8 @@ LIMITS = {
 }
 
 
-def describe_api() -> dict[str, Any]:
-    """The OpenAPI description."""
+def describe_api(root_path: str = "") -> dict[str, Any]:
+    """The OpenAPI description, of an API whose paths begin at `root_path`."""
     return {
         "openapi": "3.1.0",
         "info": {
@@ -26,6 +27,7 @@ def describe_api() -> dict[str, Any]:
             "version": __version__,
             "description": "Search indexed pictures; answers are those of `itl-infer query --format json`.",
         },
+        **({"servers": [{"url": root_path}]} if root_path else {}),
         "paths": {
             "/api/query": {
                 "get": {
@@ -124,6 +126,7 @@ _SUM = [
 ]
 _PROPERTIES: dict[str, dict[str, Any]] = {
     "k": {"type": "integer", "minimum": 1, "maximum": LIMITS["k"], "default": LIMITS["k_default"]},
+    "offset": {"type": "integer", "minimum": 0, "maximum": LIMITS["offset"], "default": 0},
     "min_score": {"type": "number"},
     "relevant": {"type": "boolean"},
     "dedupe": {"type": "boolean"},
@@ -132,6 +135,7 @@ _PROPERTIES: dict[str, dict[str, Any]] = {
 }
 _MEANINGS = {
     "k": "How many pictures at most",
+    "offset": "How many of the best to pass over: those of the page before",
     "min_score": "Leave out pictures of a lower score",
     "relevant": "Leave out pictures whose scores do not stand out",
     "dedupe": "Fold near-duplicates under the best of them",
@@ -162,6 +166,7 @@ _SCHEMAS: dict[str, Any] = {
             "pictures": {"type": "integer"},
             "bundle": {"type": "string"},
             "domain": {"type": "string"},
+            "next": {"type": "string", "description": "What adds pictures, where there are none"},
         },
     },
     "Answers": {

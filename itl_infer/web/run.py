@@ -18,13 +18,20 @@ if TYPE_CHECKING:
 _SHUTDOWN_SECONDS = 3
 
 
-def serve(store: Store, host: str, port: int, rule: HostRule, started: Callable[[str], None]) -> None:
+def serve(
+    store: Store,
+    host: str,
+    port: int,
+    rule: HostRule,
+    started: Callable[[str], None],
+    root_path: str = "",
+) -> None:
     """Serve the page until interrupted; `started` gets its address. Port 0 takes a free one. Raises OSError."""
     family, *_ = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     with socket.create_server((host, port), family=family) as listening:
         name = f"[{host}]" if family == socket.AF_INET6 else host
         config = uvicorn.Config(
-            make_app(store, rule),
+            make_app(store, rule, root_path),
             log_level="warning",
             access_log=False,
             server_header=False,

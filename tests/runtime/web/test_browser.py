@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import base64
 import io
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,12 +19,12 @@ pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
 
 from itl_infer import Index, embed_directory, load_bundle
+from tests.chromium import ask, found, visiting
 from tests.runtime.web.helpers import serving
 from tests.tiny_bundle import save_colours
 
 expect = playwright.expect
 pytestmark = pytest.mark.browser
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 COLOURS = ["red", "green", "blue", "white", "purple", "yellow", "orange", "teal"]
 
 
@@ -40,47 +38,11 @@ def url(tmp_path_factory: pytest.TempPathFactory, tiny_bundle: Path) -> Iterator
         yield address
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    if CHROMIUM is None:
-        pytest.skip("no Chromium on this machine")
-    sandbox = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
-    with playwright.sync_playwright() as started:
-        running = started.chromium.launch(executable_path=CHROMIUM, args=sandbox)
-        yield running
-        running.close()
-
-
 @pytest.fixture(params=["wide", "narrow"])
 def page(request: pytest.FixtureRequest, browser: Any, url: str) -> Iterator[Any]:
-    """The page, on two screens; nothing may go wrong in it, and it may ask no one else."""
-    narrow = request.param == "narrow"
-    size = {"width": 360, "height": 740} if narrow else {"width": 1280, "height": 800}
-    context = browser.new_context(viewport=size, color_scheme="dark" if narrow else "light", has_touch=narrow)
-    page = context.new_page()
-    problems: list[str] = []
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on("console", lambda line: problems.append(line.text) if "Content Security" in line.text else None)
-    page.on(
-        "request",
-        lambda asked: problems.append(asked.url) if not asked.url.startswith((url, "blob:")) else None,
-    )
-    page.goto(url)
-    yield page
-    assert problems == []
-    context.close()
-
-
-def found(page: Any) -> list[str]:
-    """The names of the pictures on the page, once they are those of the last search."""
-    page.wait_for_selector("main[aria-busy=false]")
-    return [name.removesuffix(".png") for name in page.locator("main .name").all_text_contents()]
-
-
-def ask(page: Any, text: str) -> list[str]:
-    page.fill("#text", text)
-    page.press("#text", "Enter")
-    return found(page)
+    """The page, on two screens."""
+    with visiting(browser, url, narrow=request.param == "narrow") as page:
+        yield page
 
 
 def test_type_and_see(page: Any) -> None:

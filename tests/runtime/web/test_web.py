@@ -83,6 +83,37 @@ def test_the_same_as_the_command(client: TestClient, index: Index, tiny_bundle: 
         assert without_ids(answer.json()) == printed
 
 
+def test_page_by_page(client: TestClient) -> None:
+    for parameters in ({}, {"dedupe": "true"}, {"relevant": "true"}):
+        ask = {"q": "red", "explain": "true", **parameters}
+        whole = client.get("/api/query", params={**ask, "k": 6}).json()["results"]
+        pages = [
+            client.get("/api/query", params={**ask, "k": 2, "offset": offset}).json()["results"]
+            for offset in (0, 2, 4, 6)
+        ]
+        assert [found for page in pages for found in page] == whole
+
+
+def test_below_a_path_whether_the_proxy_takes_it_off_or_not(index: Index) -> None:
+    app = make_app(index, HostRule("127.0.0.1", ()), "/photos")
+    client = TestClient(app, base_url="http://localhost:8000")
+    for before in ("", "/photos"):
+        assert 'src="/photos/static/serve.js"' in client.get(f"{before}/").text
+        assert client.get(f"{before}/api/status").json()["pictures"] == 6
+        assert client.get(f"{before}/static/page.js").status_code == 200
+    assert client.get("/photos", follow_redirects=False).headers["location"] == "/photos/"
+    assert client.get("/photosapi/status").status_code == 404
+    assert client.get("/api/openapi.json").json()["servers"] == [{"url": "/photos"}]
+
+
+@pytest.mark.parametrize("path", ["/a b", "/../x", "/x?y", "/<b>"])
+def test_a_root_path_that_is_none(index: Index, tiny_bundle: Path, path: str) -> None:
+    ask = ["serve", "-d", str(index.path), "-m", str(tiny_bundle), "--root-path", path]
+    run = CliRunner().invoke(main, ask)
+    assert run.exit_code == 2
+    assert "is not a path such as /photos" in run.stderr
+
+
 def test_batch(client: TestClient) -> None:
     body = {"queries": ["red", "", "surfr", "blue wave"], "k": 2, "explain": True}
     answers = client.post("/api/batch", json=body).json()["answers"]
@@ -124,6 +155,7 @@ def test_words_and_status(client: TestClient) -> None:
         ({"q": "red", "k": "1001"}, "expected a whole number"),
         ({"q": "red", "k": "1" * 10_000}, "expected a whole number"),
         ({"q": "red", "k": "²"}, "expected a whole number"),
+        ({"q": "red", "offset": "-1"}, "offset is '-1', expected a whole number from 0"),
         ({"q": "red", "min_score": "nan"}, "min_score is 'nan', expected a number"),
         ({"q": "red", "explain": "yes"}, "explain is 'yes', expected true or false"),
         ({"q": "r" * 10_001}, "q: too long"),

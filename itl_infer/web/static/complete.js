@@ -1,0 +1,19 @@
+// Words that complete what is being typed.
+
+import { $, element } from "./dom.js";
+
+const QUIET = 120; // ms without a key before completions are asked for
+
+export function completeWords(source) {
+  let waiting;
+  $("text").addEventListener("input", (event) => {
+    if (event.inputType === "insertReplacementText" || !event.inputType) return; // a completion was taken
+    clearTimeout(waiting);
+    waiting = setTimeout(async () => {
+      const text = $("text").value;
+      const start = text.search(/\S*$/);
+      const words = start === text.length ? [] : await source.complete(text.slice(start)).catch(() => []);
+      $("words").replaceChildren(...words.map((word) => element("option", { value: text.slice(0, start) + word })));
+    }, QUIET);
+  });
+}
