@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from itl_infer.encoder.encoders import sums_of_products_overflow
-from itl_infer.encoder.weighted import _as_varint, _field
+from itl_infer.encoder.protobuf import as_field, as_number
+from itl_infer.encoder.runtime import onnxruntime
 
 ZERO_POINT = 128  # what a code of 0 is written as: the instructions multiply unsigned by signed bytes
 
@@ -69,49 +70,43 @@ def products_are_fast() -> bool:
 
 @cache
 def _session() -> Any:
-    import onnxruntime  # a quarter of a second, which only what computes should cost
-
-    options = onnxruntime.SessionOptions()
+    options = onnxruntime().SessionOptions()
     options.log_severity_level = 3  # errors only
     options.intra_op_num_threads = options.inter_op_num_threads = 1  # whoever asks has threads of its own
-    return onnxruntime.InferenceSession(_graph(), options, providers=["CPUExecutionProvider"])
+    return onnxruntime().InferenceSession(_graph(), options, providers=["CPUExecutionProvider"])
 
 
 def _graph() -> bytes:
     """maxima = Cast(ReduceMax(Reshape(products, shape))), products = MatMulInteger(codes - 128, queries)."""
-    axis = _text(1, "axes") + _number(8, 1) + _number(20, _INTS_ATTRIBUTE)
-    no_axis = _text(1, "keepdims") + _number(3, 0) + _number(20, _INT_ATTRIBUTE)
-    to_float = _text(1, "to") + _number(3, _FLOAT) + _number(20, _INT_ATTRIBUTE)
+    axis = _text(1, "axes") + as_number(8, 1) + as_number(20, _INTS_ATTRIBUTE)
+    no_axis = _text(1, "keepdims") + as_number(3, 0) + as_number(20, _INT_ATTRIBUTE)
+    to_float = _text(1, "to") + as_number(3, _FLOAT) + as_number(20, _INT_ATTRIBUTE)
     nodes = [
         _node("MatMulInteger", ["codes", "queries", "zero"], "products"),
         _node("Reshape", ["products", "shape"], "groups"),
         _node("ReduceMax", ["groups"], "integer maxima", axis, no_axis),
         _node("Cast", ["integer maxima"], "maxima", to_float),
     ]
-    graph = b"".join(_field(1, node) for node in nodes) + _text(2, "products of codes")
-    graph += _field(5, _number(2, _UINT8) + _text(8, "zero") + _field(9, bytes([ZERO_POINT])))
+    graph = b"".join(as_field(1, node) for node in nodes) + _text(2, "products of codes")
+    graph += as_field(5, as_number(2, _UINT8) + _text(8, "zero") + as_field(9, bytes([ZERO_POINT])))
     for name, kind, rank in (("codes", _UINT8, 2), ("queries", _INT8, 2), ("shape", _INT64, 1)):
-        graph += _field(11, _value(name, kind, rank))
+        graph += as_field(11, _value(name, kind, rank))
     for name, kind, rank in (("products", _INT32, 2), ("maxima", _FLOAT, 2)):
-        graph += _field(12, _value(name, kind, rank))
-    return _number(1, _IR_VERSION) + _field(7, graph) + _field(8, _text(1, "") + _number(2, _OPSET))
+        graph += as_field(12, _value(name, kind, rank))
+    return as_number(1, _IR_VERSION) + as_field(7, graph) + as_field(8, _text(1, "") + as_number(2, _OPSET))
 
 
 def _node(op_type: str, inputs: list[str], output: str, *attributes: bytes) -> bytes:
     """A NodeProto."""
     named = b"".join(_text(1, name) for name in inputs) + _text(2, output) + _text(4, op_type)
-    return named + b"".join(_field(5, attribute) for attribute in attributes)
+    return named + b"".join(as_field(5, attribute) for attribute in attributes)
 
 
 def _value(name: str, kind: int, rank: int) -> bytes:
     """A ValueInfoProto: a tensor whose dimensions may be of any size, but the only one of a shape, which is 3."""
-    dimensions = _field(1, _number(1, 3)) if rank == 1 else rank * _field(1, b"")
-    return _text(1, name) + _field(2, _field(1, _number(1, kind) + _field(2, dimensions)))
+    dimensions = as_field(1, as_number(1, 3)) if rank == 1 else rank * as_field(1, b"")
+    return _text(1, name) + as_field(2, as_field(1, as_number(1, kind) + as_field(2, dimensions)))
 
 
 def _text(number: int, text: str) -> bytes:
-    return _field(number, text.encode())
-
-
-def _number(number: int, value: int) -> bytes:
-    return _as_varint(number << 3) + _as_varint(value)
+    return as_field(number, text.encode())

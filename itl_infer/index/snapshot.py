@@ -20,6 +20,7 @@ import numpy.typing as npt
 from itl_infer import ranking
 from itl_infer.errors import IndexStoreError
 from itl_infer.index import schema
+from itl_infer.index.codes import DerivedCodes
 from itl_infer.index.copies import require_copies
 from itl_infer.index.damage import Damage, typed
 from itl_infer.index.disk import map_file, store_errors
@@ -119,6 +120,7 @@ class Snapshot:
     embeddings: npt.NDArray[np.float32]  # (N, D), unit rows, read-only
     paths: Paths
     folder: Path | None = None  # None: there is none yet
+    codes: DerivedCodes | None = None
     _compared: set[int] = field(default_factory=set, repr=False, compare=False)  # rows, with their checksums
 
     def __len__(self) -> int:
@@ -130,7 +132,7 @@ class Snapshot:
         Raises IndexStoreError where one of them is not what was written.
         """
         try:
-            best, scores = ranking.rank(vectors, self.embeddings, k)
+            best, scores = self._rank(vectors, k)
         except ValueError as error:
             if k < 1 or np.isnan(vectors).any() or vectors.shape[1:] != self.embeddings.shape[1:]:
                 raise
@@ -138,6 +140,18 @@ class Snapshot:
         self._require_intact(best)
         for rows, cosines in zip(best, scores, strict=True):
             yield list(zip(rows.tolist(), cosines.tolist(), strict=True))
+
+    def _rank(
+        self, vectors: npt.NDArray[np.float32], k: int
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+        """By codes, where there are some; the answer is the same."""
+        codes = None if self.codes is None else self.codes.of(self.embeddings)
+        try:
+            return ranking.rank(vectors, self.embeddings, k, codes=codes)
+        except ranking.CodesError as error:
+            assert self.codes is not None
+            self.codes.give_up(error)
+        return ranking.rank(vectors, self.embeddings, k)
 
     def _require_intact(self, positions: npt.NDArray[np.int64]) -> None:
         """Compare the rows at some positions with their checksums, each once. Raises IndexStoreError."""
@@ -207,7 +221,8 @@ def _hidden_rows(connection: sqlite3.Connection, state: State) -> npt.NDArray[np
 def _map(folder: Path, state: State, roots: Mapping[int, Root], layout: Layout) -> Snapshot:
     names = map_file(state.paths_file(folder), state.paths_bytes)
     paths = Paths(names, layout, roots, state.paths_file(folder))
-    return Snapshot(state, roots, _map_matrix(folder, state, layout), paths, folder)
+    codes = DerivedCodes(folder, state, layout.holes)
+    return Snapshot(state, roots, _map_matrix(folder, state, layout), paths, folder, codes)
 
 
 def _map_matrix(folder: Path, state: State, layout: Layout) -> npt.NDArray[np.float32]:

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from itl_infer.errors import IndexStoreError
 from itl_infer.files import sync_folder
 from itl_infer.index import schema
+from itl_infer.index.codes import codes_file, extend_codes
 from itl_infer.index.compaction import compact
 from itl_infer.index.copies import require_copies, write_copies
 from itl_infer.index.damage import Damage
@@ -185,6 +186,8 @@ class Writer:
                     self._connection.execute("UPDATE temp.commits SET number = ?", (self._commits + 1,))
             finally:
                 self._take_note()
+        if added:
+            extend_codes(self.folder, new)
 
     def _take_note(self) -> None:
         """Of a commit that the database says it has made: an interrupt may come at any line behind it, this too.
@@ -225,6 +228,7 @@ class Writer:
             finally:
                 self.state = schema.read_state(self._connection)
                 remove_other_generations(self.folder, self.state)
+        extend_codes(self.folder, self.state)
 
     def start_over(self, bundle: Bundle) -> None:
         """Empty the index and bind it to another bundle, in one step; its roots stay."""
@@ -327,8 +331,8 @@ def _make_files(folder: Path, state: State) -> None:
 
 def remove_other_generations(folder: Path, state: State) -> None:
     """Remove what a compaction replaced, or one that was cut off left behind."""
-    current = {state.vectors_file(folder), state.paths_file(folder)}
-    for path in [*folder.glob("vectors-*.f32"), *folder.glob("paths-*.nul")]:
+    current = {state.vectors_file(folder), state.paths_file(folder), codes_file(folder, state)}
+    for path in [*folder.glob("vectors-*.f32"), *folder.glob("paths-*.nul"), *folder.glob("codes-*.u8*")]:
         if path not in current:
             with contextlib.suppress(PermissionError, IsADirectoryError):
                 path.unlink()  # Windows: a reader may have it; the next writer tries again

@@ -20,6 +20,7 @@ from itl_infer.encoder.products import Products, products_are_fast
 from itl_infer.ranking.candidates import Indices, keys_of
 from itl_infer.ranking.codes import (
     BLOCK,
+    FEWEST_NUMBERS,
     GROUP,
     CodeBlock,
     CodedQueries,
@@ -36,9 +37,9 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 # Where codes are used, as measured by tests/benchmarks/ranking.py.
-_FEWEST_NUMBERS = 2**22
 _ROWS_FOR_EACH = 256  # of the k best
 _FEWEST_AMONG = 1 / 4  # of the rows
+_FEWEST_COLUMNS = 32
 _WIDEST = 2**15  # numbers of a row, whose products fit into 32 bits
 _LARGEST = 1e15  # number of a query, whose square is one
 
@@ -59,10 +60,10 @@ def codes_pay(queries: Floats, codes: Codes, k: int, among: Mask = None) -> bool
     rows = len(codes) if among is None else int(np.count_nonzero(among))
     return (
         codes.are_of_unit_rows
-        and len(codes) * codes.dim >= _FEWEST_NUMBERS
+        and len(codes) * codes.dim >= FEWEST_NUMBERS
         and k * _ROWS_FOR_EACH <= rows
         and rows >= _FEWEST_AMONG * len(codes)
-        and GROUP <= codes.dim <= _WIDEST
+        and _FEWEST_COLUMNS <= codes.dim <= _WIDEST
         and bool(np.isfinite(queries).all())
         and float(np.abs(queries).max()) < _LARGEST
         and products_are_fast()
@@ -99,7 +100,7 @@ class _Piece(NamedTuple):
     @property
     def first(self) -> int:
         """The number of its first row among all."""
-        return self.number * BLOCK + self.start
+        return self.block.first + self.start
 
 
 class _Found(NamedTuple):
@@ -141,11 +142,13 @@ class _Search:
         wanted = max(_FEWEST_SAMPLED + 4 * self._k, groups // _SAMPLED)
         if groups < 4 * wanted:
             return
-        pieces = []
-        for group in range(0, groups, groups // _CHUNKS):
-            number, start = divmod(group, BLOCK // GROUP)
-            end = start + -(-wanted // _CHUNKS)
-            pieces += self._pieces(number, start * GROUP, end * GROUP, self._step)
+        apart, size = groups // _CHUNKS * GROUP, -(-wanted // _CHUNKS) * GROUP
+        pieces = [
+            piece
+            for number, block in enumerate(self._codes.blocks)
+            for start in range(0, len(block.quantized.codes), apart)
+            for piece in self._pieces(number, start, start + size, self._step)
+        ]
         self._draw_lines(np.concatenate(_in_threads(pieces, self._sampler)))
 
     def scan(self) -> None:
@@ -161,7 +164,7 @@ class _Search:
         for number, found in self._sums.items():
             if found & (2**64 - 1) != self._codes.blocks[number].checksum:
                 raise CodesError(
-                    f"codes of row {number * BLOCK} and those behind it do not match their checksum"
+                    f"codes of row {self._codes.blocks[number].first} and on do not match their checksum"
                 )
         self._codes.unread.difference_update(self._sums)
 
@@ -226,7 +229,7 @@ class _Search:
         of_groups = products.reshape(len(maxima), GROUP, -1)[group, :, query]
         which, place = (of_groups >= lowest[group, query][:, None]).nonzero()
         row = piece.first + group[which] * GROUP + place
-        counts = row < piece.number * BLOCK + piece.block.rows  # and not what fills the last group
+        counts = row < piece.block.first + piece.block.rows  # and not what fills the last group
         if self._among is not None:
             counts[counts] = self._among[row[counts]]
         if not counts.all():
@@ -241,7 +244,7 @@ class _Search:
         """Scores (groups, Q) that the best row of each group has at least; -inf where none counts."""
         groups = len(maxima)
         rows = np.arange(piece.first, piece.first + len(products))
-        counts = rows < piece.number * BLOCK + piece.block.rows
+        counts = rows < piece.block.first + piece.block.rows
         if self._among is not None:
             counts[counts] = self._among[rows[counts]]
         if not counts.all():

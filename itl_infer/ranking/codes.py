@@ -9,7 +9,7 @@ rows, the latter with what float32 may round off a score. docs/exact_codes.md de
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -23,6 +23,7 @@ from itl_infer.cpus import usable_cpus
 Floats = npt.NDArray[np.float32]
 Bytes = npt.NDArray[np.uint8]
 
+FEWEST_NUMBERS = 2**22  # of N x D, from which on ranking by codes pays (docs/exact_codes.md)
 GROUP = 32  # rows of one scale
 BLOCK = 2**15  # rows of one checksum
 ZERO = 128  # what a code of 0 is kept as
@@ -49,8 +50,9 @@ class Quantized(NamedTuple):
 
 @dataclass(frozen=True)
 class CodeBlock:
-    """The codes of up to `BLOCK` rows."""
+    """The codes of up to `BLOCK` rows, from `first` on; those behind the last are looked at for the checksum alone."""
 
+    first: int
     rows: int
     quantized: Quantized
     checksum: int | None = None  # of codes that are yet to be read
@@ -63,7 +65,8 @@ class CodeBlock:
     def by_group(self) -> Floats:
         """1, the lengths and the errors of each group, over its scale: (groups, 3)."""
         _, scales, lengths, errors = self.quantized
-        by_group: Floats = np.stack([np.ones_like(scales), lengths, errors], axis=1) / scales[:, None]
+        by_group: Floats = np.stack([np.ones_like(scales), lengths, errors], axis=1)
+        by_group /= scales[:, None]
         return by_group
 
 
@@ -75,7 +78,7 @@ class Codes:
     """
 
     def __init__(self, blocks: Sequence[CodeBlock], dim: int) -> None:
-        self.blocks = blocks  # of `BLOCK` rows each, the last one of fewer
+        self.blocks = blocks  # in order of rows, without gaps
         self.dim = dim
         self.unread = {number for number, block in enumerate(blocks) if block.checksum is not None}
         longest = max((float(block.quantized.lengths.max(initial=0)) for block in blocks), default=0.0)
@@ -102,14 +105,17 @@ def quantize_rows(images: Floats) -> Codes:
     images = np.asarray(images, np.float32)
     if images.ndim != 2:
         raise ValueError(f"embeddings have shape {images.shape}, expected (rows, columns)")
-    return Codes([CodeBlock(rows, block) for rows, block in quantized_blocks(images)], images.shape[1])
+    return Codes(list(quantized_blocks(images)), images.shape[1])
 
 
-def quantized_blocks(rows: Floats) -> Iterable[tuple[int, Quantized]]:
-    """(N, D) rows as codes, block by block, with the number of rows in each."""
-    blocks = [rows[start : start + BLOCK] for start in range(0, len(rows), BLOCK)]
+def quantized_blocks(rows: Floats) -> Iterator[CodeBlock]:
+    """(N, D) rows as codes, block by block."""
+    firsts = range(0, len(rows), BLOCK)
     with ThreadPoolExecutor(usable_cpus()) as pool:
-        yield from zip(map(len, blocks), pool.map(quantized, blocks), strict=True)
+        for first, of_block in zip(
+            firsts, pool.map(lambda first: quantized(rows[first : first + BLOCK]), firsts), strict=True
+        ):
+            yield CodeBlock(first, min(BLOCK, len(rows) - first), of_block)
 
 
 def quantized(rows: Floats) -> Quantized:
@@ -205,11 +211,11 @@ def checksum_of_sums(sums: npt.NDArray[np.int32], start: int) -> int:
     return int((wide * _weights()[start : start + len(sums)]).sum())
 
 
-def checksum(codes: Bytes) -> int:
-    """Of the codes of a block, on any CPU."""
+def checksum(codes: Bytes, first: int = 0) -> int:
+    """Of the codes of a block, or what those from `first` on add to it modulo 2^64; on any CPU."""
     column = check_column(codes.shape[1]).astype(np.float64)
     total = 0
     for start in range(0, len(codes), _STEP):
         numbers = codes[start : start + _STEP].astype(np.float64) - ZERO
-        total += checksum_of_sums((numbers @ column).astype(np.int32), start)
+        total += checksum_of_sums((numbers @ column).astype(np.int32), first + start)
     return total & (2**64 - 1)

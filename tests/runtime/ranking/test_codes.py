@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from tests.runtime.ranking.test_ranking import unit_rows
 @pytest.fixture(autouse=True)
 def _by_codes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Codes are used for the fewest rows, and on CPUs where they are not fast, too."""
-    for name, value in (("_FEWEST_NUMBERS", 0), ("_ROWS_FOR_EACH", 1), ("_MOST_CANDIDATES", 1)):
+    for name, value in (("FEWEST_NUMBERS", 0), ("_ROWS_FOR_EACH", 1), ("_MOST_CANDIDATES", 1)):
         monkeypatch.setattr(coded, name, value)
     if not products_are_fast():
         pytest.skip("this CPU has no instructions for products of bytes, and codes are not read on it")
@@ -192,10 +193,8 @@ def test_codes_take_a_quarter() -> None:
 
 
 def with_checksums(rows: np.ndarray) -> list[CodeBlock]:
-    return [
-        CodeBlock(block.rows, block.quantized, checksum(block.quantized.codes))
-        for block in quantize_rows(rows).blocks
-    ]
+    blocks = quantize_rows(rows).blocks
+    return [dataclasses.replace(block, checksum=checksum(block.quantized.codes)) for block in blocks]
 
 
 @pytest.mark.parametrize("batch", [1, 40])
@@ -230,7 +229,7 @@ OLDER = """if True:
     from itl_infer.encoder.products import products_are_fast
     from itl_infer.ranking import coded
     assert not products_are_fast()
-    coded._FEWEST_NUMBERS = 0
+    coded.FEWEST_NUMBERS = 0
     rows = np.random.default_rng(0).standard_normal((3000, 64), dtype=np.float32)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     found = itl_infer.rank(rows[:3], rows, 5, codes=itl_infer.quantize_rows(rows))
