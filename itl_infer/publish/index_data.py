@@ -25,10 +25,10 @@ def write_vectors(embeddings: npt.NDArray[np.float32], folder: Path) -> Written:
 
     vectors-NNN.bin are scales and codes, in files of at most 1 MB, all of which a visitor fetches; fine-NNNNN.bin the
     fine codes of 256 rows each, fetched as needed; vectors.json says how many there are. Rows of codes are filled up
-    with zeros to a multiple of 4.
+    with zeros to a multiple of 8.
     """
     rows, dim = embeddings.shape
-    width = -(-dim // 4) * 4
+    width = -(-dim // 8) * 8
     written: Written = {}
     step = max(1, _PART_BYTES // (width + 4) // _FINE_ROWS) * _FINE_ROWS
     for part, start in enumerate(range(0, rows, step)):

@@ -16,11 +16,13 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+from playwright.sync_api import sync_playwright
 
 from itl_infer import load_bundle, rank
 from itl_infer.publish.index_data import write_vectors
 from itl_infer.publish.text_data import write_text_data
-from tests.runtime.publish.helpers import engine_page, serving_engine
+from tests.chromium import CHROMIUM
+from tests.runtime.publish.helpers import serving_engine
 
 PICTURES = (10_000, 100_000)
 QUERIES = 60
@@ -57,7 +59,9 @@ def measure(pictures: int, folder: Path) -> dict[str, Any]:
     rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
     write_text_data(bundle, folder)
     written = write_vectors(rows, folder)
-    with serving_engine(folder) as url, engine_page(url) as page:
+    with serving_engine(folder) as url, sync_playwright() as started:
+        page = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"]).new_page()
+        page.goto(url)
         opened, first, *later, explained = page.evaluate(_MEASURE, texts)
     vectors = bundle.embed_texts(texts)
     begun = time.perf_counter()

@@ -111,7 +111,7 @@ class Engine {
     if (!typed) return [];
     const known = this.processor.complete(typed, count);
     if (known.length >= count) return known;
-    const carried = await this.tables.carried();
+    const carried = await this.tables.carried().catch(() => null); // which a query would say
     const start = this.processor.letters.plain(typed);
     return carried ? [...known, ...carried.startingWith(start, count - known.length)] : known;
   }

@@ -3,7 +3,7 @@
 const QUERY_LIMIT = 2 ** 31 - 1; // sums of products stay below it
 const DEVIATIONS = 8; // of a score by codes, within which two rows may stand the other way round
 
-/** Rows as codes with a scale each, in the parts in which they were fetched; `width` is a multiple of 4. */
+/** Rows as codes with a scale each, in the parts in which they were fetched; `width` is a multiple of 8. */
 export class CodedRows {
   /** `rows` are all of the index, of which only some may be added here. */
   constructor(rows, width) {
@@ -52,22 +52,32 @@ export class CodedRows {
   }
 }
 
-/** The product of a query with each row into `products`. Four codes are read at once, as the bytes of one number. */
+/**
+ * The product of a query with each row into `products`. Four codes are read at once, as the bytes of one number, and two
+ * sums are made side by side: twice as fast as code by code.
+ */
 function multiply(query, fours, products) {
   const width = query.length;
   for (let row = 0, place = 0; place < fours.length; row++) {
-    let sum = 0;
-    for (let i = 0; i < width; i += 4) {
-      const four = fours[place++];
-      sum =
-        (sum +
+    let [even, odd] = [0, 0];
+    for (let i = 0; i < width; i += 8, place += 2) {
+      const [four, next] = [fours[place], fours[place + 1]];
+      even =
+        (even +
           Math.imul(query[i], (four << 24) >> 24) +
           Math.imul(query[i + 1], (four << 16) >> 24) +
           Math.imul(query[i + 2], (four << 8) >> 24) +
           Math.imul(query[i + 3], four >> 24)) |
         0;
+      odd =
+        (odd +
+          Math.imul(query[i + 4], (next << 24) >> 24) +
+          Math.imul(query[i + 5], (next << 16) >> 24) +
+          Math.imul(query[i + 6], (next << 8) >> 24) +
+          Math.imul(query[i + 7], next >> 24)) |
+        0;
     }
-    products[row] = sum;
+    products[row] = even + odd;
   }
 }
 
@@ -130,7 +140,7 @@ export function fenceOf(scores) {
   return third + 1.5 * (third - first);
 }
 
-/** Answers the messages of `vectors.js`: what the worker does, and what a page does that can start none. */
+/** Answers the messages of `vectors.js`: in a worker, or in a page that can start none. */
 export class RankingDesk {
   answer(message) {
     return this[message.ask](message);

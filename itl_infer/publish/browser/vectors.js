@@ -1,7 +1,7 @@
 // The pictures' vectors: codes in workers, and finer ones, fetched as needed, by which the best stand in exact order.
 
 import { dot } from "./caption.js";
-import { fenceOf } from "./ranking.js";
+import { fenceOf, RankingDesk } from "./ranking.js";
 
 const EXACT = 24; // places whose order is by the finer codes
 const MOST_WORKERS = 4;
@@ -17,9 +17,9 @@ export class Vectors {
     const starts = Array.from({ length: Math.ceil(rows / step) }, (_, part) => part * step);
     const cores = globalThis.navigator?.hardwareConcurrency ?? 2;
     const count = Math.max(1, Math.min(starts.length, cores, MOST_WORKERS));
-    const workers = Array.from({ length: count }, () => new Asked(createWorker()));
+    const opening = { ask: "open", rows, width };
+    const workers = await Promise.all(Array.from({ length: count }, () => started(createWorker, opening)));
     const vectors = new Vectors(description, fetchBytes, workers, eager);
-    await Promise.all(workers.map((worker) => worker.ask({ ask: "open", rows, width })));
     await Promise.all(
       starts.map(async (start, part) => {
         const bytes = await fetchBytes(`vectors-${padded(part, 3)}.bin`);
@@ -136,6 +136,19 @@ class Asked {
       this.waiting.set(id, { resolve, reject });
       this.worker.postMessage({ id, ...message });
     });
+  }
+}
+
+/** A worker that has been opened; where none can be started, what does the same in the page. */
+async function started(createWorker, opening) {
+  try {
+    const worker = new Asked(createWorker());
+    await worker.ask(opening);
+    return worker;
+  } catch {
+    const desk = new RankingDesk();
+    desk.answer(opening);
+    return { ask: async (message) => desk.answer(message) };
   }
 }
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import http.server
 import json
-import os
 import shutil
 import subprocess
 import threading
@@ -19,7 +18,6 @@ from tests.places import TESTS
 
 BROWSER = Path(itl_infer.publish.__file__).parent / "browser"
 NODE = shutil.which("node")
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
 class Node:
@@ -72,13 +70,15 @@ _PAGE = """<!doctype html>
 _OPEN = """
 import { openEngine } from "./engine.js";
 
-globalThis.open = (folder = "") => {
+const startWorker = () => new Worker("worker.js", { type: "module" });
+
+globalThis.open = (folder = "", createWorker = startWorker) => {
   const fetchBytes = async (name) => {
     const response = await fetch(folder + name);
     if (!response.ok) throw new Error(`${name}: ${response.status}`);
     return new Uint8Array(await response.arrayBuffer());
   };
-  return openEngine({ fetchBytes, createWorker: () => new Worker("worker.js", { type: "module" }) });
+  return openEngine({ fetchBytes, createWorker });
 };
 """
 
@@ -99,23 +99,3 @@ def serving_engine(folder: Path) -> Iterator[str]:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}/"
         server.shutdown()
-
-
-@contextlib.contextmanager
-def engine_page(url: str) -> Iterator[Any]:
-    """That page in Chromium, where `open()` opens the engine; nothing may go wrong in it."""
-    from playwright.sync_api import sync_playwright
-
-    problems: list[str] = []
-    sandbox = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
-    with sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=sandbox)
-        page = browser.new_page()
-        page.on("pageerror", lambda error: problems.append(str(error)))
-        page.on(
-            "console", lambda line: problems.append(line.text) if "Content Security" in line.text else None
-        )
-        page.goto(url)
-        yield page
-        browser.close()
-    assert problems == []

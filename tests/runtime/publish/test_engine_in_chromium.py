@@ -20,7 +20,8 @@ pytest.importorskip("playwright.sync_api")
 from itl_infer import Bundle, Index, rank
 from itl_infer.publish.index_data import write_vectors
 from itl_infer.search import Searcher
-from tests.runtime.publish.helpers import CHROMIUM, engine_page, serving_engine
+from tests.chromium import visiting
+from tests.runtime.publish.helpers import serving_engine
 from tests.runtime.publish.test_search_in_the_browser import QUERIES, as_the_page_has_it, assert_alike
 from tests.runtime.publish.test_text_in_the_browser import MARKS, WORDS
 
@@ -39,17 +40,15 @@ def pictures(gallery: Index) -> npt.NDArray[np.float32]:
 
 @pytest.fixture(scope="module")
 def page(
-    tmp_path_factory: pytest.TempPathFactory, data: Path, pictures: npt.NDArray[np.float32]
+    browser: Any, tmp_path_factory: pytest.TempPathFactory, data: Path, pictures: npt.NDArray[np.float32]
 ) -> Iterator[Any]:
     """A page on which `engine` is open over these pictures, and `small` over the gallery alone."""
-    if CHROMIUM is None:
-        pytest.skip("no Chromium on this machine")
     folder = tmp_path_factory.mktemp("site")
     shutil.copytree(data, folder / "small")
     for name in ("text.json", "text.bin", "carried.tsv", "languages.txt"):
         shutil.copy(data / name, folder / name)
     write_vectors(pictures, folder)
-    with serving_engine(folder) as url, engine_page(url) as page:
+    with serving_engine(folder) as url, visiting(browser, url) as page:
         page.evaluate(
             "async () => { globalThis.engine = await open(); globalThis.small = await open('small/'); }"
         )
@@ -127,3 +126,17 @@ def test_text_is_read_by_this_browser_as_by_python(page: Any, bundle: Bundle) ->
 def test_a_wrong_query_rejects_with_the_sentence_of_python(page: Any) -> None:
     told = page.evaluate("() => engine.search('la voiture rouge').catch((error) => error.message)")
     assert told.endswith("it reads English, and the query looks like French")
+
+
+def test_a_page_that_can_start_no_worker_ranks_itself(page: Any) -> None:
+    ask = """async () => {
+      const results = [];
+      for (const worker of ["worker.js", "nowhere.js", null]) {
+        const engine = await open("small/", () => new Worker(worker ?? null.none, { type: "module" }));
+        results.push((await engine.search("a dog", { k: 5 })).results);
+      }
+      return results;
+    }"""
+    by_worker, by_page, by_page_too = page.evaluate(ask)
+    assert len(by_worker) == 5
+    assert by_worker == by_page == by_page_too
