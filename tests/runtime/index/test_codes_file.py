@@ -167,9 +167,10 @@ def test_codes_that_do_not_fit_their_rows_are_given_up(filled: Index, monkeypatc
     content[codes._HEAD_BYTES :] = bytes(255 - byte for byte in content[codes._HEAD_BYTES :])
     (filled.path / CODES).write_bytes(content)
     monkeypatch.setattr(coded, "checksum_of_sums", lambda *_: 0)
+    opened = Index.open(filled.path, mode="r")
+    found = opened.snapshot.codes.of(opened.embeddings)
     with pytest.raises(CodesError):
-        opened = Index.open(filled.path, mode="r")
-        rank(unit_rows(2), opened.embeddings, 3, codes=opened.snapshot.codes.of(opened.embeddings))
+        rank(unit_rows(2), opened.embeddings, 3, codes=found)
     assert_right(Index.open(filled.path, mode="r"))
 
 
