@@ -158,7 +158,9 @@ def test_codes_of_another_index_are_seen(filled: Index, tmp_path: Path) -> None:
     assert_right(Index.open(filled.path, mode="r"))
 
 
-def test_codes_that_do_not_fit_their_rows_are_given_up(filled: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_codes_that_do_not_fit_their_rows_are_given_up(
+    filled: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Where no checksum and no stamp says so, a score from floats does."""
     monkeypatch.setattr(codes, "_stamp", lambda *_: 0)
     monkeypatch.setattr(codes, "checksum", lambda *_: 0)
@@ -174,7 +176,9 @@ def test_codes_that_do_not_fit_their_rows_are_given_up(filled: Index, monkeypatc
     assert_right(Index.open(filled.path, mode="r"))
 
 
-@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="who may write everywhere cannot be kept from it")
+@pytest.mark.skipif(
+    os.name == "nt" or os.geteuid() == 0, reason="who may write everywhere cannot be kept from it"
+)
 def test_where_nothing_may_be_written_floats_answer(filled: Index) -> None:
     (filled.path / CODES).unlink()
     filled.path.chmod(0o500)
