@@ -23,8 +23,9 @@ _HEAD = """\
 # Commands
 
 What each command takes, as its `--help` says; `python docs/generate_cli.py` writes this page, and a test compares them.
-What the commands are for: [searching](searching.md), [the page](page.md), [the index](indexing.md), [Ray](cluster.md),
-[Milvus](milvus.md), [measuring](evaluating.md), [training](training.md). Back to the [README](../README.md).
+What the commands are for: [searching](searching.md), [the page](page.md), [publish](publish.md),
+[the index](indexing.md), [Ray](cluster.md), [Milvus](milvus.md), [measuring](evaluating.md), [training](training.md).
+Back to the [README](../README.md).
 """
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from itl_infer.errors import ItlError as ItlError
     from itl_infer.errors import MissingExtraError as MissingExtraError
     from itl_infer.errors import PreviewError as PreviewError
+    from itl_infer.errors import PublishError as PublishError
     from itl_infer.errors import QueryError as QueryError
     from itl_infer.errors import ReaderMissingError as ReaderMissingError
     from itl_infer.errors import SheetError as SheetError
@@ -35,6 +36,10 @@ if TYPE_CHECKING:
     from itl_infer.ingest import Report as Report
     from itl_infer.ingest import embed_directory as embed_directory
     from itl_infer.opening import open_store as open_store
+    from itl_infer.publish import Originals as Originals
+    from itl_infer.publish import Publication as Publication
+    from itl_infer.publish import PublishReport as PublishReport
+    from itl_infer.publish import check_published as check_published
     from itl_infer.ranking import Codes as Codes
     from itl_infer.ranking import quantize_rows as quantize_rows
     from itl_infer.ranking import rank as rank
@@ -51,7 +56,7 @@ _MODULES = {
     "errors": (
         *("BundleError", "CaptionsError", "ClusterError", "FolderError"),
         *("ImageError", "ImageMemoryError", "IndexStoreError", "ItlError", "MissingExtraError"),
-        *("PreviewError", "QueryError", "ReaderMissingError", "SheetError"),
+        *("PreviewError", "PublishError", "QueryError", "ReaderMissingError", "SheetError"),
     ),
     "evaluation": (
         *("Evaluation", "LabelledEvaluation"),
@@ -60,6 +65,7 @@ _MODULES = {
     "index": ("Index", "SearchResult"),
     "ingest": ("Report", "embed_directory"),
     "opening": ("open_store",),
+    "publish": ("Originals", "Publication", "PublishReport", "check_published"),
     "ranking": ("Codes", "quantize_rows", "rank"),
     "search": ("Answer", "Query", "Searcher"),
     "show.sheet": ("write_sheet",),

@@ -10,6 +10,7 @@ ItlError
 ├── CaptionsError     captions, splits or labels that cannot be used
 ├── QueryError        a query that cannot be answered, such as one without a known word
 ├── SheetError        a contact sheet that cannot be made
+├── PublishError      a published folder that cannot be made, or is damaged
 ├── ClusterError      work on a cluster that cannot be begun, or go on
 └── MissingExtraError a package that an extra of this one would have installed
 """
@@ -63,6 +64,10 @@ class QueryError(ItlError):
 
 class SheetError(ItlError):
     """A contact sheet cannot be made or written."""
+
+
+class PublishError(ItlError):
+    """A published folder cannot be made or written, or is not what its manifest says."""
 
 
 class ClusterError(ItlError):

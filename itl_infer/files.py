@@ -45,3 +45,12 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def one_form(name: str) -> str:
+    """A name in the one form in which names are compared: systems differ in how they write an accent (NFC or NFD)."""
+    if name.isascii():
+        return name
+    import unicodedata  # which the rest of this does without
+
+    return unicodedata.normalize("NFC", name)

@@ -21,9 +21,8 @@ def completion(shell: str) -> None:
 
     complete = get_completion_class(shell)
     assert complete is not None  # click brings all three
-    write(
-        complete(click.get_current_context().find_root().command, {}, "itl-infer", "_ITL_INFER_COMPLETE")
-        .source()
-        .encode()
-        + b"\n"
-    )
+    group = click.get_current_context().find_root().command
+    script = complete(group, {}, "itl-infer", "_ITL_INFER_COMPLETE").source()
+    # click's script for fish ends a description at its first comma.
+    script = script.replace('string split ","', 'string split -m 1 ","')
+    write(f"{script}\n".encode())

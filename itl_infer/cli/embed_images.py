@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +12,7 @@ from itl_infer.cli.opened import open_bundle, require_index_path
 from itl_infer.cli.options import (
     CommandWithRay,
     bundle_option,
+    folder_options,
     index_option,
     ray_option,
     refuse,
@@ -19,10 +20,22 @@ from itl_infer.cli.options import (
     threads_option,
     wait_option,
 )
-from itl_infer.cli.output import as_json, as_lines, describe_left_out, failure, note, write
+from itl_infer.cli.output import (
+    as_json,
+    as_lines,
+    describe_left_out,
+    describe_system_files,
+    failure,
+    note,
+    write,
+)
 from itl_infer.cli.progress import ProgressLine
 
-_OF_AN_INDEX = ("index_path", "workers", "batch_size", "prune", "rebuild", "wait")
+if TYPE_CHECKING:
+    from itl_infer.ingest import Kept
+
+_OF_AN_INDEX = ("index_path", "workers", "batch_size", "no_exclude", "prune", "rebuild", "wait")
+_OF_BOTH = ("exclude", "include_hidden", "include_system", "max_megapixels", "retry_failed")
 
 
 @click.command("embed-images", cls=CommandWithRay)
@@ -34,10 +47,7 @@ _OF_AN_INDEX = ("index_path", "workers", "batch_size", "prune", "rebuild", "wait
 @click.option(
     "--batch-size", metavar="N", type=click.IntRange(1, 512), help="Pictures embedded at a time, at most 512."
 )
-@click.option(
-    "--exclude", metavar="GLOB", multiple=True, help="Leave out names or paths like this; repeatable."
-)
-@click.option("--include-hidden", is_flag=True, help="Take hidden files and folders too.")
+@folder_options
 @click.option(
     "--max-megapixels",
     metavar="N",
@@ -47,7 +57,7 @@ _OF_AN_INDEX = ("index_path", "workers", "batch_size", "prune", "rebuild", "wait
     help="Leave out pictures that take the memory of more. JPEGs are decoded small: 800 megapixels count as 100.",
 )
 @click.option("--retry-failed", is_flag=True, help="Try pictures again that failed before and are unchanged.")
-@click.option("--prune", is_flag=True, help="Drop the pictures of a PATH that is gone for good.")
+@click.option("--prune", is_flag=True, help="Drop the pictures of what is away, too: it is gone for good.")
 @click.option("--rebuild", is_flag=True, help="Embed all that the index has again, with this bundle.")
 @wait_option
 @ray_option(
@@ -68,10 +78,11 @@ def embed_images(
 ) -> None:
     """Bring an index in step with the pictures under each PATH.
 
-    New and changed pictures are embedded, unchanged and renamed ones are not, those that are gone are
-    dropped. Pictures that cannot be read are listed with the reason, and do not stop the run; it may be
-    interrupted and started again at any time. The index must be named, with -d or ITL_INDEX; it is made if
-    it is not there. Without a PATH, all that it remembers is looked at again.
+    New and changed pictures are embedded, unchanged and renamed ones are not, those that were deleted are
+    dropped. Those of a drive or folder that is away are kept, and said to be; the exit code is 1 then.
+    Pictures that cannot be read are listed with the reason, and do not stop the run; it may be interrupted
+    and started again at any time. The index must be named, with -d or ITL_INDEX; it is made if it is not
+    there. Without a PATH, all that it remembers is looked at again.
 
     With --ray, one PATH becomes Parquet shards of path, embedding and error. It may be a URI (s3://, gs://,
     hdfs://), a .txt file with a path or URI on each line, or Parquet with a column bytes, uri or path. Shards
@@ -85,9 +96,7 @@ def embed_images(
     """
     if address is not None or out is not None:
         refuse(_OF_AN_INDEX, "goes with an index, not with --ray")
-        kept = {
-            name: options[name] for name in ("exclude", "include_hidden", "max_megapixels", "retry_failed")
-        }
+        kept = {name: options[name] for name in _OF_BOTH}
         bundle = open_bundle(bundle_path, threads)
         _embed_on_cluster(paths, address, out, format_name, bundle=bundle, threads=threads, **kept)
         return
@@ -96,13 +105,14 @@ def embed_images(
     from itl_infer.ingest import embed_again, embed_directory
 
     bundle = open_bundle(bundle_path, threads)
+    paths, options["no_exclude"] = paths_and_globs(index_path, paths, options["no_exclude"])
     with ProgressLine() as line:
         options["progress"] = line.show if line.shown else None
         if rebuild:
             index, report = embed_again(index_path, bundle, paths, **options)
         else:
             index = Index.open(index_path, bundle)
-            report = embed_directory(paths or _remembered(index_path, options["prune"]), index, **options)
+            report = embed_directory(paths or remembered(index_path), index, **options)
     if format_name == "json":
         write(as_json(report.to_json(), indent=2))
     else:
@@ -110,10 +120,14 @@ def embed_images(
             note(f"{failed.path}: {failed.error}")
         for cut in report.incomplete:
             note(f"{cut.path}: {cut.note}")
-        write(_describe_report(report.to_json()))
+        pictures = sum(kept.pictures for kept in report.kept)
+        write(_describe_report(report.to_json() | {"kept": pictures}, report.kept))
     without = len(report.failed) + sum(found.files for found in report.left_out.values())
     if without and len(index) == 0:
         raise failure(f"none of the {without} pictures could be embedded")
+    if report.kept:
+        places = ", ".join(kept.path for kept in report.kept)
+        raise failure(f"not seen, or not whole: {places}; what the index has of it is kept, all else is done")
 
 
 def _embed_on_cluster(
@@ -142,21 +156,38 @@ def _embed_on_cluster(
         raise failure(f"none of the {without} pictures could be embedded; --retry-failed tries them again")
 
 
-def _remembered(index_path: Path, prune: bool) -> list[str]:
-    """The folders and files of an index, without those that are missing."""
+def remembered(index_path: Path) -> list[str]:
+    """The folders and files of an index."""
     from itl_infer.index.upkeep import remembered_paths
 
     paths = remembered_paths(index_path)
-    missing = [] if prune else [path for path in paths if not os.path.lexists(path)]
-    for path in missing:
-        note(f"{path} is missing; its pictures are kept (--prune drops them)")
-    there = [path for path in paths if path not in missing]
-    if not there:
+    if not paths:
         raise failure(f"{index_path}: nothing to embed: name a folder of pictures")
-    return there
+    return paths
 
 
-def _describe_report(report: dict[str, Any]) -> bytes:
+def paths_and_globs(
+    index_path: Path, paths: tuple[str, ...], globs: tuple[str, ...]
+) -> tuple[tuple[str, ...], bool | tuple[str, ...]]:
+    """What --no-exclude takes back: all, where it has no glob; a PATH may follow it, which then is no glob."""
+    if not globs:
+        return paths, False
+    from itl_infer.files import one_form
+    from itl_infer.index.remembered import read_exclusions
+
+    known = {one_form(exclusion.glob) for exclusion in read_exclusions(index_path)}
+    after = tuple(glob for glob in globs if glob and one_form(glob) not in known and Path(glob).exists())
+    rest = tuple(glob for glob in globs if glob and glob not in after)
+    return (*paths, *after), True if len(rest) < len(globs) else rest
+
+
+def describe_kept(kept: Kept) -> str:
+    if not kept.pictures:
+        return f"{kept.path}: {kept.reason}"
+    return f"kept {kept.pictures} of {kept.path}: {kept.reason} (--prune drops what is gone for good)"
+
+
+def _describe_report(report: dict[str, Any], away: Sequence[Kept] = ()) -> bytes:
     """The counts that always matter, and those of the others that are not 0; below, what was left out and its mend."""
     counts = {
         name: value if isinstance(value, int) else len(value)
@@ -171,6 +202,8 @@ def _describe_report(report: dict[str, Any]) -> bytes:
     left_out = {suffix: (found["files"], found["extra"]) for suffix, found in report["left_out"].items()}
     lines = [
         f"{', '.join(shown)} ({report['seconds']:.1f} s, {report['images_per_second']:.1f} pictures/s)",
+        *map(describe_kept, away),
         *(f"left out {found}" for found in describe_left_out(left_out)),
+        *(f"left out {found}" for found in describe_system_files(report["system_files"])),
     ]
     return as_lines(lines)

@@ -13,6 +13,7 @@ import click
 
 from itl_infer import __version__
 from itl_infer.cli.output import failure, on_one_line
+from itl_infer.cli.streams import open_closed_streams, say
 from itl_infer.errors import ItlError, QueryError, reason_of
 
 _MODULES = {
@@ -24,6 +25,7 @@ _MODULES = {
     "evaluate": "evaluate",
     "export-index": "index",
     "prune": "index",
+    "publish": "publish",
     "push": "push",
     "query": "query",
     "serve": "serve",
@@ -68,6 +70,10 @@ class Commands(click.Group):
         """What more to say where a command was used wrongly, or asked for what is not there."""
         return ""
 
+    def main(self, *args: Any, **extra: Any) -> Any:
+        open_closed_streams()
+        return super().main(*args, **extra)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             super().invoke(ctx)
@@ -76,7 +82,7 @@ class Commands(click.Group):
             # The reader has seen enough. Python would complain when it flushes at exit: give it another end.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         except KeyboardInterrupt:
-            click.echo(self.interrupted, err=True)
+            say(self.interrupted)
             ctx.exit(_INTERRUPTED)
         except click.exceptions.NoArgsIsHelpError:
             raise
@@ -84,7 +90,7 @@ class Commands(click.Group):
             raise failure(f"{error}{self.advice(ctx)}") from error
         except click.UsageError as error:
             command = error.ctx.command_path if error.ctx else self.program
-            message = f"{error.format_message()} See {command} --help{self.advice(ctx)}."
+            message = f"{_message_of(error)} See {command} --help{self.advice(ctx)}."
             raise click.UsageError(on_one_line(message)) from error  # without a context: no usage above it
         except ItlError as error:
             raise failure(str(error)) from error
@@ -94,6 +100,21 @@ class Commands(click.Group):
             ) from error
         except OSError as error:
             raise failure(f"{error.filename or 'output'}: {reason_of(error)}") from error
+
+
+def _message_of(error: click.UsageError) -> str:
+    """What click says, on one line: it lists the choices of what is missing on lines of their own."""
+    if (
+        isinstance(error, click.MissingParameter)
+        and error.param
+        and isinstance(error.param.type, click.Choice)
+    ):
+        kind = "argument" if error.param.param_type_name == "argument" else "option"
+        *others, last = map(str, error.param.type.choices)
+        return (
+            f"Missing {kind} {error.param.get_error_hint(error.ctx)}: choose {', '.join(others)} or {last}."
+        )
+    return error.format_message()
 
 
 class _CommandsAndQueries(Commands):
@@ -149,7 +170,7 @@ def run() -> NoReturn:
     except SystemExit as end:
         code = end.code
     except OSError as error:  # a help text that could not be printed
-        click.echo(f"Error: output: {reason_of(error)}", err=True)
+        say(f"Error: output: {reason_of(error)}")
         code = 1
     try:
         sys.stdout.flush()

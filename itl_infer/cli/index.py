@@ -13,7 +13,7 @@ from itl_infer.cli.options import (
     report_format_option,
     wait_option,
 )
-from itl_infer.cli.output import as_json, describe_left_out, note, on_one_line, write
+from itl_infer.cli.output import as_json, describe_left_out, describe_system_files, note, on_one_line, write
 
 
 @click.command()
@@ -40,10 +40,13 @@ def status(index_path: Path | None, format_name: str) -> None:
         f"set aside    {status.set_aside} (excluded, their embeddings kept)",
         f"gone         {status.gone} (dropped by the next compaction)",
         *(
-            f"folder       {folder}: {pictures} pictures{', folder missing' if is_missing else ''}"
-            for folder, pictures, is_missing in status.roots
+            f"folder       {root.folder}: {root.pictures} pictures"
+            f"{', folder missing' if root.is_missing else ', folder empty' if root.is_empty else ''}"
+            for root in status.roots
         ),
+        *(f"excluded     {exclusion.glob} in {exclusion.folder}" for exclusion in status.exclusions),
         *(f"left out     {found}" for found in describe_left_out(status.left_out)),
+        *(f"left out     {found}" for found in describe_system_files(status.system_files)),
         *(f"failure      {failure.path}: {failure.error}" for failure in status.failures),
     ]
     write(os.fsencode("".join(f"{on_one_line(line)}\n" for line in lines)))

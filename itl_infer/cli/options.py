@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -116,15 +117,45 @@ _RAY_ADDRESS = re.compile(r"auto|ray://\S+|\[?[^/\s\]]+\]?:\d+")
 
 
 class CommandWithRay(click.Command):
-    """A command with the option --ray [ADDRESS]: what follows it and is no address is the next argument."""
+    """A command with options whose value may be left out: what follows one and is none is the next argument.
+
+    Of --ray that is what is no address, of --no-exclude what begins with a dash.
+    """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         named = []
-        for arg, following in zip(args, [*args[1:], ""], strict=True):
+        for arg, following in zip_longest(args, args[1:], fillvalue=""):
             named.append(arg)
-            if arg == "--ray" and not _RAY_ADDRESS.fullmatch(following):
+            is_left_out = {
+                "--ray": not _RAY_ADDRESS.fullmatch(following),
+                "--no-exclude": not following or following.startswith("-"),
+            }
+            if is_left_out.get(arg):
                 named.append("")
         return super().parse_args(ctx, named)
+
+
+# What of a folder is looked at.
+folder_options = all_of(
+    click.option(
+        "--exclude",
+        metavar="GLOB",
+        multiple=True,
+        help="Leave out names or paths like this, now and in later runs; repeatable.",
+    ),
+    click.option(
+        "--no-exclude",
+        metavar="[GLOB]",
+        multiple=True,
+        help="Leave out no more what an earlier --exclude GLOB said; without GLOB: what any said.",
+    ),
+    click.option("--include-hidden", is_flag=True, help="Take hidden files and folders too."),
+    click.option(
+        "--include-system",
+        is_flag=True,
+        help="Take what systems and programs put there too: @eaDir, #recycle, $RECYCLE.BIN, .Trash, ._*, ...",
+    ),
+)
 
 
 def ray_option(help: str) -> Callable[..., Any]:

@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from itl_infer.cli.streams import say
+from itl_infer.system_files import NO_PICTURES
+
 if TYPE_CHECKING:
     from itl_infer.search import Answer, Found
 
@@ -33,7 +36,7 @@ def failure(message: str) -> click.ClickException:
 
 
 def note(message: str) -> None:
-    click.echo(on_one_line(message), err=True)
+    say(on_one_line(message))
 
 
 def write(content: bytes) -> None:
@@ -74,6 +77,12 @@ def describe_left_out(left_out: Mapping[str, tuple[int, str]]) -> list[str]:
     for suffix, (files, extra) in left_out.items():
         by_extra.setdefault(extra, []).append(f"{files} {suffix}")
     return [f"{', '.join(found)} (pip install 'itl-infer[{extra}]')" for extra, found in by_extra.items()]
+
+
+def describe_system_files(counts: Mapping[str, int]) -> list[str]:
+    """A line on what may hold pictures and was left out as a system's own, if there is any."""
+    found = [f"{files} {kind}" for kind, files in counts.items() if kind not in NO_PICTURES]
+    return [f"{', '.join(found)} (of systems and programs; --include-system takes them)"] if found else []
 
 
 def as_bytes(answer: Answer, format_name: str) -> bytes:

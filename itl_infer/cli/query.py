@@ -188,11 +188,23 @@ def _run_query(text: str | None, images: tuple[str, ...], options: QueryOptions)
         note(f"Relevant from a score of {answer.relevant_from:.4f} on: {len(answer.results)} shown.")
     if answer.truth:
         note(f"{answer.truth.path}: {answer.truth}")
+    if not answer.results:
+        note(_nothing_found(answer, options))
     write_sheet([answer], options.sheet_path)
     if options.preview and _can_draw():
         _draw_pictures(answer)
     else:
         write(as_bytes(answer, options.shown_as))
+
+
+def _nothing_found(answer: Answer, options: QueryOptions) -> str:
+    if not answer.pictures:
+        return "Nothing found: there are no pictures in there: itl-infer embed-images PICTURES puts some in."
+    if options.min_score is not None:
+        return f"Nothing found: no picture has a score of {options.min_score:g} or more (--min-score)."
+    if options.relevant:
+        return "Nothing found: no picture stands out (--relevant)."
+    return "Nothing found."
 
 
 def _can_draw() -> bool:

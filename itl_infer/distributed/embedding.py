@@ -47,6 +47,7 @@ class ShardsReport:
     left_out: dict[str, LeftOut] = field(
         default_factory=dict
     )  # by ending, ".heic": what reads them is missing
+    system_files: dict[str, int] = field(default_factory=dict)  # left out as a system's own: "@eaDir", "._*"
 
     def to_json(self) -> dict[str, Any]:
         """The report as an object for `json`."""
@@ -68,6 +69,7 @@ def embed(
     shard_rows: int | None = None,
     exclude: Sequence[str] = (),
     include_hidden: bool = False,
+    include_system: bool = False,
     max_megapixels: float = DEFAULT_MAX_MEGAPIXELS,
     retry_failed: bool = False,
     progress: Callable[[Progress], None] | None = None,
@@ -76,9 +78,10 @@ def embed(
 
     `source` is a folder of pictures, a .txt file with a path or URI on each line, Parquet with a column "bytes",
     "uri" or "path" (a file, or a folder of such), or several paths and URIs of pictures. Relative names in a file are
-    taken from its folder. URIs are what pyarrow knows (s3://, gs://, hdfs://, file://) or fsspec. `exclude` and
-    `include_hidden` are as for `embed_directory`; `address` is HOST:PORT, "auto" for the cluster of this machine, or
-    None: RAY_ADDRESS, or this machine alone. A worker for each share of `cpus` CPUs embeds a shard at a time.
+    taken from its folder. URIs are what pyarrow knows (s3://, gs://, hdfs://, file://) or fsspec. `exclude`,
+    `include_hidden` and `include_system` are as for `embed_directory`; `address` is HOST:PORT, "auto" for the cluster
+    of this machine, or None: RAY_ADDRESS, or this machine alone. A worker for each share of `cpus` CPUs embeds a shard
+    at a time.
 
     A shard has `shard_rows` rows (default: 1,024, of very many pictures up to 65,536) and the columns path, embedding
     (a list of embed_dim float32, of unit length) and error, null where there is none: else the embedding is zeros. It
@@ -97,7 +100,7 @@ def embed(
     bundle = bundle or load_bundle()
     out = absolute(out)
     given = absolute(source) if isinstance(source, (str, os.PathLike)) else source
-    pictures = Source(given, tuple(exclude), include_hidden)
+    pictures = Source(given, tuple(exclude), include_hidden, include_system)
     plan = open_plan(out, pictures, bundle, shard_rows)
     system, folder = find_filesystem(out)
     finished = {shard.number for shard in finished_shards(system, folder)}
@@ -115,7 +118,7 @@ def embed(
             for piece in map_numbers(Worker, settings, todo, cpus):
                 tally.add(piece)
         _tidy(system, folder)
-    return tally.report(len(plan.pieces))
+    return tally.report(len(plan.pieces), plan.system_files)
 
 
 def _what_embeds(bundle: Bundle) -> dict[str, Any]:
@@ -158,7 +161,7 @@ class _Tally:
             done = self._embedded + self._failed + left_out
             self._progress(Progress(self._kept + done, self._total, seconds, self._kept))
 
-    def report(self, shards: int) -> ShardsReport:
+    def report(self, shards: int, system_files: dict[str, int]) -> ShardsReport:
         seconds = time.monotonic() - self._started
         rate = self._embedded / seconds
         return ShardsReport(
@@ -172,6 +175,7 @@ class _Tally:
             self._incomplete,
             tuple(self._notes),
             self._left_out,
+            system_files,
         )
 
 

@@ -30,6 +30,7 @@ class Plan(NamedTuple):
     """The pieces of a run."""
 
     pieces: list[int]  # pictures of each
+    system_files: dict[str, int]  # what was left out as a system's own
 
 
 class PlanFile:
@@ -54,7 +55,7 @@ class PlanFile:
 def find_plan(system: FileSystem, folder: str) -> Plan | None:
     """The plan that is there. Raises ClusterError where it cannot be read."""
     about = _about(system, folder)
-    return None if about is None else Plan(about["pieces"])
+    return None if about is None else Plan(about["pieces"], about.get("system files", {}))
 
 
 def open_plan(out: str, source: Source, bundle: Bundle, shard_rows: int | None) -> Plan:
@@ -69,13 +70,14 @@ def open_plan(out: str, source: Source, bundle: Bundle, shard_rows: int | None) 
         "shard rows": shard_rows,
         "exclude": list(source.exclude),
         "include hidden": source.include_hidden,
+        "include system": source.include_system,
     }
     about = _about(system, folder)
     if about is None:
         _require_empty(system, folder, out)
         return _write(system, folder, source, settings, out)
     for name, wish in settings.items():
-        if about.get(name) != wish:
+        if about.get(name, False) != wish:  # one of an earlier version knows less
             raise ClusterError(
                 f"{shown(out)}: was begun with {name} {_short(about.get(name))}, not {_short(wish)}:"
                 " give the same again to go on, or another --out"
@@ -84,7 +86,7 @@ def open_plan(out: str, source: Source, bundle: Bundle, shard_rows: int | None) 
         raise ClusterError(
             f"{shown(out)}: was begun with other pictures in {source}: give the same again to go on, or another --out"
         )
-    return Plan(about["pieces"])
+    return Plan(about["pieces"], about.get("system files", {}))
 
 
 def _about(system: FileSystem, folder: str) -> dict[str, Any] | None:
@@ -139,7 +141,13 @@ def _write(system: FileSystem, folder: str, source: Source, settings: dict[str, 
                     table = pyarrow.table([locations, *columns], schema=schema)
                     writer.write_table(table, row_group_size=len(piece))
                     pieces.append(sum(entry.pictures for entry in piece))
-                about = {**settings, "digest": digest.hexdigest(), "pieces": pieces}
+                system_files = dict(source.system.most_common())
+                about = {
+                    **settings,
+                    "digest": digest.hexdigest(),
+                    "pieces": pieces,
+                    "system files": system_files,
+                }
                 writer.add_key_value_metadata({_ABOUT: json.dumps(about).encode()})
             if not pieces:
                 raise ClusterError(f"{source}: no pictures in there ({describe_formats()})")
@@ -150,7 +158,7 @@ def _write(system: FileSystem, folder: str, source: Source, settings: dict[str, 
         raise ClusterError(
             f"{shown(out)}: cannot be written: {reason_of(error)}: see that it can be, or give another --out"
         ) from error
-    return Plan(pieces)
+    return Plan(pieces, system_files)
 
 
 def _pieces(source: Source, shard_rows: int | None) -> Iterator[list[Entry]]:

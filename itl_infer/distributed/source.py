@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from itl_infer.errors import ClusterError, reason_of
 from itl_infer.image import IMAGE_SUFFIXES
 from itl_infer.parquet.files import beside, find_filesystem, folder_of, shown
+from itl_infer.system_files import system_file
 from itl_infer.walk import Walk, is_excluded
 
 if TYPE_CHECKING:
@@ -44,12 +46,15 @@ class Entry(NamedTuple):
 class Source:
     """Pictures to embed: the path or URI of one source, or the locations of pictures.
 
-    `exclude` and `include_hidden` are for folders, as with `embed_directory`.
+    `exclude`, `include_hidden` and `include_system` are for folders, as with `embed_directory`; `system` counts what
+    the last walk left out as a system's own.
     """
 
     given: str | Iterable[Location]  # a path is absolute
     exclude: Sequence[str] = ()
     include_hidden: bool = False
+    include_system: bool = False
+    system: Counter[str] = field(default_factory=Counter, compare=False)
 
     @property
     def is_list(self) -> bool:
@@ -81,6 +86,7 @@ class Source:
             return
         from pyarrow import ArrowException, fs
 
+        self.system.clear()
         system, path = find_filesystem(self.given)
         try:
             info = system.get_file_info(path)
@@ -116,10 +122,11 @@ class Source:
         assert isinstance(self.given, str)
         found = False
         if system.type_name == "local":
-            walk = Walk(Path(path), self.exclude, self.include_hidden)
+            walk = Walk(Path(path), self.exclude, self.include_hidden, self.include_system)
             for file in walk:
                 found = True
                 yield Entry(file.path)
+            self.system.update(walk.system)
             for folder, _ in walk.problems:  # its pictures are missing: that shows among what failed
                 found = True
                 yield Entry(folder)
@@ -153,7 +160,11 @@ class Source:
 
     def _leaves_out(self, path: str) -> bool:
         name = PurePosixPath(path).name
-        if not self.include_hidden and name.startswith("."):
+        if (kind := system_file(name)) is not None:
+            if not self.include_system:
+                self.system[kind] += 1
+                return True
+        elif not self.include_hidden and name.startswith("."):
             return True
         return is_excluded(name, path, self.exclude)
 

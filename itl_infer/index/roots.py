@@ -73,6 +73,11 @@ def resolve_location(location: bytes, index_folder: Path) -> Path:
     return Path(os.path.normpath(real_path(index_folder) / os.fsdecode(location)))
 
 
+def stored_path(path: Path, root: Root) -> bytes:
+    """The path from a root on as the index writes it; empty for the root itself."""
+    return os.fsencode(path.relative_to(root.folder).as_posix()) if path != root.folder else b""
+
+
 def real_path(path: Path) -> Path:
     """One name for one folder: absolute, links followed, whether it exists or not."""
     return Path(os.path.realpath(path))

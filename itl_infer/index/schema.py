@@ -89,6 +89,38 @@ CREATE TABLE IF NOT EXISTS left_out (
 ) WITHOUT ROWID
 """
 
+# What --exclude left out, and leaves out in every later run until it is taken back.
+EXCLUSIONS = """
+CREATE TABLE IF NOT EXISTS exclusions (
+    root   INTEGER NOT NULL REFERENCES roots,
+    path   BLOB NOT NULL,                   -- of the folder that was given, from the root on; empty for the root itself
+    glob   BLOB NOT NULL,                   -- of names, or of paths from that folder on
+    PRIMARY KEY (root, path, glob)
+) WITHOUT ROWID
+"""
+
+# Folders that pictures lie in, or below, as the last run found them: by that an emptied one is told from the empty
+# place of a drive that is not plugged in.
+PLACES = """
+CREATE TABLE IF NOT EXISTS places (
+    root     INTEGER NOT NULL REFERENCES roots,
+    path     BLOB NOT NULL,                 -- from the root on; empty for the root itself
+    inode    TEXT NOT NULL,                 -- its number on its file system
+    is_mount INTEGER NOT NULL,              -- 1 on another file system than the folder that it is in
+    PRIMARY KEY (root, path)
+) WITHOUT ROWID
+"""
+
+# What of systems and programs the last run over a root left out.
+SYSTEM_FILES = """
+CREATE TABLE IF NOT EXISTS system_files (
+    root  INTEGER NOT NULL REFERENCES roots,
+    kind  TEXT NOT NULL,                    -- "@eaDir", "._*"
+    files INTEGER NOT NULL,                 -- and folders
+    PRIMARY KEY (root, kind)
+) WITHOUT ROWID
+"""
+
 # What no checksum of a picture covers, a second time: the check finds by it what is damaged, and a repair mends by it.
 COPIES = """
 CREATE TABLE IF NOT EXISTS copies (
@@ -100,7 +132,13 @@ CREATE TABLE IF NOT EXISTS copies (
 
 # Tables that are not part of a version: those that know nothing of one need not, and where it is missing, nothing is in
 # it. So every writer makes those that are not there.
-MADE_WHERE_MISSING = (LEFT_OUT, COPIES)
+MADE_WHERE_MISSING = (LEFT_OUT, COPIES, EXCLUSIONS, PLACES, SYSTEM_FILES)
+OF_ROOTS = (
+    "left_out",
+    "exclusions",
+    "places",
+    "system_files",
+)  # of these, what goes with the root that it speaks of
 
 
 class NoIndexError(IndexStoreError):

@@ -12,10 +12,12 @@ from typing import Any, NamedTuple
 from itl_infer.index import schema
 from itl_infer.index.damage import Damage, typed
 from itl_infer.index.disk import store_errors
+from itl_infer.index.remembered import exclusions_in
 from itl_infer.index.roots import Root
 from itl_infer.index.schema import RowState, State
 from itl_infer.index.snapshot import read_roots
 from itl_infer.index.writer import open_writer
+from itl_infer.walk import Exclusion
 
 _KNOWN_FILES = """
     SELECT path, state FROM pictures WHERE root = :root AND state <> 2
@@ -24,6 +26,7 @@ _KNOWN_FILES = """
 
 _LEFT_OUT_FILES = " UNION ALL SELECT path, NULL FROM left_out WHERE root = :root"
 _LEFT_OUT = "SELECT suffix, count(*), max(extra) FROM left_out GROUP BY suffix ORDER BY 2 DESC, 1"
+_SYSTEM_FILES = "SELECT kind, sum(files) FROM system_files GROUP BY kind ORDER BY 2 DESC, 1"
 
 
 class RootStatus(NamedTuple):
@@ -32,6 +35,7 @@ class RootStatus(NamedTuple):
     folder: str
     pictures: int
     is_missing: bool
+    is_empty: bool  # there, but nothing is in it, as where a drive is not plugged in
 
 
 class KnownLeftOut(NamedTuple):
@@ -60,6 +64,10 @@ class Status:
     failures: tuple[KnownFailure, ...]
     bytes_on_disk: int
     left_out: dict[str, KnownLeftOut]  # by ending, ".heic"; the largest number first
+    exclusions: tuple[Exclusion, ...]  # what every run leaves out of folders
+    system_files: dict[
+        str, int
+    ]  # left out as a system's own in the last run over each folder: "@eaDir", "._*"
 
     def to_json(self) -> dict[str, Any]:
         """The status as an object for `json`."""
@@ -72,6 +80,8 @@ class Status:
             "folders": [root._asdict() for root in self.roots],
             "failures": [failure._asdict() for failure in self.failures],
             "left_out": {suffix: found._asdict() for suffix, found in self.left_out.items()},
+            "exclusions": [exclusion._asdict() for exclusion in self.exclusions],
+            "system_files": self.system_files,
         }
 
 
@@ -90,7 +100,12 @@ def read_status(path: str | os.PathLike[str]) -> Status:
             set_aside=rows.get(RowState.ASIDE, 0),
             gone=rows.get(RowState.GONE, 0),
             roots=tuple(
-                RootStatus(str(root.folder), pictures.get(root.id, 0), root.is_missing())
+                RootStatus(
+                    str(root.folder),
+                    pictures.get(root.id, 0),
+                    is_missing=root.is_missing() and not root.folder.is_dir(),
+                    is_empty=root.is_missing() and root.folder.is_dir(),
+                )
                 for root in roots.values()
             ),
             failures=tuple(
@@ -108,6 +123,14 @@ def read_status(path: str | os.PathLike[str]) -> Status:
                     str,
                 )
             },
+            exclusions=tuple(exclusions_in(connection, folder)),
+            system_files=dict(
+                typed(
+                    connection.execute(_SYSTEM_FILES) if schema.has_table(connection, "system_files") else (),
+                    str,
+                    int,
+                )
+            ),
             bytes_on_disk=sum(file.lstat().st_size for file in folder.iterdir()),
         )
 

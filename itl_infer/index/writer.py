@@ -110,8 +110,13 @@ class Writer:
         """Forget a folder, and all that is known of it."""
         self._change("UPDATE pictures SET state = 2 WHERE root = ?", root)
         self._change("DELETE FROM failures WHERE root = ?", root)
-        self._change("DELETE FROM left_out WHERE root = ?", root)
+        for table in schema.OF_ROOTS:
+            self._change(f"DELETE FROM {table} WHERE root = ?", root)
         self._change("DELETE FROM roots WHERE id = ?", root)
+
+    def note(self, sql: str, *parameters: object) -> None:
+        """A change of a table that says nothing of pictures."""
+        self._change(sql, *parameters)
 
     def add(self, picture: Picture, embedding: npt.NDArray[np.float32]) -> None:
         """A picture and its unit embedding (D,), in place of what was known of its path, good or bad."""

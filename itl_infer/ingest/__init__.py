@@ -3,7 +3,8 @@
     walk        the files under the folders: path, size, time        itl_infer/walk.py
       |  FoundFile
     compare     with what the index has, in SQLite: what is new,     survey.py
-      |         changed, gone, left out now, or failed before
+      |         changed, gone, left out now, or failed before;       away.py
+      |         what may come back is kept
       |  Item
     read        in threads, ahead: hash, and decode what has         reading.py
       |         content that the index does not know; leave
@@ -15,8 +16,8 @@
 Only `commit` changes the index, in one thread. Reading goes on while a batch is embedded.
 """
 
-from itl_infer.ingest.report import Failure, LeftOut, Note, Report
+from itl_infer.ingest.report import Failure, Kept, LeftOut, Note, Report
 from itl_infer.ingest.run import embed_again, embed_directory
 from itl_infer.progress import Progress
 
-__all__ = ["Failure", "LeftOut", "Note", "Progress", "Report", "embed_again", "embed_directory"]
+__all__ = ["Failure", "Kept", "LeftOut", "Note", "Progress", "Report", "embed_again", "embed_directory"]

@@ -13,6 +13,14 @@ class LeftOut(NamedTuple):
     extra: str  # of itl-infer, which brings what does: pip install 'itl-infer[extra]'
 
 
+class Kept(NamedTuple):
+    """A folder, or a file, that is away: what the index has of it is kept."""
+
+    path: str
+    pictures: int  # 0 where the index has none of it
+    reason: str
+
+
 class Note(NamedTuple):
     """What is to be said of a picture that was embedded all the same."""
 
@@ -39,10 +47,12 @@ class Report:
     set_aside: int = 0  # there but left out now: no longer found, its embedding kept
     known_failures: int = 0  # failed in an earlier run and the same since: not tried again
     failed: list[Failure] = field(default_factory=list)
+    kept: list[Kept] = field(default_factory=list)  # what was not seen and may come back: prune drops it
     incomplete: list[Note] = field(default_factory=list)  # embedded, though their files are cut at the end
     left_out: dict[str, LeftOut] = field(
         default_factory=dict
     )  # by ending, ".heic": what reads them is missing
+    system_files: dict[str, int] = field(default_factory=dict)  # left out as a system's own: "@eaDir", "._*"
     seconds: float = 0.0
     images_per_second: float = 0.0  # of those embedded
 
@@ -51,6 +61,7 @@ class Report:
         return {
             **asdict(self),
             "failed": [failure._asdict() for failure in self.failed],
+            "kept": [kept._asdict() for kept in self.kept],
             "incomplete": [note._asdict() for note in self.incomplete],
             "left_out": left_out_as_json(self.left_out),
         }

@@ -19,12 +19,16 @@ from itl_infer.errors import FolderError, IndexStoreError
 from itl_infer.image import DEFAULT_MAX_MEGAPIXELS, describe_formats
 from itl_infer.index import FailedFile, Index
 from itl_infer.index.disk import database_errors
+from itl_infer.index.remembered import read_exclusions, taken_back
 from itl_infer.index.roots import Root
 from itl_infer.index.schema import RowState
 from itl_infer.index.upkeep import remembered_paths
+from itl_infer.ingest.away import NOT_THERE, describe_away
+from itl_infer.ingest.folders import count_system_files
 from itl_infer.ingest.reading import Reader, Reading
-from itl_infer.ingest.report import Failure, Note, Report, leave_out
-from itl_infer.ingest.survey import EXCLUDED_ROWS, GONE_ROWS, WANTED_AGAIN_ROWS, Survey, Target
+from itl_infer.ingest.report import Failure, Kept, Note, Report, leave_out
+from itl_infer.ingest.survey import EXCLUDED_ROWS, GONE_ROWS, WANTED_AGAIN_ROWS, Survey
+from itl_infer.ingest.target import Target
 from itl_infer.memory import usable_memory
 from itl_infer.progress import Progress
 from itl_infer.store import are_unit_rows
@@ -51,7 +55,9 @@ def embed_directory(
     workers: int | None = None,
     batch_size: int | None = None,
     exclude: Sequence[str] = (),
+    no_exclude: bool | Sequence[str] = False,
     include_hidden: bool = False,
+    include_system: bool = False,
     max_megapixels: float = DEFAULT_MAX_MEGAPIXELS,
     retry_failed: bool = False,
     prune: bool = False,
@@ -64,24 +70,35 @@ def embed_directory(
     index has under another name. Files that cannot be embedded are listed in the report, and not tried again
     until they change (or with `retry_failed`, or a higher `max_megapixels`). Those in a format whose reader is an
     extra that is not installed are counted in `left_out` of the report, and taken by the first run that has it.
-    `exclude` holds globs of names, or of paths from the given folder on. Files are read in `workers` threads, in
+    `exclude` holds globs of names, or of paths from the given folder on; the index remembers them with the folder,
+    until `no_exclude` takes back some, or all (True), of those that bear on `paths`. Hidden files and folders are left
+    out unless `include_hidden`, those of systems and programs (`itl_infer/system_files.py`), hidden or not, unless
+    `include_system`; these are counted in `system_files` of the report. Files are read in `workers` threads, in
     bounded memory, while others are embedded; where little memory may be used, fewer at a time. An interrupt keeps
     all that was embedded.
 
+    Pictures are dropped that were deleted. What is away is kept, and listed in `kept` of the report: a path that is
+    missing, a folder without a picture that had some, one that goes away meanwhile, and below a given folder a drive
+    that is not there, a folder in whose place stands an empty one, and what cannot be listed. `prune` drops those too.
+
     Raises ValueError for less than one worker, or a batch that is empty or larger than MAX_BATCH_SIZE, and
-    FolderError where a path is missing, or nothing is found at all: nothing is removed then, unless
-    `prune` says that it is gone for good. Raises IndexStoreError where another process is writing the index,
-    unless told to `wait`.
+    FolderError where all paths are away, or nothing is found at all: nothing is removed then. Raises IndexStoreError
+    where another process is writing the index, unless told to `wait`, and where a glob of `no_exclude` is none that
+    the index remembers.
     """
     if workers is not None and workers < 1:
         raise ValueError(f"workers is {workers}, expected 1 or more")
     if batch_size is not None and not 1 <= batch_size <= MAX_BATCH_SIZE:
         raise ValueError(f"batch_size is {batch_size}, expected 1 to {MAX_BATCH_SIZE}")
     started = time.monotonic()
-    given = [paths] if isinstance(paths, (str, os.PathLike)) else paths
-    targets = [Target(Path(path), exclude, include_hidden) for path in given]
+    given = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
+    folders = [Target(Path(path)).real for path in given]
+    remembered = read_exclusions(index.path)
+    dropped = taken_back(remembered, no_exclude, folders, index.path)
+    exclusions = [exclusion for exclusion in remembered if exclusion not in dropped]
+    targets = [Target(Path(path), exclude, include_hidden, include_system, exclusions) for path in given]
     if not prune:
-        _require_all(targets)
+        _require_any(targets)
     # The survey needs a writer, which makes a new index: not for a folder without pictures. This walk ends at the
     # first one, so that all but what stands before it is walked only once.
     if len(index) == 0 and not any(True for target in targets for _ in target.files()):
@@ -91,6 +108,7 @@ def embed_directory(
     with index.writing(wait=wait) as writer, database_errors(index.path):
         survey = Survey(writer, max_megapixels=max_megapixels, retry_failed=retry_failed)
         survey.look(targets, prune=prune)
+        survey.exclude(exclude, dropped)
         if not (survey.seen or survey.excluded or survey.gone):
             raise _nothing_found(targets)
         memory = usable_memory()
@@ -102,7 +120,7 @@ def embed_directory(
         run.settle_known()
         run.embed(workers)
         run.remove_gone()
-        run.review_missing_folders()
+        run.review_folders()
         writer.compact_if_due()
     report.seconds = time.monotonic() - started
     report.images_per_second = report.embedded / report.seconds
@@ -124,21 +142,18 @@ def embed_again(
     that the index remembers is missing, unless `prune` says that it is gone for good.
     """
     new = list(paths)
-    if not prune:
-        _require_all([Target(Path(path)) for path in new])
+    if new and not prune:
+        _require_any([Target(Path(path)) for path in new])
     remembered = remembered_paths(path)
     index = Index.rebuild(path, bundle, prune=prune, wait=wait)
     # Single files may be gone by now, and there is nothing left in the index that `prune` could take.
     return index, embed_directory([*remembered, *new], index, prune=True, wait=wait, **options)
 
 
-def _require_all(targets: Iterable[Target]) -> None:
-    for target in targets:
-        if not target.exists():
-            raise FolderError(
-                f"{target.path}: no such file or folder, nothing was removed: check the name, plug the drive"
-                " in or, where it is gone for good, --prune"
-            )
+def _require_any(targets: Sequence[Target]) -> None:
+    """A name that was mistyped makes no index."""
+    if not any(target.exists() for target in targets):
+        raise FolderError("; ".join(describe_away(str(target.path), NOT_THERE) for target in targets))
 
 
 def _nothing_found(targets: Sequence[Target]) -> FolderError:
@@ -208,22 +223,26 @@ class _Run:
 
     def remove_gone(self) -> None:
         """Drop the rows whose pictures are gone and did not turn up under another name."""
+        for root, path, was_picture in self._survey.judge_vanished():
+            self._writer.drop(root, path)
+            self._report.removed += was_picture
         self._report.removed += self._survey.gone
         self._writer.set_states(GONE_ROWS, RowState.GONE)
         self._writer.commit()
 
-    def review_missing_folders(self) -> None:
-        """Forget missing folders whose pictures have all turned up elsewhere; name those kept in the targets."""
+    def review_folders(self) -> None:
+        """Forget missing folders whose pictures all turned up elsewhere; name what is away, and note how others are."""
         for root in self._survey.missing:
             if not self._known_of(root, "pictures WHERE state <> 2") + self._known_of(
                 root, "failures WHERE TRUE"
             ):
                 self._writer.forget_root(root.id)
+        self._survey.remember_folders()
         self._writer.commit()
-        for root in self._survey.kept.values():
-            if left := self._known_of(root, "pictures WHERE state = 0"):
-                error = f"no pictures in there, but {left} in the index, which are kept: --prune drops them"
-                self._report.failed.append(Failure(str(root.folder), error))
+        self._report.kept += [
+            Kept(away.path, pictures, away.reason) for away, pictures in self._survey.kept.left()
+        ]
+        self._report.system_files = dict(count_system_files(self._survey.looked_at).most_common())
 
     def _known_of(self, root: Root, rows: str) -> int:
         [(count,)] = self._writer.execute(f"SELECT count(*) FROM {rows} AND root = ?", (root.id,))
@@ -233,13 +252,15 @@ class _Run:
         """Enter one file that was read into the index, or into the next batch."""
         item, report, writer = reading.item, self._report, self._writer
         if reading.vanished:
-            writer.drop(item.root, item.path)
-            report.removed += item.picture_digest is not None
+            self._survey.note_vanished(item)  # deleted, or away with its folder: to be seen at the end
         elif reading.reader_missing is not None:
             # No failure, which would not be tried again: the next run takes it, once its reader is there.
             missing = reading.reader_missing
             writer.leave_out(item.root, item.path, missing.suffix, missing.extra)
             leave_out(report.left_out, missing.suffix, missing.extra)
+        elif reading.error is not None and reading.digest is None and item.picture_digest is not None:
+            # What it holds now nobody knows: what is embedded stays until that can be read.
+            report.failed.append(Failure(item.location, reading.error))
         elif reading.error is not None:
             self._fail(reading, reading.error)
         elif reading.digest == item.picture_digest:

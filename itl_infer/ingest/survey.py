@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from itl_infer.errors import FolderError
-from itl_infer.index.roots import Root, real_path
+from itl_infer.files import one_form
+from itl_infer.index.remembered import exclude, include_again, place_then
+from itl_infer.index.roots import Root, stored_path
 from itl_infer.index.schema import RowState
-from itl_infer.walk import FoundFile, Walk, describe
+from itl_infer.ingest.away import NO_PICTURES, NOT_THERE, WENT_AWAY, Away, Judge
+from itl_infer.ingest.folders import remember_folders, remember_system
+from itl_infer.ingest.kept import ADD_GONE, GONE_TABLE, IN_SCOPE, Kept, Scope
+from itl_infer.ingest.target import Target
+from itl_infer.walk import Entered, Exclusion
 
 if TYPE_CHECKING:
     from itl_infer.index import Writer
@@ -23,7 +31,8 @@ _FILE = "root INTEGER, path BLOB, size INTEGER, mtime_ns INTEGER"
 _TABLES = (
     f"CREATE TEMP TABLE seen ({_FILE}, PRIMARY KEY (root, path)) WITHOUT ROWID",
     f"CREATE TEMP TABLE todo (id INTEGER PRIMARY KEY, {_FILE}, picture_digest BLOB, failure_digest BLOB)",
-    "CREATE TEMP TABLE gone (row INTEGER PRIMARY KEY, in_scope INTEGER)",
+    GONE_TABLE,
+    "CREATE TEMP TABLE vanished (root INTEGER, path BLOB, PRIMARY KEY (root, path)) WITHOUT ROWID",
     "CREATE TEMP TABLE excluded (row INTEGER PRIMARY KEY)",
 )
 
@@ -58,43 +67,6 @@ _FILL_TODO = f"""
 """
 
 
-class Target:
-    """A folder, or a single file, that was asked for."""
-
-    def __init__(self, path: Path, exclude: Sequence[str] = (), include_hidden: bool = False) -> None:
-        self.path = path  # as given, for messages
-        is_folder = path.is_dir()
-        # A file keeps its own name, whatever file that may be a link to.
-        self.real = real_path(path) if is_folder else real_path(path.parent) / path.name
-        self.walk = Walk(self.real, exclude, include_hidden) if is_folder else None
-        self._identity = self._identify()
-
-    @property
-    def folder(self) -> Path:
-        """The folder to remember as a root, where no root covers it yet."""
-        return self.real.parent if self.walk is None else self.real
-
-    def exists(self) -> bool:
-        return self._identity is not None
-
-    def went_away(self) -> bool:
-        """Whether a folder has been replaced by another, or by none, as when a drive is pulled out."""
-        return self.walk is not None and self._identify() != self._identity
-
-    def files(self) -> Iterable[FoundFile]:
-        """What there is to embed; a single file whatever its name."""
-        if self.walk is not None:
-            return self.walk
-        return describe(self.real, str(self.real)) if self.exists() else ()
-
-    def _identify(self) -> tuple[int, int] | None:
-        try:
-            status = self.real.lstat()
-        except OSError:
-            return None
-        return status.st_dev, status.st_ino
-
-
 class Item(NamedTuple):
     """A file that must be read."""
 
@@ -107,16 +79,8 @@ class Item(NamedTuple):
     failure_digest: bytes | None  # of what could not be embedded, and need not be tried again
 
 
-class _Scope(NamedTuple):
-    """Stored paths that a target covers: those of one root with low <= path < high (None: no end)."""
-
-    root: int
-    low: bytes = b""
-    high: bytes | None = None
-
-
 class Survey:
-    """What `look` finds. It changes nothing of the index but its list of roots, from the next commit on."""
+    """What `look` finds. It changes nothing of the index but what it remembers of folders, from the next commit on."""
 
     def __init__(self, writer: Writer, *, max_megapixels: float, retry_failed: bool) -> None:
         self._writer = writer
@@ -124,45 +88,54 @@ class Survey:
         self._roots = writer.roots()
         self._first_new_row = writer.state.rows
         self._places: dict[str, tuple[int, bytes]] = {}
+        self._forms: set[tuple[int, str]] | None = None  # of seen names with accents, once they are asked for
         for table in _TABLES:
             writer.execute(table)
+        self._walked: list[Target] = []
+        self.looked_at: list[Target] = []  # of those that were walked, all that are not away
         self.vanished_others: set[tuple[int, bytes]] = set()  # files that failed or were left out before
-        self.problems: list[tuple[str, str]] = []  # folders that could not be listed, and why
         self.missing: list[Root] = []  # remembered folders that are not there, or empty
-        self.kept: dict[int, Root] = {}  # those in the targets with none of their pictures: not gone for that
+        self.kept = Kept(writer)
 
     def look(self, targets: Sequence[Target], *, prune: bool) -> None:
-        """Walk the targets and compare. Raises FolderError for one that lost all pictures, unless `prune`."""
+        """Walk the targets and compare.
+
+        Raises FolderError where all of them are not there, or lost all pictures, unless `prune`.
+        """
         self._offer_missing_roots()
-        found = [self._see(target) for target in targets]
-        for target, files in zip(targets, found, strict=True):
-            lost = self._compare(target, prune=prune)
-            # A file loses none, unless it stands where a folder was.
-            if lost and not prune and (not files or target.walk is None):
-                raise FolderError(
-                    f"{target.path}: no pictures in there, but {lost} in the index, nothing was removed: plug"
-                    " the drive in or, where they are gone for good, --prune"
-                )
-            if target.went_away():
-                raise FolderError(
-                    f"{target.path}: went away while it was read: nothing was removed; run again"
-                )
+        found: dict[Target, int] = {}
+        unseen: list[Away] = []
+        for target in targets:
+            if target.exists() or prune:
+                found[target] = self._see(target)
+            else:
+                unseen.append(self._keep_target(target, NOT_THERE))
+        self._walked = list(found)
+        for target, files in found.items():
+            away = self._compare(target, files, prune=prune)
+            if away is None:
+                self.looked_at.append(target)
+            else:
+                unseen.append(away)
+        if unseen and not self.looked_at:
+            raise FolderError("; ".join(self.kept.describe(away) for away in unseen))
         self._writer.execute(_FILL_TODO, self._options)
 
     def _offer_missing_roots(self) -> None:
         """Pictures of folders that are not there may turn up under the targets, but are not dropped for that."""
         self.missing = [root for root in self._roots.values() if root.is_missing()]
         self._writer.executemany(
-            "INSERT INTO temp.gone SELECT row, FALSE FROM pictures WHERE root = ? AND state = 0",
+            "INSERT INTO temp.gone SELECT row, FALSE, NULL FROM pictures WHERE root = ? AND state = 0",
             [(root.id,) for root in self.missing],
         )
 
     def _see(self, target: Target) -> int:
         """Note the files of a target; how many there are."""
         is_folder = target.walk is not None
-        root = self._root_of(target.folder)
+        root = self.root_of(target.folder)
+        new = None
         if root is None and target.exists():
-            root = self._writer.add_root(target.folder, is_whole=is_folder)
+            root = new = self._writer.add_root(target.folder, is_whole=is_folder)
             self._roots[root.id] = root
             self._places.clear()
         elif root is not None and is_folder and root.folder == target.folder and not root.is_whole:
@@ -171,11 +144,17 @@ class Survey:
             "INSERT OR REPLACE INTO temp.seen VALUES (?, ?, ?, ?)",
             ((*self._place(file.path), file.size, file.mtime_ns) for file in target.files()),
         )
-        if target.walk is not None:
-            self.problems += target.walk.problems
+        if new is not None and not found and not self._scopes_inside(target.real, new):
+            self._writer.forget_root(new.id)
+            del self._roots[new.id]
+            self.kept.add(Away(str(target.path), NO_PICTURES))
         return found
 
-    def _root_of(self, folder: Path) -> Root | None:
+    def _scopes_inside(self, folder: Path, but: Root) -> bool:
+        """Whether other roots lie in a folder."""
+        return any(root.id != but.id and root.folder.is_relative_to(folder) for root in self._roots.values())
+
+    def root_of(self, folder: Path) -> Root | None:
         """The innermost root that covers a folder."""
         covering = [root for root in self._roots.values() if folder.is_relative_to(root.folder)]
         return max(covering, key=lambda root: len(root.folder.parts), default=None)
@@ -184,63 +163,159 @@ class Survey:
         """The root of a file, and its path from there on."""
         folder, name = os.path.split(path)
         if folder not in self._places:
-            root = self._root_of(Path(folder))
+            root = self.root_of(Path(folder))
             assert root is not None
-            self._places[folder] = (root.id, _stored_path(Path(folder), root))
+            self._places[folder] = (root.id, stored_path(Path(folder), root))
         root_id, prefix = self._places[folder]
         return root_id, prefix + b"/" * bool(prefix) + os.fsencode(name)
 
-    def _compare(self, target: Target, *, prune: bool) -> int:
-        """Sort out what a target covers and was not seen; how many of its pictures are gone.
+    def _compare(self, target: Target, files: int, *, prune: bool) -> Away | None:
+        """Sort out what a target covers and was not seen; what the target is away as, as a whole.
 
-        A remembered folder somewhere in the target that has none of its pictures left may be a drive that is
-        not plugged in: those are kept, unless `prune`.
+        Kept, unless `prune`, are pictures of what is away (`Judge`), and of a remembered folder somewhere in the
+        target that has none left. Two names that differ in the form of their accents alone are one, where the system
+        finds both.
         """
-        lost = 0
-        for scope in self._scopes(target):
+        judge, top = self._judge(target), str(target.real)
+        kept: dict[Away, list[tuple[int, RowState]]] = {}
+        gone: list[tuple[int, RowState]] = []
+        excluded: list[tuple[int]] = []
+        for scope in self._scopes(target.real):
             root = self._roots[scope.root]
-            gone: list[tuple[int, RowState]] = []
-            excluded: list[tuple[int]] = []
             has_any = self._has_seen_in(root.folder)
+            lost: list[tuple[int, RowState, str]] = []
             for row, path, state in self._unseen("row, path, state", "pictures", scope):
+                folder = os.path.dirname(root.locate(path))  # noqa: PTH120 (names here are plain strings)
                 is_there = root.has_file(path)
                 has_any = has_any or is_there is not False
-                if is_there is False:
-                    gone.append((row, state))
+                if is_there is False or (is_there is None and prune) or self._has_other_form(root, path):
+                    lost.append((row, state, folder))
+                elif away := judge.unlisted(folder, top):
+                    if not prune:
+                        kept.setdefault(away, []).append((row, state))
                 elif is_there and state == RowState.LIVE:
                     excluded.append((row,))
-            live = sum(state == RowState.LIVE for _, state in gone)
-            if live and not has_any and not prune and target.real in root.folder.parents:
-                self.kept[root.id] = root
-                continue
-            rows = ((row,) for row, _ in gone)
-            self._writer.executemany("INSERT OR REPLACE INTO temp.gone VALUES (?, TRUE)", rows)
-            self._writer.executemany("INSERT OR IGNORE INTO temp.excluded VALUES (?)", excluded)
+            is_away = target.real in root.folder.parents and not has_any
+            for row, state, folder in lost:
+                away = Away(str(root.folder), NO_PICTURES) if is_away else judge.away(folder, top)
+                if away is None or prune:
+                    gone.append((row, state))
+                else:
+                    kept.setdefault(away, []).append((row, state))
+        has_lost = any(state == RowState.LIVE for _, state in chain(gone, *kept.values()))
+        # A file loses none, unless it stands where a folder was.
+        if has_lost and not prune and (not files or target.walk is None):
+            return self._keep_target(target, dict(self.problems).get(top, NO_PICTURES))
+        if target.went_away():
+            return self._keep_target(target, WENT_AWAY)
+        for away, rows in kept.items():
+            self.kept.add(away, rows)
+        self._writer.executemany(ADD_GONE, ((row,) for row, _ in gone))
+        self._writer.executemany("INSERT OR IGNORE INTO temp.excluded VALUES (?)", excluded)
+        for scope in self._scopes(target.real):
             for table in ("failures", "left_out"):
                 self.vanished_others.update(self._unseen("root, path", table, scope))
-            lost += live
-        return lost
+        return None
+
+    def _judge(self, target: Target, entered: Mapping[str, Entered] = MappingProxyType({})) -> Judge:
+        def then(folder: str) -> Entered | None:
+            if folder in entered:
+                return entered[folder]
+            root = self.root_of(Path(folder))
+            return (
+                None if root is None else place_then(self._writer, root.id, stored_path(Path(folder), root))
+            )
+
+        problems = dict(target.walk.problems if target.walk else ())
+        return Judge(then, lambda folder: self._has_seen_in(Path(folder)), problems)
+
+    def _keep_target(self, target: Target, reason: str) -> Away:
+        """Keep all that a target covers."""
+        away = Away(str(target.path), reason)
+        self.kept.add_scopes(away, self._scopes(target.real))
+        return away
+
+    def exclude(self, globs: Sequence[str], taken_back: Iterable[Exclusion]) -> None:
+        """Remember what is left out of the targets, and forget what is no more."""
+        for exclusion in taken_back:
+            folder = Path(exclusion.folder)
+            if (root := self.root_of(folder)) is not None:
+                include_again(self._writer, root.id, stored_path(folder, root), exclusion.glob)
+        for target in self.looked_at:
+            root = self.root_of(target.real)
+            if target.walk is None or root is None:
+                continue
+            for glob in globs:
+                exclude(self._writer, root.id, stored_path(target.real, root), glob)
+
+    def note_vanished(self, item: Item) -> None:
+        """A file that was seen, and was not there any more when it was to be read."""
+        self._writer.execute("INSERT OR IGNORE INTO temp.vanished VALUES (?, ?)", (item.root, item.path))
+
+    def judge_vanished(self) -> Iterator[tuple[int, bytes, bool]]:
+        """What vanished meanwhile and was deleted: root, path, whether it was a picture; what is away is kept."""
+        for target in self.looked_at:
+            if target.went_away():
+                self._keep_target(target, WENT_AWAY)
+                continue
+            judge = self._judge(target, target.walk.entered if target.walk else {})
+            for scope in self._scopes(target.real):
+                vanished = self._writer.execute(
+                    "SELECT v.root, v.path, p.row, p.state FROM temp.vanished v LEFT JOIN pictures p"
+                    " ON p.root = v.root AND p.path = v.path AND p.state <> 2"
+                    " WHERE v.root = :root AND v.path >= :low AND (:high IS NULL OR v.path < :high)",
+                    scope._asdict(),
+                )
+                for root, path, row, state in vanished:
+                    folder = os.path.dirname(self._roots[root].locate(path))  # noqa: PTH120
+                    away = judge.away(folder, str(target.real))
+                    if away is None:
+                        yield root, path, state == RowState.LIVE
+                    elif row is not None:
+                        self.kept.add(away, [(row, state)])
+
+    @property
+    def problems(self) -> list[tuple[str, str]]:
+        """Folders that could not be listed, and why."""
+        walks = [target.walk for target in self._walked if target.walk is not None]
+        return list(dict.fromkeys(problem for walk in walks for problem in walk.problems))
+
+    def remember_folders(self) -> None:
+        """Note how folders are now, and what of a system's was left out of them."""
+        remember_folders(self._writer, self.looked_at, self._places, self.root_of)
+        remember_system(self._writer, self.looked_at, self._roots.values())
+
+    def _has_other_form(self, root: Root, path: bytes) -> bool:
+        """Whether the file at a path that was not seen was, by the same name in another form of its accents."""
+        if path.isascii():
+            return False
+        if self._forms is None:
+            self._forms = {
+                (number, one_form(os.fsdecode(seen)))
+                for number, seen in self._writer.execute("SELECT root, path FROM temp.seen")
+                if not seen.isascii()
+            }
+        return (root.id, one_form(os.fsdecode(path))) in self._forms
 
     def _has_seen_in(self, folder: Path) -> bool:
-        """Whether a file was seen under one of the roots that are, or are in, a folder."""
-        inside = [root.id for root in self._roots.values() if root.folder.is_relative_to(folder)]
+        """Whether a file was seen in a folder, at any depth."""
         return any(
-            self._writer.execute("SELECT 1 FROM temp.seen WHERE root = ? LIMIT 1", (root,)) for root in inside
+            self._writer.execute(f"SELECT 1 FROM temp.seen {IN_SCOPE} LIMIT 1", scope._asdict())
+            for scope in self._scopes(folder)
         )
 
-    def _scopes(self, target: Target) -> Iterator[_Scope]:
+    def _scopes(self, folder: Path) -> Iterator[Scope]:
         for root in self._roots.values():
-            if root.folder.is_relative_to(target.real):
-                yield _Scope(root.id)
-            elif target.real.is_relative_to(root.folder):
-                path = _stored_path(target.real, root)
-                yield _Scope(root.id, path, path + b"\0")  # itself: a file
-                yield _Scope(root.id, path + b"/", path + b"0")  # what is in it: "0" comes after "/"
+            if root.folder.is_relative_to(folder):
+                yield Scope(root.id)
+            elif folder.is_relative_to(root.folder):
+                path = stored_path(folder, root)
+                yield Scope(root.id, path, path + b"\0")  # itself: a file
+                yield Scope(root.id, path + b"/", path + b"0")  # what is in it: "0" comes after "/"
 
-    def _unseen(self, columns: str, table: str, scope: _Scope) -> list[tuple[Any, ...]]:
+    def _unseen(self, columns: str, table: str, scope: Scope) -> list[tuple[Any, ...]]:
         return self._writer.execute(
-            f"SELECT {columns} FROM {table} t WHERE root = :root AND path >= :low"
-            " AND (:high IS NULL OR path < :high)"
+            f"SELECT {columns} FROM {table} t {IN_SCOPE}"
             + (" AND state <> 2" if table == "pictures" else "")
             + " AND NOT EXISTS (SELECT 1 FROM temp.seen s WHERE s.root = t.root AND s.path = t.path)",
             scope._asdict(),
@@ -312,8 +387,3 @@ class Survey:
             (digest, self._first_new_row),
         )
         return (rows[0][0], bool(rows[0][1])) if rows else None
-
-
-def _stored_path(path: Path, root: Root) -> bytes:
-    """The path from a root on as the index writes it; empty for the root itself."""
-    return os.fsencode(path.relative_to(root.folder).as_posix()) if path != root.folder else b""

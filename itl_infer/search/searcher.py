@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from itl_infer import ranking
 from itl_infer.errors import ImageError, QueryError
+from itl_infer.files import one_form
 from itl_infer.search.answer import Answer, Duplicate, Found, Place, Share, Word
 from itl_infer.search.duplicates import Rows, fold
 from itl_infer.search.query import EmbeddedQuery, Query, Term, embed_each
@@ -127,14 +128,24 @@ def _place_of(name: str, vector: Floats, all_rows: Whole) -> Place:
 
 
 def _find(name: str, paths: Sequence[str]) -> int:
-    """The row of the picture that is meant: its path, or the end of a path that only one picture has."""
+    """The row of the picture that is meant: its path, or the end of a path that only one picture has.
+
+    Accents may be written either way; where a name fits as it is written, only so.
+    """
     absolute = os.path.abspath(name)  # noqa: PTH100, a path that need not exist
-    matches = []
+    parts, form = PurePath(name).parts, PurePath(one_form(name)).parts
+    matches: list[int] = []
+    of_form: list[int] = []
     for row, path in enumerate(paths):
         if path == absolute:
             return row
-        if PurePath(path).parts[-len(PurePath(name).parts) :] == PurePath(name).parts:
+        if form and not one_form(path).endswith(form[-1]):
+            continue
+        if PurePath(path).parts[-len(parts) :] == parts:
             matches.append(row)
+        elif PurePath(one_form(path)).parts[-len(form) :] == form:
+            of_form.append(row)
+    matches = matches or of_form
     if not matches:
         raise QueryError(f"{name}: no such picture in the index")
     if len(matches) > 1:

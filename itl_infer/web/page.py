@@ -10,11 +10,11 @@ STATIC = Path(__file__).parent / "static"
 
 
 def make_html(
-    *, title: str, head: str = "", foot: str = "", note: str = "", folder: str = "static/", script: str = ""
+    *, title: str, head: str = "", foot: str = "", hint: str = "", folder: str = "static/", script: str = ""
 ) -> str:
     """The page, with addresses that are relative unless `folder`, where its files are, is not.
 
-    `title` and `note`, which stands there until the page runs, are texts; `head` and `foot` are HTML. Without a
+    `title` and `hint`, which is shown where the page does not run, are texts; `head` and `foot` are HTML. Without a
     `script`, the name of the module that starts the page, the page's files are in `head` and `foot`.
     """
     if script:
@@ -23,5 +23,6 @@ def make_html(
             f'\n<link rel="stylesheet" href="{html.escape(folder)}page.css">'
             f'\n<script src="{html.escape(folder + script)}" type="module"></script>'
         )
+    hint = f'\n  <p id="hint">{html.escape(hint)}</p>' if hint else ""
     template = Template((STATIC / "index.html").read_text(encoding="utf-8"))
-    return template.substitute(title=html.escape(title), note=html.escape(note), head=head, foot=foot)
+    return template.substitute(title=html.escape(title), hint=hint, head=head, foot=foot)

@@ -139,7 +139,7 @@ export function start(source) {
   });
   addEventListener("popstate", restore);
   completeWords(source);
-  note("");
+  $("hint")?.remove();
   look().catch((error) => !shown && note(error.message));
   restore();
 }

@@ -22,7 +22,7 @@ from tests.runtime.cli.helpers import run
 COMMANDS = [
     *("query", "embed-images", "batch", "bundle show", "bundle verify"),
     *("evaluate", "status", "check", "prune", "export-index", "similar", "completion", "serve"),
-    "push",
+    *("push", "publish"),
 ]
 
 
@@ -95,6 +95,7 @@ def test_completion(shell: str) -> None:
         ("itl-infer query red --format js", "json"),
         ("itl-infer red --she", "--sheet"),
         ("itl-infer completion f", "fish"),
+        ("itl-infer batch --und", "--understand-not"),
     ],
 )
 def test_completions(words: str, expected: str) -> None:

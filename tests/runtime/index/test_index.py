@@ -130,7 +130,7 @@ def test_status(index: Index, photos: Path, tmp_path: Path) -> None:
     shutil.rmtree(photos)
     status = read_status(index.path)
     assert (status.pictures, status.set_aside, status.gone) == (9, 2, 1)
-    assert status.roots == ((str(photos), 9, True),)
+    assert status.roots == ((str(photos), 9, True, False),)
     assert status.failures == (
         (
             str(photos / "bad.jpg"),

@@ -67,7 +67,7 @@ def test_status(index: Path, photos: Path) -> None:
         "pictures": 8,
         "set_aside": 0,
         "gone": 0,
-        "folders": [{"folder": str(photos), "pictures": 8, "is_missing": False}],
+        "folders": [{"folder": str(photos), "pictures": 8, "is_missing": False, "is_empty": False}],
         "failures": [
             {
                 "path": str(photos / "bad.jpg"),
@@ -75,6 +75,8 @@ def test_status(index: Path, photos: Path) -> None:
             }
         ],
         "left_out": {},
+        "exclusions": [],
+        "system_files": {},
     }
 
 
@@ -122,12 +124,15 @@ def test_without_a_path_all_that_is_remembered_is_embedded(index: Path, photos: 
     write_picture(tmp_path / "more" / "new.bmp", 61)
     assert run("embed-images", "-d", index).stdout.startswith("embedded 2, unchanged 10, removed 0")
     shutil.rmtree(tmp_path / "more")
-    result = run("embed-images", "-d", index)
-    assert result.stdout.startswith("embedded 0, unchanged 9, removed 0")
-    assert f"{tmp_path / 'more'} is missing; its pictures are kept" in result.stderr
+    result = run("embed-images", "-d", index, exit_code=1)
+    assert result.stdout.startswith("embedded 0, unchanged 9, removed 0, known failures 1, failed 0, kept 3")
+    assert f"kept 3 of {tmp_path / 'more'}: no such file or folder (--prune drops" in result.stdout
+    assert f"Error: not seen, or not whole: {tmp_path / 'more'}; what the index has" in result.stderr
     assert run("embed-images", "-d", index, "--prune").stdout.startswith("embedded 0, unchanged 9, removed 3")
     shutil.rmtree(photos)
-    assert "nothing to embed" in run("embed-images", "-d", index, exit_code=1).stderr
+    assert (
+        "no such file or folder, nothing was removed" in run("embed-images", "-d", index, exit_code=1).stderr
+    )
 
 
 def test_rebuild(index: Path, photos: Path) -> None:

@@ -148,7 +148,14 @@ class IndexAgainstDictionary(RuleBasedStateMachine):
         ]
         before = self.index.bundle.embedded
         try:
-            report = embed_directory(top, self.index, exclude=exclude, include_hidden=hidden, batch_size=3)
+            report = embed_directory(
+                top,
+                self.index,
+                exclude=exclude,
+                no_exclude=True,
+                include_hidden=hidden,
+                batch_size=3,
+            )
         except FolderError:
             assert not wanted  # and nothing is changed
             assert lost or not there

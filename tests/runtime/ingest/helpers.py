@@ -12,6 +12,7 @@ def counts(report: Report) -> dict[str, int]:
     skipped = ("seconds", "images_per_second")
     numbers = {name: value for name, value in report.to_json().items() if name not in skipped}
     numbers["failed"] = len(report.failed)
+    numbers["kept"] = sum(kept.pictures for kept in report.kept)
     return {name: number for name, number in numbers.items() if number}
 
 

@@ -36,6 +36,8 @@ def test_the_report_as_json(index: Index, photos: Path) -> None:
         "images_per_second": 0.0,
         "incomplete": [],
         "left_out": {},
+        "kept": [],
+        "system_files": {},
     }
     assert_whole(index, [str(photos / f"00{i}.bmp") for i in range(2, 6)])
 

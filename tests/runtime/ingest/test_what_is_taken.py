@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import unicodedata
 from pathlib import Path
 
 import pytest
 
 from itl_infer.errors import FolderError, IndexStoreError
 from itl_infer.index import Index
-from itl_infer.ingest import embed_directory
+from itl_infer.index.upkeep import read_status
+from itl_infer.ingest import embed_again, embed_directory
 from itl_infer.walk import Walk
 from tests.fake_bundle import LONG_AGO_NS, FakeBundle, assert_whole, write_picture, write_pictures
 from tests.runtime.ingest.helpers import counts, pictures_in
@@ -21,8 +23,11 @@ def test_exclusion_keeps_the_embeddings(index: Index, photos: Path) -> None:
     assert counts(embed_directory(photos, index, exclude=["00[0-2]*"])) == {"unchanged": 3, "set_aside": 3}
     assert_whole(index, [str(photos / f"00{i}.bmp") for i in (3, 4, 5)])
     assert counts(embed_directory(photos, index, exclude=["00[0-2]*"])) == {"unchanged": 3}
-    assert counts(embed_directory(photos, index, exclude=["000*"])) == {"unchanged": 3, "reused": 2}
-    assert counts(embed_directory(photos, index)) == {"unchanged": 5, "reused": 1}
+    assert counts(embed_directory(photos, index, exclude=["000*"], no_exclude=True)) == {
+        "unchanged": 3,
+        "reused": 2,
+    }
+    assert counts(embed_directory(photos, index, no_exclude=True)) == {"unchanged": 5, "reused": 1}
     assert_whole(index, pictures_in(photos))
     assert index.bundle.embedded == 6
 
@@ -31,13 +36,93 @@ def test_excluded_pictures_that_change_or_go(index: Index, photos: Path) -> None
     embed_directory(photos, index, exclude=["00[0-2]*"])
     write_picture(photos / "000.bmp", 70, LONG_AGO_NS + 1)
     (photos / "001.bmp").unlink()
-    assert counts(embed_directory(photos, index)) == {
+    assert counts(embed_directory(photos, index, no_exclude=True)) == {
         "unchanged": 3,
         "embedded": 1,
         "reused": 1,
         "removed": 1,
     }
     assert_whole(index, pictures_in(photos))
+
+
+def test_exclusions_are_remembered_with_their_folder(index: Index, photos: Path, tmp_path: Path) -> None:
+    write_pictures(photos / "deep" / "raw", 2, seed=50)
+    write_pictures(tmp_path / "more" / "raw", 2, seed=60)
+    embed_directory(photos, index, exclude=["deep/raw", "005*"])
+    folder = str(photos)
+    assert read_status(index.path).exclusions == ((folder, "005*"), (folder, "deep/raw"))
+    assert counts(embed_directory(tmp_path / "more", index)) == {"embedded": 2}  # another folder
+    assert counts(embed_directory(tmp_path, index)) == {"unchanged": 7}  # in a larger one
+    with pytest.raises(FolderError, match="no pictures in there"):  # and in a smaller one
+        embed_directory(photos / "deep", Index.open(index.path, FakeBundle()), exclude=["x*"])
+    assert counts(embed_directory(photos, index, no_exclude=["deep/raw"])) == {
+        "unchanged": 5,
+        "embedded": 2,
+    }
+    assert read_status(index.path).exclusions == ((folder, "005*"),)
+    with pytest.raises(IndexStoreError, match=r"does not exclude 006\* there, but 005\*"):
+        embed_directory(photos, index, no_exclude=["006*"])
+    rebuilt = embed_again(index.path, FakeBundle("other"))[1]
+    assert counts(rebuilt) == {"embedded": 9}
+    assert read_status(index.path).exclusions == ((folder, "005*"),)
+
+
+def test_names_are_compared_in_one_form(index: Index, photos: Path) -> None:
+    """Systems write an accent as one character, or as a letter and a mark."""
+    composed, taken_apart = (unicodedata.normalize(form, "Zürich é.bmp") for form in ("NFC", "NFD"))
+    write_picture(photos / taken_apart, 50)
+    write_picture(photos / composed.upper(), 51)
+    assert counts(embed_directory(photos, index, exclude=[composed])) == {"unchanged": 6, "embedded": 1}
+    assert (
+        counts(embed_directory(photos, index, no_exclude=[taken_apart]))["embedded"] == 1
+        or sys.platform == "darwin"
+    )
+
+
+def test_a_folder_from_another_system_is_not_embedded_twice(index: Index, photos: Path) -> None:
+    composed, taken_apart = (unicodedata.normalize(form, "Zürich") for form in ("NFC", "NFD"))
+    write_pictures(photos / taken_apart, 3, seed=50)
+    embed_directory(photos, index)
+    (photos / taken_apart).rename(photos / composed)
+    assert counts(embed_directory(photos, index)) == {"unchanged": 6, "renamed": 3}
+    shutil.copytree(photos / composed, photos / f"copy of {taken_apart}")
+    assert counts(embed_directory(photos, index)) == {"unchanged": 9, "reused": 3}
+    assert index.bundle.embedded == 9
+
+
+SYSTEM_FOLDERS = [
+    "@eaDir",
+    "#recycle",
+    "$Recycle.Bin",
+    "System Volume Information",
+    "lost+found",
+    ".thumbnails",
+]
+SYSTEM_FOLDERS += [".Trash-1000", ".Trashes", "Catalog Previews.lrdata", ".@__thumb"]
+
+
+def test_what_systems_put_there_is_left_out_and_counted(index: Index, photos: Path) -> None:
+    for i, name in enumerate(SYSTEM_FOLDERS):
+        write_picture(photos / "deep" / name / "in" / "thumb.bmp", 50 + i)
+    write_picture(photos / "._000.bmp", 80)
+    write_picture(photos / "recycled things.bmp", 81)
+    (photos / "Thumbs.db").touch()
+    for hidden in (False, True):
+        report = embed_directory(photos, index, include_hidden=hidden)
+        assert report.embedded == (not hidden)
+        assert sum(report.system_files.values()) == len(SYSTEM_FOLDERS) + 2
+        assert report.system_files[".Trash*"] == 2
+        assert (report.system_files["$RECYCLE.BIN"], report.system_files["._*"]) == (1, 1)
+        assert read_status(index.path).system_files == report.system_files
+    (photos / "._000.bmp").unlink()
+    taken = embed_directory(photos, index, include_system=True)
+    assert counts(taken) == {"unchanged": 7, "embedded": len(SYSTEM_FOLDERS)}
+    assert counts(embed_directory(photos, index))["set_aside"] == len(SYSTEM_FOLDERS)
+
+
+def test_a_system_folder_that_is_named_is_taken(index: Index, photos: Path) -> None:
+    write_picture(photos / "#recycle" / "deleted.bmp", 50)
+    assert counts(embed_directory(photos / "#recycle", index)) == {"embedded": 1}
 
 
 def test_globs_are_of_names_or_of_paths(tmp_path: Path) -> None:
