@@ -33,8 +33,10 @@ if TYPE_CHECKING:
     from itl_infer.evaluation import evaluate_labelled as evaluate_labelled
     from itl_infer.index import Index as Index
     from itl_infer.index import SearchResult as SearchResult
+    from itl_infer.ingest import Change as Change
     from itl_infer.ingest import Report as Report
     from itl_infer.ingest import embed_directory as embed_directory
+    from itl_infer.ingest import watch as watch
     from itl_infer.opening import open_store as open_store
     from itl_infer.publish import Originals as Originals
     from itl_infer.publish import Publication as Publication
@@ -63,7 +65,7 @@ _MODULES = {
         *("evaluate_bundle", "evaluate_index", "evaluate_labelled"),
     ),
     "index": ("Index", "SearchResult"),
-    "ingest": ("Report", "embed_directory"),
+    "ingest": ("Change", "Report", "embed_directory", "watch"),
     "opening": ("open_store",),
     "publish": ("Originals", "Publication", "PublishReport", "check_published"),
     "ranking": ("Codes", "quantize_rows", "rank"),

@@ -22,6 +22,7 @@ def test_public_names() -> None:
         "Bundle",
         "BundleError",
         "CaptionsError",
+        "Change",
         "ClusterError",
         "Evaluation",
         "FolderError",
@@ -54,6 +55,7 @@ def test_public_names() -> None:
         "open_store",
         "rank",
         "verify_bundle",
+        "watch",
         "write_sheet",
     ]
     assert dir(itl_infer) == sorted(itl_infer.__all__)

@@ -31,6 +31,7 @@ _MODULES = {
     "serve": "serve",
     "similar": "query",
     "status": "index",
+    "watch": "watch",
 }
 _INTERRUPTED = 130
 _BARE = f"{__name__}.bare"  # where a context keeps the first word of a query without a command

@@ -16,8 +16,20 @@
 Only `commit` changes the index, in one thread. Reading goes on while a batch is embedded.
 """
 
-from itl_infer.ingest.report import Failure, Kept, LeftOut, Note, Report
+from itl_infer.ingest.report import Change, Failure, Kept, LeftOut, Note, Report
 from itl_infer.ingest.run import embed_again, embed_directory
+from itl_infer.ingest.watching import watch
 from itl_infer.progress import Progress
 
-__all__ = ["Failure", "Kept", "LeftOut", "Note", "Progress", "Report", "embed_again", "embed_directory"]
+__all__ = [
+    "Change",
+    "Failure",
+    "Kept",
+    "LeftOut",
+    "Note",
+    "Progress",
+    "Report",
+    "embed_again",
+    "embed_directory",
+    "watch",
+]

@@ -21,6 +21,18 @@ class Kept(NamedTuple):
     reason: str
 
 
+class Change(NamedTuple):
+    """What a run changed of an index, once it is on the disk.
+
+    `kind` is "embedded", "renamed" (`path` is the new name), "reused" (known content under another name, or no more
+    left out), "removed", "set aside" (left out now), "left out" (nothing here reads it) or "failed".
+    """
+
+    kind: str
+    path: str
+    reason: str = ""  # of what failed or was left out
+
+
 class Note(NamedTuple):
     """What is to be said of a picture that was embedded all the same."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
 from contextlib import closing
@@ -26,8 +26,8 @@ from itl_infer.index.upkeep import remembered_paths
 from itl_infer.ingest.away import NOT_THERE, describe_away
 from itl_infer.ingest.folders import count_system_files
 from itl_infer.ingest.reading import Reader, Reading
-from itl_infer.ingest.report import Failure, Kept, Note, Report, leave_out
-from itl_infer.ingest.survey import EXCLUDED_ROWS, GONE_ROWS, WANTED_AGAIN_ROWS, Survey
+from itl_infer.ingest.report import Change, Failure, Kept, Note, Report, leave_out
+from itl_infer.ingest.survey import EXCLUDED_ROWS, GONE_ROWS, WANTED_AGAIN_ROWS, Item, Survey
 from itl_infer.ingest.target import Target
 from itl_infer.memory import usable_memory
 from itl_infer.progress import Progress
@@ -63,6 +63,8 @@ def embed_directory(
     prune: bool = False,
     wait: bool = False,
     progress: Callable[[Progress], None] | None = None,
+    on_change: Callable[[Change], None] | None = None,
+    pass_over: Callable[[str, int, int], bool] | None = None,
 ) -> Report:
     """Embed the pictures under folders, or single ones, into `index`; drop those that are gone from there.
 
@@ -75,7 +77,8 @@ def embed_directory(
     out unless `include_hidden`, those of systems and programs (`itl_infer/system_files.py`), hidden or not, unless
     `include_system`; these are counted in `system_files` of the report. Files are read in `workers` threads, in
     bounded memory, while others are embedded; where little memory may be used, fewer at a time. An interrupt keeps
-    all that was embedded.
+    all that was embedded. `on_change` is told of each change once it is on the disk; a new or changed file for whose
+    path, size in bytes and time in nanoseconds `pass_over` is true is left to a later run.
 
     Pictures are dropped that were deleted. What is away is kept, and listed in `kept` of the report: a path that is
     missing, a folder without a picture that had some, one that goes away meanwhile, and below a given folder a drive
@@ -117,6 +120,7 @@ def embed_directory(
         if workers is None:
             workers = int(max(1, min(usable_cpus(), memory // _MEMORY_FOR_WORKER)))
         run = _Run(bundle, writer, survey, report, max_megapixels, batch_size, progress)
+        run.on_change, run.pass_over = on_change, pass_over
         run.settle_known()
         run.embed(workers)
         run.remove_gone()
@@ -181,6 +185,9 @@ class _Run:
         self._max_megapixels = max_megapixels
         self._batch_size = batch_size
         self._progress = progress
+        self.on_change: Callable[[Change], None] | None = None
+        self.pass_over: Callable[[str, int, int], bool] | None = None
+        self._changes: list[Change] = []  # that are not on the disk yet
         self._batch: list[Reading] = []
         self._done = 0
         self._total = survey.todo
@@ -190,6 +197,8 @@ class _Run:
     def settle_known(self) -> None:
         """What needs no file to be read."""
         survey, report = self._survey, self._report
+        self._note_rows("set aside", EXCLUDED_ROWS)
+        self._note_rows("reused", WANTED_AGAIN_ROWS)
         report.unchanged += survey.unchanged
         report.known_failures += survey.known_failures
         report.failed += [Failure(*problem) for problem in survey.problems]
@@ -208,7 +217,7 @@ class _Run:
             ahead = 2 * self._batch_size + workers
             with (
                 ThreadPoolExecutor(workers, thread_name_prefix="itl-read") as pool,
-                closing(in_order_ahead(pool, reader.read, self._survey.items(), ahead)) as readings,
+                closing(in_order_ahead(pool, reader.read, self._items(), ahead)) as readings,
             ):
                 for future in readings:
                     while not wait_for([future], timeout=self._seconds_to_commit()).done:
@@ -221,14 +230,38 @@ class _Run:
             self._writer.commit()  # an interrupt, above all: what was embedded stays
             raise
 
+    def _items(self) -> Iterator[Item]:
+        for item in self._survey.items():
+            if self.pass_over is None or not self.pass_over(item.location, item.size, item.mtime_ns):
+                yield item
+
+    def _note(self, kind: str, path: str, reason: str = "") -> None:
+        if self.on_change is not None:
+            self._changes.append(Change(kind, path, reason))
+
+    def _note_rows(self, kind: str, rows: str) -> None:
+        """What becomes of the pictures of all that SELECT row FROM `rows` gives."""
+        if self.on_change is not None:
+            self._changes += [Change(kind, path) for path in self._survey.paths_of(rows)]
+
+    def _write(self) -> None:
+        self._writer.commit()
+        changes, self._changes = self._changes, []
+        for change in changes:
+            if self.on_change is not None:
+                self.on_change(change)
+
     def remove_gone(self) -> None:
         """Drop the rows whose pictures are gone and did not turn up under another name."""
         for root, path, was_picture in self._survey.judge_vanished():
             self._writer.drop(root, path)
             self._report.removed += was_picture
+            if was_picture:
+                self._note("removed", self._survey.locate(root, path))
+        self._note_rows("removed", GONE_ROWS)
         self._report.removed += self._survey.gone
         self._writer.set_states(GONE_ROWS, RowState.GONE)
-        self._writer.commit()
+        self._write()
 
     def review_folders(self) -> None:
         """Forget missing folders whose pictures all turned up elsewhere; name what is away, and note how others are."""
@@ -258,9 +291,11 @@ class _Run:
             missing = reading.reader_missing
             writer.leave_out(item.root, item.path, missing.suffix, missing.extra)
             leave_out(report.left_out, missing.suffix, missing.extra)
+            self._note("left out", item.location, missing.reason)
         elif reading.error is not None and reading.digest is None and item.picture_digest is not None:
             # What it holds now nobody knows: what is embedded stays until that can be read.
             report.failed.append(Failure(item.location, reading.error))
+            self._note("failed", item.location, reading.error)
         elif reading.error is not None:
             self._fail(reading, reading.error)
         elif reading.digest == item.picture_digest:
@@ -275,6 +310,7 @@ class _Run:
             if has_moved:
                 writer.set_state(row, RowState.GONE)
             writer.add(picture, writer.embedding(row))
+            self._note("renamed" if has_moved else "reused", item.location)
             report.renamed += has_moved
             report.reused += not has_moved
         else:
@@ -297,6 +333,7 @@ class _Run:
                 continue
             self._writer.add(reading.picture(), embedding)
             self._report.embedded += 1
+            self._note("embedded", reading.item.location)
             if reading.note is not None:
                 self._report.incomplete.append(Note(reading.item.location, reading.note))
         self._advance(len(batch))
@@ -306,6 +343,7 @@ class _Run:
         as_read = (reading.size, reading.mtime_ns, reading.digest)
         self._writer.fail(FailedFile(item.root, item.path, *as_read, error, self._max_megapixels))
         self._report.failed.append(Failure(item.location, error))
+        self._note("failed", item.location, error)
 
     def _advance(self, files: int) -> None:
         self._done += files
@@ -319,5 +357,5 @@ class _Run:
 
     def _commit(self) -> None:
         self._embed_batch()
-        self._writer.commit()
+        self._write()
         self._committed = time.monotonic()

@@ -285,6 +285,17 @@ class Survey:
         remember_folders(self._writer, self.looked_at, self._places, self.root_of)
         remember_system(self._writer, self.looked_at, self._roots.values())
 
+    def locate(self, root: int, path: bytes) -> str:
+        return self._roots[root].locate(path)
+
+    def paths_of(self, rows: str) -> list[str]:
+        """The paths of the pictures of all that SELECT row FROM `rows` gives."""
+        found = self._writer.execute(
+            f"SELECT root, path FROM pictures WHERE row IN (SELECT row FROM {rows}) AND state <> 2",
+            self._options,
+        )
+        return [self.locate(root, path) for root, path in found]
+
     def _has_other_form(self, root: Root, path: bytes) -> bool:
         """Whether the file at a path that was not seen was, by the same name in another form of its accents."""
         if path.isascii():
