@@ -48,8 +48,11 @@ if TYPE_CHECKING:
     from itl_infer.search import Answer as Answer
     from itl_infer.search import Searcher as Searcher
     from itl_infer.search.query import Query as Query
+    from itl_infer.search.same import Duplicates as Duplicates
+    from itl_infer.search.same import find_duplicates as find_duplicates
     from itl_infer.show.sheet import write_sheet as write_sheet
     from itl_infer.store import Store as Store
+    from itl_infer.where import Where as Where
 
 __version__ = "0.1.0"
 
@@ -70,8 +73,10 @@ _MODULES = {
     "publish": ("Originals", "Publication", "PublishReport", "check_published"),
     "ranking": ("Codes", "quantize_rows", "rank"),
     "search": ("Answer", "Query", "Searcher"),
+    "search.same": ("Duplicates", "find_duplicates"),
     "show.sheet": ("write_sheet",),
     "store": ("Store",),
+    "where": ("Where",),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 

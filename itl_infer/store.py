@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from itl_infer.bundle import Bundle
+    from itl_infer.image import Facts
+    from itl_infer.where import Where
 
     Floats = npt.NDArray[np.float32]
 
@@ -53,8 +55,19 @@ class View(Protocol):
 
     def __len__(self) -> int: ...
 
-    def nearest(self, vectors: Floats, k: int) -> Iterable[list[tuple[int, float]]]:
-        """For each unit vector of (Q, D) the `k` best rows with their cosines, best first; fewer where no more are."""
+    def nearest(
+        self, vectors: Floats, k: int, where: Where | None = None
+    ) -> Iterable[list[tuple[int, float]]]:
+        """For each unit vector of (Q, D) the `k` best rows with their cosines, best first; fewer where no more are.
+
+        Of the rows that `where` means, all of them looked at. Raises QueryError where these cannot be told.
+        """
+
+    def count(self, where: Where | None = None) -> int:
+        """How many rows `where` means. Raises QueryError as `nearest` does."""
+
+    def facts_of(self, row: int) -> Facts | None:
+        """What is known of a row besides its embedding; None in a store that keeps nothing of the kind."""
 
     def embeddings_of(self, rows: Sequence[int]) -> Iterable[Floats]:
         """(D,) for each of some rows that `nearest` gave."""
@@ -76,6 +89,9 @@ class Whole(Protocol):
     @property
     def paths(self) -> Sequence[str]:
         """N paths."""
+
+    def among(self, where: Where | None) -> npt.NDArray[np.bool_] | None:
+        """Whether each row is meant, (N,); None: all are."""
 
 
 def is_collection(location: str | os.PathLike[str]) -> bool:

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -144,6 +145,9 @@ def test_every_page_is_linked_from_the_readme_and_back() -> None:
 # Blocks that are run. docs/contributing.md says how they are marked.
 
 
+TAKEN = datetime(2019, 7, 3, 14, 5, 6).timestamp()  # by the clock of whatever machine: these have no EXIF
+
+
 @pytest.fixture(scope="module")
 def ground(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with Pictures, copies of those that come along, photos.itl, their index, and a.jpg and b.jpg."""
@@ -152,6 +156,7 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(STARTER / "index", folder / "photos.itl")
     for path in folder.rglob("*"):
         path.chmod(path.stat().st_mode | 0o200)
+        os.utime(path, (TAKEN, TAKEN))
     index = itl_infer.Index.open(folder / "photos.itl", itl_infer.load_bundle(STARTER))
     report = itl_infer.embed_directory(folder / "Pictures", index)
     assert (report.renamed, report.embedded, report.failed) == (len(index), 0, [])  # known by their content

@@ -16,6 +16,7 @@ from tests.places import ROOT
 ROOMS = {
     "itl_infer": """
         errors ahead cgroups cpus memory files progress vectors system_files
+        where
         text
         image
         encoder

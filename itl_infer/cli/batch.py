@@ -14,13 +14,16 @@ import click
 from itl_infer.cli.lines import answer_each, blocks_of_queries, is_utf8, joined
 from itl_infer.cli.opened import SearchOptions, check_sheet, open_bundle, open_store, write_sheet
 from itl_infer.cli.options import (
+    FILTERS,
     CommandWithRay,
     all_of,
     bundle_option,
     explain_option,
+    filter_options,
     ray_option,
     refuse,
     sheet_option,
+    sort_option,
     stop_options,
     store_option,
     threads_option,
@@ -34,13 +37,21 @@ if TYPE_CHECKING:
     from itl_infer.search import Answer, AnswerMany
 
 
-_OF_AN_INDEX = ("location", "relevant", "dedupe", "dedupe_from", "explain", "sheet_path")
+_OF_AN_INDEX = ("location", "relevant", "dedupe", "dedupe_from", "explain", "sheet_path", "sort", *FILTERS)
 
 
 @click.command(cls=CommandWithRay)
 @click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
 @all_of(
-    *(understand_not_option, top_option, stop_options, explain_option, sheet_option),
+    *(
+        understand_not_option,
+        top_option,
+        filter_options,
+        stop_options,
+        sort_option,
+        explain_option,
+        sheet_option,
+    ),
     *(store_option, bundle_option, threads_option),
 )
 @click.option(

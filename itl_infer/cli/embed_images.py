@@ -107,7 +107,7 @@ def embed_images(
     bundle = open_bundle(bundle_path, threads)
     paths, options["no_exclude"] = paths_and_globs(index_path, paths, options["no_exclude"])
     with ProgressLine() as line:
-        options["progress"] = line.show if line.shown else None
+        options |= {"progress": line.show if line.shown else None, "announce": note}
         if rebuild:
             index, report = embed_again(index_path, bundle, paths, **options)
         else:

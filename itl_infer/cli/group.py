@@ -21,6 +21,7 @@ _MODULES = {
     "bundle": "bundle",
     "check": "check",
     "completion": "completion",
+    "duplicates": "duplicates",
     "embed-images": "embed_images",
     "evaluate": "evaluate",
     "export-index": "index",

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from itl_infer.cli.options import DEFAULT_TOP, TOP_OF_A_SHEET
+from itl_infer.cli.options import DEFAULT_TOP, FILTERS, TOP_OF_A_SHEET
 from itl_infer.cli.output import failure, note
 from itl_infer.store import is_collection
 
 if TYPE_CHECKING:
     from itl_infer.bundle import Bundle
-    from itl_infer.search import Answer, Searcher
+    from itl_infer.search import Answer, Searcher, Sort
     from itl_infer.store import Store
+    from itl_infer.where import Orientation, Where
 
 
 @dataclass(frozen=True, kw_only=True)
 class SearchOptions:
-    """How to search, as the options of `query`, `similar` and `batch` say."""
+    """How to search, as the options of `query`, `similar` and `batch` say. UsageError for a filter that is wrong."""
 
     top: int | None
     min_score: float | None
@@ -30,11 +31,30 @@ class SearchOptions:
     dedupe_from: float | None
     explain: bool
     sheet_path: Path | None
+    under: tuple[str, ...]
+    name: tuple[str, ...]
+    taken: str | None
+    newer: str | None
+    older: str | None
+    camera: tuple[str, ...]
+    orientation: Orientation | None
+    gps: bool | None
+    sort: Sort
     truth: str | None = None
+
+    def __post_init__(self) -> None:
+        self.where()
+
+    def where(self) -> Where | None:
+        """The filter; None where none is given."""
+        return where_of({name: getattr(self, name) for name in FILTERS})
 
     def searcher(self, store: Store) -> Searcher:
         from itl_infer import search
 
+        where = self.where()
+        if where:
+            _note_missing_facts(store)
         dedupe = self.dedupe_from
         if self.dedupe and dedupe is None:
             dedupe = search.NEAR_DUPLICATE
@@ -46,7 +66,34 @@ class SearchOptions:
             min_score=self.min_score,
             relevant=self.relevant,
             dedupe=dedupe,
+            where=where,
+            sort=self.sort,
         )
+
+
+def _note_missing_facts(store: Store) -> None:
+    """Why a filter may find less than it should, of an index that a person can bring up to date."""
+    from itl_infer.index import Index
+
+    if isinstance(store, Index) and store.path != store.require_bundle().gallery_index_path:
+        missing = store.facts.missing()
+        if missing:
+            note(
+                f"{missing} of {len(store)} pictures were embedded by an earlier version, and have no date, camera and"
+                f" size yet: itl-infer embed-images -d {store.path} reads them"
+            )
+
+
+def where_of(filters: Mapping[str, Any]) -> Where | None:
+    """What the options of `filter_options` say; None where none is given. UsageError for one that is wrong."""
+    if all(value in ((), None) for value in filters.values()):
+        return None
+    from itl_infer.where import Where
+
+    try:
+        return Where(**filters)
+    except ValueError as error:
+        raise click.UsageError(f"--{error}.") from error
 
 
 def open_bundle(path: Path | None, threads: int | None = None) -> Bundle:

@@ -112,6 +112,47 @@ stop_options = all_of(
     ),
 )
 
+filter_options = all_of(
+    click.option(
+        "--under",
+        metavar="FOLDER",
+        multiple=True,
+        help="Only pictures in FOLDER: a path, or its end from a remembered folder on; repeatable.",
+    ),
+    click.option(
+        "--name", metavar="GLOB", multiple=True, help="Only files called so, as 'IMG_*.jpg'; repeatable."
+    ),
+    click.option(
+        "--taken",
+        metavar="DATES",
+        help="Only pictures taken then: 2019, 2019-07, 2019-07-03, or a range as 2019-07..2019-08, 2019.. or ..2019.",
+    ),
+    click.option("--newer", metavar="DATE", help="Only pictures taken on DATE or after it."),
+    click.option("--older", metavar="DATE", help="Only pictures taken before DATE."),
+    click.option(
+        "--camera",
+        metavar="TEXT",
+        multiple=True,
+        help="Only pictures of a camera or phone whose make and model hold these words; repeatable.",
+    ),
+    click.option(
+        "--orientation",
+        type=click.Choice(["landscape", "portrait", "square"]),
+        help="Only pictures that lie, stand, or are as wide as high.",
+    ),
+    click.option(
+        "--gps/--no-gps", "gps", default=None, help="Only pictures with, or without, a place in them."
+    ),
+)
+FILTERS = ("under", "name", "taken", "newer", "older", "camera", "orientation", "gps")  # parameters of these
+sort_option = click.option(
+    "--sort",
+    type=click.Choice(["score", "taken"]),
+    default="score",
+    show_default=True,
+    help="In which order to show what was found: the best first, or the oldest.",
+)
+
 
 _RAY_ADDRESS = re.compile(r"auto|ray://\S+|\[?[^/\s\]]+\]?:\d+")
 

@@ -15,7 +15,9 @@ from itl_infer.cli.options import (
     all_of,
     bundle_option,
     explain_option,
+    filter_options,
     sheet_option,
+    sort_option,
     stop_options,
     store_option,
     top_option,
@@ -49,7 +51,9 @@ _search_options = all_of(
         help="Weight of each picture of the query; that of a text is 1.",
     ),
     top_option,
+    filter_options,
     stop_options,
+    sort_option,
     sheet_option,
     click.option(
         "--truth",
@@ -90,6 +94,7 @@ class QueryOptions(SearchOptions):
     understand_not: bool = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.null and self.format_name not in (None, "paths"):
             raise click.UsageError(f"--null prints paths, not {self.format_name}.")
         if self.explain and self.shown_as not in ("table", "json", "jsonl"):
@@ -145,6 +150,8 @@ def query(text: str | None, images: tuple[str, ...], **options: Any) -> None:
     itl-infer query "at night" --image house.jpg
     itl-infer query "surfr in a wave" --explain
     itl-infer query "dog" -d photos.itl -k 100 --relevant --dedupe
+    itl-infer query "dog" -d photos.itl --under Norway --taken 2019-07..2019-08
+    itl-infer query "dog" -d photos.itl --camera iphone --newer 2022 --sort taken
     itl-infer query "dog" -d milvus:http://localhost:19530#photos
 
     json is one object; jsonl, csv and tsv have one picture a line (tsv writes a tab in a name as \\t).

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import math
+import io
 import os
 import stat
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, TypeVar
 
@@ -14,19 +15,28 @@ import numpy as np
 import numpy.typing as npt
 
 from itl_infer.errors import ImageError, ImageMemoryError, is_shortage_of_memory, reason_of
-from itl_infer.image.admission import (
-    BYTES_PER_PIXEL,
-    SHORT,
-    Admission,
-    Turns,
-    check_size,
-    is_there_room,
-)
+from itl_infer.image.admission import SHORT, Admission, Apart, Turns, check_size, is_there_room
+from itl_infer.image.clock import Allowance, ClockedFile
+from itl_infer.image.facts import read_facts
 from itl_infer.image.formats import HEAD_BYTES
-from itl_infer.image.opening import Opened, open_picture
+from itl_infer.image.jpeg import blocks_in_scans, draft, is_jpeg, pixels_in_memory
+from itl_infer.image.opening import Opened, open_picture, require_reader
+from itl_infer.image.phash import perceptual_hash
 from itl_infer.image.pillow import pixels_refused_above, quiet_pillow, unlimited_pillow
 from itl_infer.image.resize import resize_to
 from itl_infer.image.rules import DEFAULT_MAX_MEGAPIXELS, ImageRules
+from itl_infer.image.upright import SIDEWAYS, exif_orientation, orientation_of, turn_upright
+from itl_infer.image.wanted import (
+    Decoded,
+    Finish,
+    Wanted,
+    pack_image,
+    pack_picture,
+    pack_pixels,
+    unpack_image,
+    unpack_picture,
+    unpack_pixels,
+)
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -35,15 +45,15 @@ if TYPE_CHECKING:
 
     ImageSource: TypeAlias = str | os.PathLike[str] | BinaryIO | Image.Image | npt.NDArray[np.uint8]
 
-_EXIF_ORIENTATION = 0x0112
 _LARGE_MEGAPIXELS = 25.0  # such a picture takes hundreds of megabytes: one at a time
 _STRIP_PIXELS = 2**20
-_COEFFICIENT_BYTES = 2  # of a JPEG that comes in scans, all of which are in memory at once
+
+_BLOCKS_IN_SCANS = 2e7  # of a JPEG: more are gone through in a process of its own
+_MOST_BLOCKS = 3e8  # that a decoder can go through in a second, whatever they hold
+_READ_BESIDES = 2**20  # bytes of a file that tell nothing of its pixels; with more it is suspicious
+_READ_OF_A_PIXEL = 9  # bytes, at most
 
 T = TypeVar("T")
-Finish: TypeAlias = Callable[
-    ["Image.Image", int], T
-]  # takes the decoded picture and its orientation, as EXIF counts
 
 _turns = Turns()
 
@@ -75,91 +85,171 @@ def load_pixels(
 
         def prepare() -> npt.NDArray[np.uint8]:
             image.load()
-            return _prepare(image, _orientation_of(image), rules)
+            return _prepare(image, exif_orientation(image), rules)
 
         return _decode(name, prepare)
     if isinstance(source, (str, os.PathLike)):
         with open_picture_file(source) as file:
-            return _file_pixels(file, os.fspath(source), rules, max_megapixels, notes)
+            return decode_file(file, os.fspath(source), _pixels(rules), max_megapixels, notes)
     source.seek(0)
     name = str(getattr(source, "name", "picture")) if name is None else name
-    return _file_pixels(source, name, rules, max_megapixels, notes)
+    return decode_file(source, name, _pixels(rules), max_megapixels, notes)
+
+
+def load_picture(
+    file: BinaryIO,
+    rules: ImageRules,
+    *,
+    max_megapixels: float = DEFAULT_MAX_MEGAPIXELS,
+    name: str,
+    notes: list[str] | None = None,
+) -> Decoded:
+    """`load_pixels` of an open file, and what it says of itself, both of one decoding."""
+
+    file.seek(0)
+    return decode_file(file, name, _picture(rules), max_megapixels, notes)
 
 
 def load_thumbnail(
     path: str | os.PathLike[str], side: int, *, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS
 ) -> Image.Image:
     """A picture as sRGB, upright, over white, scaled down to fit side x side. Raises ImageError."""
-    from PIL import Image, ImageOps
+    with open_picture_file(path) as file:
+        return decode_file(file, os.fspath(path), _thumbnail(side), max_megapixels, None)
 
-    def scale_down(image: Image.Image, orientation: int) -> Image.Image:
+
+def wanted_of(request: dict[str, Any]) -> Wanted[Any]:
+    """What is wanted, by what says so in JSON."""
+    if request["kind"] == "thumbnail":
+        return _thumbnail(request["side"])
+    rules = ImageRules(request["side"], request["resize"])
+    return _picture(rules) if request["kind"] == "picture" else _pixels(rules)
+
+
+def _pixels(rules: ImageRules) -> Wanted[npt.NDArray[np.uint8]]:
+    return Wanted(
+        {"kind": "pixels", "side": rules.side, "resize": rules.resize},
+        _draft_side(rules),
+        lambda image, opened: _prepare(image, orientation_of(opened), rules),
+        pack_pixels,
+        lambda _, body: unpack_pixels(body, rules.side),
+    )
+
+
+def _picture(rules: ImageRules) -> Wanted[Decoded]:
+    def finish(image: Image.Image, opened: Opened) -> Decoded:
+        orientation = orientation_of(opened)
+        pixels = _prepare(image, orientation, rules)
+        width, height = opened.drafted or opened.image.size
+        turned = (height, width) if orientation in SIDEWAYS else (width, height)
+        facts = read_facts(opened.image, opened.shown or turned, opened.exif)
+        return Decoded(pixels, replace(facts, phash=perceptual_hash(pixels)))
+
+    return Wanted(
+        {"kind": "picture", "side": rules.side, "resize": rules.resize},
+        _draft_side(rules),
+        finish,
+        pack_picture,
+        lambda head, body: unpack_picture(head, body, rules.side),
+    )
+
+
+def _thumbnail(side: int) -> Wanted[Image.Image]:
+    def finish(image: Image.Image, opened: Opened) -> Image.Image:
+        from PIL import Image, ImageOps
+
         flat, to_srgb = _flatten(image)
-        upright = _turn_upright(flat, orientation)
+        upright = turn_upright(flat, orientation_of(opened))
         fits = max(upright.size) <= side
         small = upright if fits else ImageOps.contain(upright, (side, side), Image.Resampling.LANCZOS)
         return to_srgb(small) if to_srgb else small
 
-    with open_picture_file(path) as file:
-        return _decode_file(file, os.fspath(path), side, max_megapixels, scale_down, None)
+    return Wanted({"kind": "thumbnail", "side": side}, side, finish, pack_image, unpack_image)
 
 
-def _file_pixels(
-    file: BinaryIO, name: str, rules: ImageRules, max_megapixels: float, notes: list[str] | None
-) -> npt.NDArray[np.uint8]:
+def _draft_side(rules: ImageRules) -> int | None:
     # What is not antialiased would look different after a smaller decode.
-    draft_side = None if rules.resize == "bilinear" else rules.side
-    return _decode_file(
-        file,
-        name,
-        draft_side,
-        max_megapixels,
-        lambda image, orientation: _prepare(image, orientation, rules),
-        notes,
-    )
+    return None if rules.resize == "bilinear" else rules.side
 
 
-def _decode_file(
+def decode_file(
     file: BinaryIO,
     name: str,
-    draft_side: int | None,
+    wanted: Wanted[T],
     max_megapixels: float,
-    finish: Finish[T],
     notes: list[str] | None,
+    *,
+    may_be_apart: bool = True,
 ) -> T:
-    """What `finish` makes of the decoded picture, of which it needs no more than twice `draft_side`.
+    """What is wanted of the picture in an open file, at its start.
 
-    Where memory is short, once more: alone, and of a JPEG half as much.
+    Where memory is short, once more: alone, and of a JPEG half as much. What no header tells the cost of is decoded in
+    a process of its own, where it `may_be_apart`, and where this program can start one.
     """
+    size = file.seek(0, io.SEEK_END)
+    file.seek(0)
+    allowance = Allowance(max_megapixels)
+    allowance.require_file(name, size)
+    if may_be_apart:
+        from itl_infer.image import apart
+
+        may_be_apart = apart.is_possible()
+    with contextlib.suppress(Apart):
+        return _decode_here(file, name, wanted, allowance, notes, may_be_apart)
+    require_reader(file, name)
+    return apart.decode(file, name, wanted, allowance, notes, _turns)
+
+
+def _decode_here(
+    file: BinaryIO,
+    name: str,
+    wanted: Wanted[T],
+    allowance: Allowance,
+    notes: list[str] | None,
+    may_be_apart: bool,
+) -> T:
+    clocked: Any = ClockedFile(file, name, allowance) if may_be_apart else file
     with quiet_pillow():
         try:
             with _turns.together():
-                wanted = None if draft_side is None else 2 * draft_side
-                return _decode_once(file, name, wanted, max_megapixels, finish, notes)
+                side = None if wanted.draft_side is None else 2 * wanted.draft_side
+                return _decode_once(clocked, name, side, wanted.finish, allowance, notes, may_be_apart)
         except ImageMemoryError:
             pass  # and what it held is let go
         with _turns.alone():
             file.seek(0)
-            return _decode_once(file, name, draft_side, max_megapixels, finish, notes)
+            return _decode_once(
+                clocked, name, wanted.draft_side, wanted.finish, allowance, notes, may_be_apart
+            )
 
 
 def _decode_once(
     file: BinaryIO,
     name: str,
     draft_side: int | None,
-    max_megapixels: float,
     finish: Finish[T],
+    allowance: Allowance,
     notes: list[str] | None,
+    may_be_apart: bool,
 ) -> T:
+    max_megapixels = allowance.max_megapixels
     with contextlib.ExitStack() as stack:
-        admit = Admission(name, max_megapixels, _LARGE_MEGAPIXELS, stack)
+        admit = Admission(name, max_megapixels, _LARGE_MEGAPIXELS, stack, may_be_apart=may_be_apart)
 
         def open_again(content: BinaryIO) -> Opened:
             content.seek(0)
             opened = _open(content, name, admit)
             stack.enter_context(opened.image)
             full_size = opened.image.size
-            _draft(opened.image, draft_side, max_megapixels)
-            admit(*full_size, _pixels_in_memory(opened.image, full_size))
+            blocks = blocks_in_scans(opened.image, full_size, content) if is_jpeg(opened.image) else 0
+            draft(opened.image, draft_side, max_megapixels)
+            if opened.image.size != full_size:
+                opened = opened._replace(drafted=full_size)
+            admit(*full_size, pixels_in_memory(opened.image, full_size))
+            if blocks > _MOST_BLOCKS * allowance.seconds:
+                raise allowance.too_long(name)
+            if blocks > _BLOCKS_IN_SCANS or _tells_too_much(content, full_size):
+                admit.suspect()
             # Of a picture within the limit, Pillow still refuses a part that is larger, such as a tile of a TIFF.
             if opened.image.width * opened.image.height > pixels_refused_above():
                 stack.enter_context(unlimited_pillow())
@@ -168,7 +258,7 @@ def _decode_once(
         def decode(content: BinaryIO) -> T:
             opened = open_again(content)
             opened.image.load()
-            return finish(opened.image, _orientation(opened))
+            return finish(opened.image, opened)
 
         def try_all() -> T:
             try:
@@ -184,6 +274,14 @@ def _decode_once(
                     raise
 
         return _decode(name, try_all)
+
+
+def _tells_too_much(file: BinaryIO, size: tuple[int, int]) -> bool:
+    """Whether a file is longer than pixels make it: notes, profiles or other pictures that are read with it."""
+    place = file.tell()
+    length = file.seek(0, io.SEEK_END)
+    file.seek(place)
+    return length > _READ_BESIDES + _READ_OF_A_PIXEL * size[0] * size[1]
 
 
 def _decode_damaged(
@@ -220,7 +318,7 @@ def _decode_damaged(
         raise error
     if part.image is None:
         raise ImageError(name, f"{_damage(error)}; {part.note}, half is needed") from error
-    made = finish(part.image, _orientation(opened[0]))  # not before: asked for its EXIF, a PNG decodes itself
+    made = finish(part.image, opened[0])  # not before: asked for its EXIF, a PNG decodes itself
     if notes is not None:
         notes.append(f"cut at the end: {part.note}")
     return made
@@ -238,32 +336,6 @@ def _open(file: BinaryIO, name: str, admit: Admission) -> Opened:
         file.seek(0)
         with unlimited_pillow():
             return open_picture(file, name, admit)
-
-
-def _draft(image: Image.Image, draft_side: int | None, max_megapixels: float) -> None:
-    """JPEG: decode at 1/2, 1/4 or 1/8 while both sides stay as long as what is needed. Far faster, and smaller."""
-    if image.format not in ("JPEG", "MPO"):
-        return
-    if draft_side is not None:
-        image.draft(None, (draft_side, draft_side))
-        return
-    too_many = image.width * image.height / (max_megapixels * 1e6)
-    if too_many > 1:  # a smaller one is better than none
-        scale = 2 ** math.ceil(math.log2(too_many) / 2)
-        image.draft(None, (max(1, image.width // scale), max(1, image.height // scale)))
-
-
-def _pixels_in_memory(image: Image.Image, full_size: tuple[int, int]) -> float:
-    """How many pixels the memory that decoding takes would be enough for."""
-    pixels = float(image.width * image.height)
-    if not image.info.get("progressive") or image.format not in ("JPEG", "MPO"):
-        return pixels
-    layers = [(across, down) for _, across, down, _ in getattr(image, "layer", ())] or [(1, 1)] * 3
-    most = max(across for across, _ in layers) * max(down for _, down in layers)
-    samples: float = (
-        full_size[0] * full_size[1] * sum(across * down for across, down in layers) / max(1, most)
-    )
-    return max(pixels, samples * _COEFFICIENT_BYTES / BYTES_PER_PIXEL)
 
 
 def _refuse_shortage(error: Exception, name: str, admit: Admission) -> None:
@@ -307,7 +379,7 @@ def _decode(name: str, decode: Callable[[], T]) -> T:
 
 def _prepare(image: Image.Image, orientation: int, rules: ImageRules) -> npt.NDArray[np.uint8]:
     flat, to_srgb = _flatten(image)
-    return resize_to(_turn_upright(flat, orientation), rules, to_srgb)
+    return resize_to(turn_upright(flat, orientation), rules, to_srgb)
 
 
 def _from_array(array: npt.NDArray[np.uint8]) -> Image.Image:
@@ -382,32 +454,6 @@ def _strips(rows: npt.NDArray[Any]) -> Iterator[npt.NDArray[Any]]:
     """Some rows of (H, W) at a time: whole, what is made of them would take many times the memory."""
     step = max(1, _STRIP_PIXELS // rows.shape[1])
     return (rows[top : top + step] for top in range(0, len(rows), step))
-
-
-def _orientation(opened: Opened) -> int:
-    return _orientation_of(opened.image) if opened.orientation is None else opened.orientation
-
-
-def _orientation_of(image: Image.Image) -> int:
-    try:
-        return int(image.getexif().get(_EXIF_ORIENTATION, 1))
-    except Exception:  # a picture whose notes are damaged is still a picture
-        return 1
-
-
-def _turn_upright(image: Image.Image, orientation: int) -> Image.Image:
-    from PIL import Image
-
-    turn = {
-        2: Image.Transpose.FLIP_LEFT_RIGHT,
-        3: Image.Transpose.ROTATE_180,
-        4: Image.Transpose.FLIP_TOP_BOTTOM,
-        5: Image.Transpose.TRANSPOSE,
-        6: Image.Transpose.ROTATE_270,
-        7: Image.Transpose.TRANSVERSE,
-        8: Image.Transpose.ROTATE_90,
-    }.get(orientation)
-    return image if turn is None else image.transpose(turn)
 
 
 def _damage(error: Exception) -> str:

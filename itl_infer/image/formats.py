@@ -72,6 +72,12 @@ JPEG = Format(
 )
 PNG = Format("PNG", ("PNG",), (".png", ".apng"), rb"\x89PNG\r\n\x1a\n")
 WEBP = Format("WebP", ("WEBP",), (".webp",), rb"RIFF....WEBP")
+JPEG_2000 = Format(
+    "JPEG 2000",
+    ("JPEG2000",),
+    (".jp2", ".j2k", ".j2c", ".jpx", ".jpf"),
+    rb"\0\0\0\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51",
+)
 # In the order in which they are recognised: AVIF before HEIC, as both may begin as "mif1".
 FORMATS = (
     JPEG,
@@ -81,12 +87,7 @@ FORMATS = (
     TIFF,
     # .dib is BMP without the header of a file: it begins with the size of the next one.
     Format("BMP", ("BMP", "DIB"), (".bmp", ".dib"), rb"BM|[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0"),
-    Format(
-        "JPEG 2000",
-        ("JPEG2000",),
-        (".jp2", ".j2k", ".j2c", ".jpx", ".jpf"),
-        rb"\0\0\0\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51",
-    ),
+    JPEG_2000,
     AVIF,
     HEIC,
     JXL,

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import io
 from importlib import import_module
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from itl_infer.errors import ImageError, ReaderMissingError
-from itl_infer.image.admission import Admission, is_there_room
+from itl_infer.image.admission import BYTES_PER_PIXEL, Admission, is_there_room
+from itl_infer.image.clock import Allowance
 from itl_infer.image.formats import (
     AVIF,
     FORMATS,
     HEAD_BYTES,
     HEIC,
+    JPEG_2000,
     JXL,
     RAW,
     TIFF,
+    WEBP,
     Format,
     describe_formats,
     format_called,
     recognise,
 )
+from itl_infer.image.tiff import estimate as estimate_tiff
+from itl_infer.image.webp import read_size as read_webp_size
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -29,12 +35,22 @@ _READERS = [reader for form in FORMATS if form.package is None for reader in for
 _JXL_BYTES = 16  # of memory for each pixel of a JPEG XL, about
 
 
+_WEBP_BYTES = 20  # of memory for each pixel of a WebP: those of an animation, and two canvases for it
+# What their decoders take is not told by a header, and some end the process that they are in.
+_APART = (AVIF, HEIC, JXL, JPEG_2000, RAW)
+_TAG_BYTES = 2**22  # of a TIFF's notes: more is suspicious, as is what is read again and again
+_READ_AGAIN = 1.5  # times its file
+
+
 class Opened(NamedTuple):
     """A picture that is open; nothing of it is decoded yet, where its format allows that."""
 
     image: Image.Image
     format: Format | None
     orientation: int | None  # how it lies once it is decoded, as EXIF counts; None: as its own EXIF says
+    drafted: tuple[int, int] | None = None  # its size, where the image is to be decoded smaller
+    shown: tuple[int, int] | None = None  # its size upright, where the image is only a preview
+    exif: Image.Exif | None = None  # where the image has not got it
 
 
 def require_reader(file: BinaryIO, name: str) -> None:
@@ -44,6 +60,14 @@ def require_reader(file: BinaryIO, name: str) -> None:
         _import_reader(form, name)
 
 
+def require_picture(file: BinaryIO, name: str, max_megapixels: float) -> None:
+    """Raise ImageError for a file that is too large for a picture, or that begins as none; it stays at its start."""
+    Allowance(max_megapixels).require_file(name, file.seek(0, io.SEEK_END))
+    file.seek(0)
+    if _format_of(file, name) is None:
+        raise ImageError(name, f"not a {describe_formats()} picture")
+
+
 def open_picture(file: BinaryIO, name: str, admit: Admission) -> Opened:
     """Raises ImageError, ReaderMissingError, and whatever the libraries do, such as Pillow's DecompressionBombError."""
     from PIL import Image, UnidentifiedImageError
@@ -51,11 +75,18 @@ def open_picture(file: BinaryIO, name: str, admit: Admission) -> Opened:
     form = _format_of(file, name)
     if form is not None:
         _import_reader(form, name)
+    if form in _APART:
+        admit.suspect()
+    elif form is TIFF:
+        _look_at_tiff(file, admit)
+    elif form is WEBP and (size := read_webp_size(file)):
+        admit(*size, size[0] * size[1] * _WEBP_BYTES / BYTES_PER_PIXEL)
     if form is RAW:
+        from itl_infer.image.facts import exif_of_raw
         from itl_infer.image.raw import open_raw
 
         if opened := open_raw(file, admit):
-            return Opened(opened[0], RAW, opened[1])
+            return Opened(opened.image, RAW, opened.orientation, shown=opened.shown, exif=exif_of_raw(file))
         form = TIFF  # called a RAW, and none
         file.seek(0)
     orientation = None
@@ -81,7 +112,14 @@ def open_picture(file: BinaryIO, name: str, admit: Admission) -> Opened:
         orientation = None  # a JPEG, packed smaller: given as it was
     if form is HEIC or (form is AVIF and "exif" not in image.info):
         orientation = 1  # what the container says is done, or not there; any other word on it does not count
-    return Opened(image, form, orientation)
+    exif = None
+    if image.format == "JPEG2000":
+        from itl_infer.image.facts import exif_of_jpeg_2000
+
+        place = file.tell()
+        exif = exif_of_jpeg_2000(file)
+        file.seek(place)
+    return Opened(image, form, orientation, exif=exif)
 
 
 def _format_of(file: BinaryIO, name: str) -> Format | None:
@@ -97,6 +135,18 @@ def _format_of(file: BinaryIO, name: str) -> Format | None:
     if form is None and called is not None and called.package is not None:
         return called
     return form
+
+
+def _look_at_tiff(file: BinaryIO, admit: Admission) -> None:
+    """Tiles and strips may be larger than the picture, and share what they hold."""
+    cost = estimate_tiff(file)
+    if cost is None:
+        return
+    admit(cost.width, cost.height, cost.width * cost.height + 2 * cost.part_bytes / BYTES_PER_PIXEL)
+    length = file.seek(0, io.SEEK_END)
+    file.seek(0)
+    if cost.tag_bytes > _TAG_BYTES or cost.read_bytes > _READ_AGAIN * length:
+        admit.suspect()
 
 
 def _begins_as(file: BinaryIO, form: Format) -> bool:

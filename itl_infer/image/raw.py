@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from itl_infer.image.admission import Admission
 
@@ -17,6 +17,7 @@ _ENTRIES = 1000  # of a directory
 _SUBFILE, _PHOTOMETRIC, _SUB_DIRECTORIES, _DNG_VERSION = 254, 262, 330, 50706
 _OF_A_SENSOR = (32803, 34892)  # the colour filters' own samples, or these made linear
 _EXIF_ORIENTATION = 0x0112
+_SIDEWAYS = (5, 6)  # LibRaw's turns that make a height of the width
 _EXIF_OF_FLIP = {3: 3, 5: 8, 6: 6}  # LibRaw's turns, as EXIF counts them
 
 
@@ -59,24 +60,35 @@ def is_raw_tiff(file: BinaryIO) -> bool | None:
         file.seek(0)
 
 
-def open_raw(file: BinaryIO, admit: Admission) -> tuple[Image.Image, int | None] | None:
-    """The preview, and how it must be turned (an EXIF orientation; None: as its own EXIF says); None for no RAW.
+class OpenedRaw(NamedTuple):
+    """What is looked at of a RAW."""
 
-    Developed at half size where there is no preview worth the name. Raises OSError with LibRaw's reason.
+    image: Image.Image
+    orientation: int | None  # how it must be turned, as EXIF counts; None: as its own EXIF says
+    shown: tuple[int, int]  # width and height of the picture that the sensor took, upright
+
+
+def open_raw(file: BinaryIO, admit: Admission) -> OpenedRaw | None:
+    """The preview, or the picture developed at half size where there is no preview worth the name; None for no RAW.
+
+    Raises OSError with LibRaw's reason.
     """
     import rawpy
 
     try:
         with rawpy.imread(file) as raw:
+            shown = raw.sizes.width, raw.sizes.height
+            if raw.sizes.flip in _SIDEWAYS:
+                shown = shown[::-1]
             preview = _preview(raw)
             if preview is not None and max(preview[0].size) >= _SMALLEST_PREVIEW:
-                return preview
+                return OpenedRaw(*preview, shown)
             try:
-                return _develop(raw, admit), 1
+                return OpenedRaw(_develop(raw, admit), 1, shown)
             except rawpy.LibRawError:
                 if preview is None:
                     raise
-                return preview
+                return OpenedRaw(*preview, shown)
     except rawpy.LibRawFileUnsupportedError:
         return None
     except rawpy.LibRawError as error:
@@ -101,7 +113,7 @@ def _preview(raw: object) -> tuple[Image.Image, int | None] | None:
         return None
     sizes = raw.sizes
     # One that lies where the sensor stood, or the other way round, has been turned by the camera.
-    if sizes.flip in (5, 6) and (image.width > image.height) != (sizes.width > sizes.height):
+    if sizes.flip in _SIDEWAYS and (image.width > image.height) != (sizes.width > sizes.height):
         return image, 1
     # LibRaw writes into a JPEG how it must be turned, where the camera did not.
     return image, None if _EXIF_ORIENTATION in image.getexif() else _EXIF_OF_FLIP.get(sizes.flip, 1)

@@ -15,6 +15,7 @@ from itl_infer.index import schema
 from itl_infer.index.codes import codes_file, problem_of_codes, write_codes
 from itl_infer.index.copies import copies_are_whole, require_copies
 from itl_infer.index.disk import map_file, no_writer, raise_interrupt, store_errors, writer_lock
+from itl_infer.index.facts import KNOWN, RECORD, are_whole, read_records
 from itl_infer.index.names import make_name
 from itl_infer.index.plain import size_of
 from itl_infer.index.rows import RECORDS, as_records
@@ -35,6 +36,7 @@ class CheckReport:
     rows: int = 0  # whose record, vector and name were compared
     problems: list[str] = field(default_factory=list)
     damaged_rows: list[int] = field(default_factory=list)  # what a repair drops; the next run embeds it again
+    damaged_facts: int = 0  # rows whose date, camera and hash a repair forgets; the next run reads them again
     database_is_damaged: bool = False
     codes_are_damaged: bool = False  # which a repair makes anew; no row depends on them
 
@@ -109,6 +111,8 @@ def _examine_rows(connection: sqlite3.Connection, folder: Path, report: CheckRep
     state = schema.read_state(connection)
     roots = read_roots(connection, folder)
     vectors, names = _read_vectors(state, folder, report), _read_names(state, folder, report)
+    if schema.require_version(connection, folder) >= schema.WITH_FACTS:
+        _examine_facts(connection, state, folder, report)
     misnamed = 0
     for record in as_records(connection.execute(f"{RECORDS} ORDER BY row")):
         report.rows += 1
@@ -140,6 +144,19 @@ def _examine_rows(connection: sqlite3.Connection, folder: Path, report: CheckRep
     if len(vectors) == state.rows and (problem := problem_of_codes(folder, state)):
         report.codes_are_damaged = True
         report.problems.append(problem)
+
+
+def _examine_facts(connection: sqlite3.Connection, state: State, folder: Path, report: CheckReport) -> None:
+    path, length = state.facts_file(folder), state.rows * RECORD.itemsize
+    if size_of(path) < length:
+        report.problems.append(f"{path.name}: holds {size_of(path)} of {length} bytes")
+    records = read_records(folder, state)
+    has_facts = connection.execute("SELECT row FROM pictures WHERE has_facts = 1 AND state <> 2")
+    rows = np.array([row for (row,) in has_facts if 0 <= row < state.rows], np.int64)
+    is_good = (are_whole(records) & (records["flags"] & KNOWN > 0))[rows]
+    report.damaged_facts = int((~is_good).sum())
+    if report.damaged_facts:
+        report.problems.append(f"{path.name}: {report.damaged_facts} records are damaged")
 
 
 def _read_vectors(state: State, folder: Path, report: CheckReport) -> npt.NDArray[np.float32]:

@@ -12,10 +12,11 @@ import numpy.typing as npt
 from itl_infer.files import sync, sync_folder
 from itl_infer.index import schema
 from itl_infer.index.disk import map_file
+from itl_infer.index.facts import KNOWN, RECORD, are_whole, read_records
 from itl_infer.index.names import make_name
+from itl_infer.index.paths import Layout
 from itl_infer.index.plain import make_anew
 from itl_infer.index.schema import State, transaction
-from itl_infer.index.snapshot import Layout
 
 _BLOCK_ROWS = 2**14  # rows copied at a time: 8 MiB at 128 columns
 
@@ -28,8 +29,10 @@ def compact(folder: Path, connection: sqlite3.Connection, old: State) -> None:
     Until then the new files are nothing, and the old ones count.
     """
     order = _kept_rows(connection, old)
+    without_facts = _write_facts(folder, connection, old, order)
     new = _write_generation(folder, connection, old, order)
     with transaction(connection):
+        connection.executemany("UPDATE pictures SET has_facts = 0 WHERE row = ?", without_facts)
         _renumber(connection, order)
         schema.write_state(connection, new)
 
@@ -62,6 +65,20 @@ def _write_generation(folder: Path, connection: sqlite3.Connection, old: State, 
         paths_bytes = file.tell()
     sync_folder(folder)
     return replace(new, paths_bytes=paths_bytes)
+
+
+def _write_facts(folder: Path, connection: sqlite3.Connection, old: State, order: Rows) -> list[tuple[int]]:
+    """The next file of facts, without what is damaged; the rows of which it says nothing, though it should."""
+    records = read_records(folder, old)
+    said = _rows(connection, "has_facts = 1")
+    is_said = np.zeros(old.rows, bool)
+    is_said[said] = True
+    is_good = is_said & are_whole(records) & (records["flags"] & KNOWN > 0)
+    records[~is_good] = np.zeros(1, RECORD)
+    with make_anew(replace(old, generation=old.next_generation).facts_file(folder)) as file:
+        file.write(records[order].tobytes())
+        sync(file)
+    return [(row,) for row in said[~is_good[said]].tolist()]
 
 
 def _renumber(connection: sqlite3.Connection, order: Rows) -> None:

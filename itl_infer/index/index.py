@@ -14,14 +14,17 @@ import numpy.typing as npt
 
 from itl_infer.errors import IndexStoreError
 from itl_infer.index import schema
+from itl_infer.index.facts import FactsOfRows
+from itl_infer.index.paths import Paths
 from itl_infer.index.roots import Root
 from itl_infer.index.schema import State
-from itl_infer.index.snapshot import Paths, Snapshot, empty_snapshot, take_snapshot
+from itl_infer.index.snapshot import Snapshot, empty_snapshot, take_snapshot
 
 # The writer is imported where one is made: a reader does without it.
 if TYPE_CHECKING:
     from itl_infer.bundle import Bundle
     from itl_infer.index.writer import Writer
+    from itl_infer.where import Where
 
 
 @dataclass(frozen=True)
@@ -98,20 +101,29 @@ class Index:
         return self._snapshot.paths
 
     @property
+    def facts(self) -> FactsOfRows:
+        """The facts of each row: when and with what it was taken, its size; None where a run has yet to read them."""
+        return self._snapshot.facts
+
+    @property
     def snapshot(self) -> Snapshot:
         """Embeddings and paths of one moment, which belong together whatever `refresh` does meanwhile."""
         return self._snapshot
 
-    def search(self, query: str | npt.NDArray[np.float32], k: int = 10) -> list[SearchResult]:
-        """The k pictures nearest to a text, or to a unit embedding (D,), best first.
+    def search(
+        self, query: str | npt.NDArray[np.float32], k: int = 10, *, where: Where | None = None
+    ) -> list[SearchResult]:
+        """The k pictures nearest to a text, or to a unit embedding (D,), best first; of those that `where` means.
 
         Raises QueryError for a text without a single known word, ValueError for k < 1.
         """
         if isinstance(query, str):
             query = self._embed_query(query)
-        return self.search_many(np.asarray(query)[None], k)[0]
+        return self.search_many(np.asarray(query)[None], k, where=where)[0]
 
-    def search_many(self, queries: npt.NDArray[np.float32], k: int = 10) -> list[list[SearchResult]]:
+    def search_many(
+        self, queries: npt.NDArray[np.float32], k: int = 10, *, where: Where | None = None
+    ) -> list[list[SearchResult]]:
         """`search` for each row of `queries` (Q, D): the same results, far faster than one by one."""
         snapshot = self._snapshot
         return [
@@ -119,7 +131,7 @@ class Index:
                 SearchResult(rank, score, snapshot.path_of(row))
                 for rank, (row, score) in enumerate(best, start=1)
             ]
-            for best in snapshot.nearest(queries, k)
+            for best in snapshot.nearest(queries, k, where)
         ]
 
     def _embed_query(self, text: str) -> npt.NDArray[np.float32]:

@@ -255,6 +255,14 @@ def _fill(new: sqlite3.Connection, old: _Old, state: State, roots: list[tuple[in
             if kind == "table" and name not in ("state", "roots", "pictures", "copies"):
                 for record in old.all(f"SELECT * FROM {name}"):
                     _insert(new, name, record)
+        if old.version >= schema.WITH_FACTS:
+            # What facts name by number may be lost: the next run reads them again.
+            for statement in (
+                "UPDATE pictures SET has_facts = 0",
+                "DELETE FROM cameras",
+                "DELETE FROM folders",
+            ):
+                new.execute(statement)
         write_copies(new)
 
 

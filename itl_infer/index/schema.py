@@ -75,7 +75,22 @@ CREATE TABLE failures (                     -- files that could not be embedded,
 """
 
 # Statements that turn version i + 1 into i + 2; the first writer to find the older one runs them.
-MIGRATIONS: tuple[str, ...] = ()
+MIGRATIONS: tuple[str, ...] = (
+    """
+-- Whether the facts file says something of the row.
+ALTER TABLE pictures ADD COLUMN has_facts INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE cameras (                      -- never gets less: the facts file names its lines by number
+    id   INTEGER PRIMARY KEY,
+    name TEXT NOT NULL                      -- make and model, each once
+);
+CREATE TABLE folders (                      -- that pictures lie in, each once; never gets less either
+    id   INTEGER PRIMARY KEY,
+    root INTEGER NOT NULL,
+    path BLOB NOT NULL                      -- from the root on, as in pictures; empty for the root itself
+);
+""",
+)
+WITH_FACTS = 2  # the first version with a file of facts
 FORMAT_VERSION = 1 + len(MIGRATIONS)
 
 # Files that nothing here could read, though a package would.
@@ -207,6 +222,9 @@ class State:
     def paths_file(self, folder: Path) -> Path:
         return folder / f"paths-{self.generation:06}.nul"
 
+    def facts_file(self, folder: Path) -> Path:
+        return folder / f"facts-{self.generation:06}.bin"
+
     def require_possible(self) -> None:
         """Raise Damage for what no writer writes."""
         numbers = {
@@ -259,12 +277,11 @@ def create(connection: sqlite3.Connection, state: State, version: int | None = N
 
 
 def migrate(connection: sqlite3.Connection, version: int) -> None:
-    """Bring an older index up to this format, all the way or not at all."""
-    with transaction(connection):
-        for step in range(version, FORMAT_VERSION):
-            for statement in MIGRATIONS[step - 1].split(";\n"):
-                connection.execute(statement)
-            connection.execute(f"PRAGMA user_version = {step + 1}")
+    """Bring an older index up to this format, inside a transaction of the caller's."""
+    for step in range(version, FORMAT_VERSION):
+        for statement in MIGRATIONS[step - 1].split(";\n"):
+            connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {step + 1}")
 
 
 def make_missing(connection: sqlite3.Connection) -> None:

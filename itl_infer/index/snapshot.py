@@ -6,109 +6,35 @@ writer does meanwhile; a compaction leaves it the files that it has open.
 
 from __future__ import annotations
 
-import mmap
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
-from typing import overload
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from itl_infer import ranking
 from itl_infer.errors import IndexStoreError
+from itl_infer.image import Facts
 from itl_infer.index import schema
 from itl_infer.index.codes import DerivedCodes
 from itl_infer.index.copies import require_copies
 from itl_infer.index.damage import Damage, typed
 from itl_infer.index.disk import map_file, store_errors
+from itl_infer.index.facts import RECORD, FactsOfRows, map_records
 from itl_infer.index.intact import require_intact
-from itl_infer.index.names import name_ends, parse_name
+from itl_infer.index.paths import Layout, Paths
 from itl_infer.index.roots import Root, is_location, resolve_location
 from itl_infer.index.schema import State
 
+if TYPE_CHECKING:
+    from itl_infer.where import Where
+
 _REPAIR = "itl-infer check --repair drops what is damaged and keeps the rest"
 _ATTEMPTS = 5  # at opening files that a compaction may have replaced since the database was read
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Which row of the files stands at each position of a view of `live` rows without gaps.
-
-    Positions are rows, except for `holes`: hidden rows before the end of the view, where live rows from
-    behind the end (`fillers`) stand instead. So a view without hidden rows is the file itself.
-    """
-
-    live: int
-    holes: npt.NDArray[np.int64]  # ascending
-    fillers: npt.NDArray[np.int64]  # one for each hole
-
-    @classmethod
-    def around(cls, hidden: npt.NDArray[np.int64], rows: int) -> Layout:
-        """The layout of `rows` rows of which the `hidden` ones, ascending, are not shown."""
-        live = rows - len(hidden)
-        fillers = np.setdiff1d(np.arange(live, rows), hidden, assume_unique=True)
-        return cls(live, hidden[hidden < live], fillers)
-
-    def row_at(self, position: int) -> int:
-        hole = int(np.searchsorted(self.holes, position))
-        if hole < len(self.holes) and self.holes[hole] == position:
-            return int(self.fillers[hole])
-        return position
-
-    def rows(self) -> npt.NDArray[np.int64]:
-        """The row at every position, (live,)."""
-        rows = np.arange(self.live)
-        rows[self.holes] = self.fillers
-        return rows
-
-
-class Paths(Sequence[str]):
-    """The path of each position of a view, as this machine can open it; looked up when asked for."""
-
-    def __init__(
-        self,
-        names: mmap.mmap | bytearray,
-        layout: Layout,
-        roots: Mapping[int, Root],
-        file: Path | None = None,
-    ) -> None:
-        self._names, self._layout, self._roots, self._file = names, layout, roots, file
-
-    def __len__(self) -> int:
-        return self._layout.live
-
-    @overload
-    def __getitem__(self, position: int) -> str: ...
-    @overload
-    def __getitem__(self, position: slice) -> list[str]: ...
-    def __getitem__(self, position: int | slice) -> str | list[str]:
-        if isinstance(position, slice):
-            return [self[i] for i in range(*position.indices(len(self)))]
-        position = range(len(self))[position]  # negative ones count from the end, IndexError beyond
-        row = self._layout.row_at(position)
-        try:
-            root, path = parse_name(self.name_of_row(row))
-            return self._roots[root].locate(path)
-        except (ValueError, LookupError) as error:
-            raise IndexStoreError(
-                f"{self._file}: row {row} has no proper name: itl-infer check --repair writes the names again"
-            ) from error
-
-    def name_of_row(self, row: int) -> bytes:
-        """What the paths file says. LookupError where it does not go that far."""
-        start = int(self._ends[row - 1]) + 1 if row else 0
-        return bytes(self._names[start : int(self._ends[row])])
-
-    def row_of(self, position: int) -> int:
-        """The row of the files that stands at a position."""
-        return self._layout.row_at(position)
-
-    @cached_property
-    def _ends(self) -> npt.NDArray[np.int64]:
-        return name_ends(self._names)
+_REMEMBERED = 16  # filters of a view, a byte a row each
 
 
 @dataclass(frozen=True)
@@ -119,20 +45,24 @@ class Snapshot:
     roots: Mapping[int, Root]
     embeddings: npt.NDArray[np.float32]  # (N, D), unit rows, read-only
     paths: Paths
+    facts: FactsOfRows
     folder: Path | None = None  # None: there is none yet
     codes: DerivedCodes | None = None
     _compared: set[int] = field(default_factory=set, repr=False, compare=False)  # rows, with their checksums
+    _selected: dict[Where, npt.NDArray[np.bool_]] = field(default_factory=dict, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.embeddings)
 
-    def nearest(self, vectors: npt.NDArray[np.float32], k: int) -> Iterator[list[tuple[int, float]]]:
+    def nearest(
+        self, vectors: npt.NDArray[np.float32], k: int, where: Where | None = None
+    ) -> Iterator[list[tuple[int, float]]]:
         """For each unit vector of (Q, D) the `k` best rows with their cosines, best first, ties by lower row.
 
-        Raises IndexStoreError where one of them is not what was written.
+        Of those alone that `where` means, exactly. Raises IndexStoreError where one of them is not what was written.
         """
         try:
-            best, scores = self._rank(vectors, k)
+            best, scores = self._rank(vectors, k, self.among(where))
         except ValueError as error:
             if k < 1 or np.isnan(vectors).any() or vectors.shape[1:] != self.embeddings.shape[1:]:
                 raise
@@ -142,16 +72,16 @@ class Snapshot:
             yield list(zip(rows.tolist(), cosines.tolist(), strict=True))
 
     def _rank(
-        self, vectors: npt.NDArray[np.float32], k: int
+        self, vectors: npt.NDArray[np.float32], k: int, among: npt.NDArray[np.bool_] | None
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
         """By codes, where there are some; the answer is the same."""
         codes = None if self.codes is None else self.codes.of(self.embeddings)
         try:
-            return ranking.rank(vectors, self.embeddings, k, codes=codes)
+            return ranking.rank(vectors, self.embeddings, k, among=among, codes=codes)
         except ranking.CodesError as error:
             assert self.codes is not None
             self.codes.give_up(error)
-        return ranking.rank(vectors, self.embeddings, k)
+        return ranking.rank(vectors, self.embeddings, k, among=among)
 
     def _require_intact(self, positions: npt.NDArray[np.int64]) -> None:
         """Compare the rows at some positions with their checksums, each once. Raises IndexStoreError."""
@@ -164,6 +94,27 @@ class Snapshot:
                 self.paths.name_of_row,
             )
             self._compared.update(new)
+
+    def among(self, where: Where | None) -> npt.NDArray[np.bool_] | None:
+        """Whether each row is meant, (N,); None: all are. Remembered, as one filter is mostly asked with again."""
+        if not where:
+            return None
+        if where not in self._selected:
+            from itl_infer.index.selection import rows_where
+
+            if len(self._selected) >= _REMEMBERED:
+                self._selected.clear()
+            self._selected[where] = rows_where(where, self.facts, self.paths, self.roots)
+        return self._selected[where]
+
+    def count(self, where: Where | None = None) -> int:
+        """How many rows are meant."""
+        among = self.among(where)
+        return len(self) if among is None else int(np.count_nonzero(among))
+
+    def facts_of(self, row: int) -> Facts:
+        """The facts of a row; of no width, height, date and camera where they were not read yet."""
+        return self.facts[row] or Facts(0, 0)
 
     def embeddings_of(self, rows: Sequence[int]) -> Iterator[npt.NDArray[np.float32]]:
         """(D,) for each of some rows; looked up when asked for, not copied."""
@@ -182,20 +133,25 @@ def empty_snapshot(embed_dim: int, bundle_name: str, bundle_fingerprint: str) ->
     """The view of an index that is not there yet."""
     layout = Layout.around(np.empty(0, np.int64), 0)
     state = State(0, 0, 0, embed_dim, bundle_name, bundle_fingerprint)
-    return Snapshot(state, {}, np.empty((0, embed_dim), np.float32), Paths(bytearray(), layout, {}))
+    facts = FactsOfRows(None, np.empty(0, RECORD))
+    return Snapshot(state, {}, np.empty((0, embed_dim), np.float32), Paths(bytearray(), layout, {}), facts)
 
 
 def take_snapshot(folder: Path) -> Snapshot:
     """The last committed state of the index in `folder`. Raises NoIndexError where there is none yet."""
-    for _ in range(_ATTEMPTS):
+    for left in reversed(range(_ATTEMPTS)):
         with store_errors(folder):
             with schema.reading(folder) as connection:
                 state = schema.read_state(connection)
+                has_facts = schema.require_version(connection, folder) >= schema.WITH_FACTS
                 require_copies(connection, ("bundle", "folders"))  # the width is compared with the bundle's
                 roots = read_roots(connection, folder)
                 hidden = _hidden_rows(connection, state)
             try:
-                return _map(folder, state, roots, Layout.around(hidden, state.rows))
+                layout = Layout.around(hidden, state.rows)
+                # Their file may be lost alone: what was embedded is found all the same.
+                has_facts &= left > 0 or state.facts_file(folder).exists()
+                return _map(folder, state, roots, layout, has_facts=has_facts)
             except FileNotFoundError as error:  # a compaction came between
                 missing = error.filename
     raise IndexStoreError(
@@ -218,21 +174,31 @@ def _hidden_rows(connection: sqlite3.Connection, state: State) -> npt.NDArray[np
     return hidden
 
 
-def _map(folder: Path, state: State, roots: Mapping[int, Root], layout: Layout) -> Snapshot:
+def _map(
+    folder: Path, state: State, roots: Mapping[int, Root], layout: Layout, *, has_facts: bool
+) -> Snapshot:
     names = map_file(state.paths_file(folder), state.paths_bytes)
-    paths = Paths(names, layout, roots, state.paths_file(folder))
-    codes = DerivedCodes(folder, state, layout.holes)
-    return Snapshot(state, roots, _map_matrix(folder, state, layout), paths, folder, codes)
+    has_holes = len(layout.holes) > 0
+    mapped = map_file(state.vectors_file(folder), state.vectors_bytes, private=has_holes)
+    vectors = np.frombuffer(mapped, dtype="<f4").reshape(state.rows, state.embed_dim)
+    records = map_records(folder, state, private=has_holes) if has_facts else np.zeros(state.rows, RECORD)
+    return Snapshot(
+        state,
+        roots,
+        _filled(vectors, layout),
+        Paths(names, layout, roots, state.paths_file(folder)),
+        FactsOfRows(folder if has_facts else None, _filled(records, layout)),
+        folder,
+        DerivedCodes(folder, state, layout.holes),
+    )
 
 
-def _map_matrix(folder: Path, state: State, layout: Layout) -> npt.NDArray[np.float32]:
-    """The live rows as one matrix; filling the holes copies the pages they lie on, the rest stays on disk."""
-    mapped = map_file(state.vectors_file(folder), state.vectors_bytes, private=len(layout.holes) > 0)
-    matrix = np.frombuffer(mapped, dtype="<f4").reshape(state.rows, state.embed_dim)
+def _filled(rows: npt.NDArray[Any], layout: Layout) -> npt.NDArray[Any]:
+    """The live ones without gaps; filling the holes copies the pages they lie on, the rest stays on disk."""
     if len(layout.holes):
-        matrix[layout.holes] = matrix[layout.fillers]
-    matrix.flags.writeable = False
-    return matrix[: layout.live]
+        rows[layout.holes] = rows[layout.fillers]
+    rows.flags.writeable = False
+    return rows[: layout.live]
 
 
 def read_roots(connection: sqlite3.Connection, folder: Path) -> dict[int, Root]:

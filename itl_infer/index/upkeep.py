@@ -7,7 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import NoneType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
 
 from itl_infer.index import schema
 from itl_infer.index.damage import Damage, typed
@@ -18,6 +21,9 @@ from itl_infer.index.schema import RowState, State
 from itl_infer.index.snapshot import read_roots
 from itl_infer.index.writer import open_writer
 from itl_infer.walk import Exclusion
+
+if TYPE_CHECKING:
+    from itl_infer.index.index import Index
 
 _KNOWN_FILES = """
     SELECT path, state FROM pictures WHERE root = :root AND state <> 2
@@ -133,6 +139,22 @@ def read_status(path: str | os.PathLike[str]) -> Status:
             ),
             bytes_on_disk=sum(file.lstat().st_size for file in folder.iterdir()),
         )
+
+
+def sizes_of(index: Index) -> npt.NDArray[np.int64]:
+    """The size in bytes of the file of each row of an index, as it was when it was embedded, (N,).
+
+    Turns the index to what is committed now, so that it is of the same moment.
+    """
+    index.refresh()
+    sizes = np.zeros(index.state.rows, np.int64)
+    with store_errors(index.path), schema.reading(index.path) as connection:
+        if schema.read_state(connection).generation != index.state.generation:  # compacted just now
+            return sizes_of(index)
+        for row, size in typed(connection.execute("SELECT row, size FROM pictures"), int, int):
+            if 0 <= row < len(sizes):
+                sizes[row] = size
+    return sizes[index.paths.rows()]
 
 
 def _root(roots: Mapping[int, Root], number: int) -> Root:

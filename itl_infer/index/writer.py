@@ -25,6 +25,7 @@ from itl_infer.index.compaction import compact
 from itl_infer.index.copies import require_copies, write_copies
 from itl_infer.index.damage import Damage
 from itl_infer.index.disk import store_errors, write_at, writer_lock
+from itl_infer.index.facts import NOTHING, RECORD, are_whole, make_file, pack, unpack
 from itl_infer.index.names import make_name
 from itl_infer.index.own import require_own_tables
 from itl_infer.index.plain import open_plain, require_plain_database
@@ -35,13 +36,14 @@ from itl_infer.index.snapshot import read_roots
 
 if TYPE_CHECKING:
     from itl_infer.bundle import Bundle
+    from itl_infer.image import Facts
 
 
 _GONE_SHARE = 1 / 4  # of all rows, from which on a compaction is worth its while
 _SPARE_BYTES = 2**24  # what a compaction that nobody asked for leaves free on the disk
 
 _INSERT_PICTURE = """
-    INSERT INTO pictures (row, root, path, size, mtime_ns, digest, crc) VALUES (?, ?, ?, ?, ?, ?, ?)
+    INSERT INTO pictures (row, root, path, size, mtime_ns, digest, crc, has_facts) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 """
 
 
@@ -50,6 +52,7 @@ class _Addition(NamedTuple):
 
     picture: Picture
     vector: bytes
+    record: bytes
 
 
 class _Statement(NamedTuple):
@@ -74,6 +77,7 @@ class Writer:
         connection.execute("CREATE TEMP TABLE commits AS SELECT 0 AS number")
         self._commits, self._committing = 0, self.state  # the last commit, and what is so after the next
         self._forget_pending()
+        self._numbers: dict[str, dict[tuple[object, ...], int]] = {}
 
     def _forget_pending(self) -> None:
         self._changes: list[_Addition | _Statement] = []
@@ -118,11 +122,35 @@ class Writer:
         """A change of a table that says nothing of pictures."""
         self._change(sql, *parameters)
 
-    def add(self, picture: Picture, embedding: npt.NDArray[np.float32]) -> None:
-        """A picture and its unit embedding (D,), in place of what was known of its path, good or bad."""
+    def add(self, picture: Picture, embedding: npt.NDArray[np.float32], facts: Facts | None = None) -> None:
+        """A picture and its unit embedding (D,), in place of what was known of its path, good or bad.
+
+        Without facts, the next run reads them.
+        """
         self.drop(picture.root, picture.path)
-        self._changes.append(_Addition(picture, np.ascontiguousarray(embedding, "<f4").tobytes()))
+        record = NOTHING
+        if facts is not None:
+            folder, _, name = picture.path.rpartition(b"/")
+            record = pack(
+                facts,
+                self._number("folders", picture.root, folder),
+                self._number("cameras", facts.camera) if facts.camera else 0,
+                is_ascii=name.isascii(),
+            )
+        self._changes.append(_Addition(picture, np.ascontiguousarray(embedding, "<f4").tobytes(), record))
         self.pending += 1
+
+    def _number(self, table: str, *line: object) -> int:
+        """The number of a line of a table to which lines are only ever added, from 1; added where it is new."""
+        if table not in self._numbers:
+            known = self.execute(f"SELECT * FROM {table}")
+            self._numbers[table] = {tuple(columns): number for number, *columns in known}
+        numbers = self._numbers[table]
+        if line not in numbers:
+            number = len(numbers) + 1
+            self._change(f"INSERT INTO {table} VALUES (?{', ?' * len(line)})", number, *line)
+            numbers[line] = number
+        return numbers[line]
 
     def drop(self, root: int, path: bytes) -> None:
         """Forget what is known of a path, good or bad."""
@@ -168,6 +196,24 @@ class Writer:
             )
         return np.frombuffer(vector, "<f4")
 
+    def facts(self, row: int) -> Facts | None:
+        """The stored facts of a committed row, whatever its state; None where there are none, or they are damaged."""
+        with store_errors(self.folder), open_plain(self.state.facts_file(self.folder)) as file:
+            file.seek(row * RECORD.itemsize)
+            record = np.frombuffer(file.read(RECORD.itemsize), RECORD)
+        if len(record) == 0 or not are_whole(record)[0]:
+            return None
+        number = int(record[0]["camera"])
+        camera = self.execute("SELECT name FROM cameras WHERE id = ?", (number,)) if number else []
+        return unpack(record[0], camera[0][0] if camera else "")
+
+    def row_of(self, root: int, path: bytes) -> int:
+        """The committed row of a path."""
+        [(row,)] = self.execute(
+            "SELECT row FROM pictures WHERE root = ? AND path = ? AND state <> 2", (root, path)
+        )
+        return int(row)
+
     def commit(self) -> None:
         """Make everything since the last commit durable, at once."""
         with store_errors(self.folder), self._lock:
@@ -175,14 +221,16 @@ class Writer:
         if not self._changes:
             return
         added = [change for change in self._changes if isinstance(change, _Addition)]
-        vectors = b"".join(vector for _, vector in added)
-        names = b"".join(make_name(picture.root, picture.path) + b"\0" for picture, _ in added)
+        vectors = b"".join(change.vector for change in added)
+        records = b"".join(change.record for change in added)
+        names = b"".join(make_name(picture.root, picture.path) + b"\0" for picture, *_ in added)
         old, new = self.state, self.state.grown(len(added), len(names))
         self._committing = new
         with store_errors(self.folder), self._lock:
             if added:
                 write_at(old.vectors_file(self.folder), old.vectors_bytes, vectors)
                 write_at(old.paths_file(self.folder), old.paths_bytes, names)
+                write_at(old.facts_file(self.folder), old.rows * RECORD.itemsize, records)
             try:
                 with transaction(self._connection):
                     self._apply_changes()
@@ -211,14 +259,18 @@ class Writer:
             if isinstance(change, _Statement):
                 self._connection.execute(*change)
             else:
-                self._connection.execute(_INSERT_PICTURE, (row, *change.picture, checksum(*change)))
+                crc = checksum(change.picture, change.vector)
+                self._connection.execute(
+                    _INSERT_PICTURE, (row, *change.picture, crc, change.record != NOTHING)
+                )
                 row += 1
 
     def compact_if_due(self) -> None:
         """Compact once a quarter of the rows are gone, if the disk has room for the copy that it takes."""
         [(gone,)] = self.execute("SELECT count(*) FROM pictures WHERE state = 2")
         if 0 < gone >= self.state.rows * _GONE_SHARE:
-            needed = self.state.vectors_bytes + self.state.paths_bytes + _SPARE_BYTES
+            state = self.state
+            needed = state.vectors_bytes + state.paths_bytes + state.rows * RECORD.itemsize + _SPARE_BYTES
             import shutil  # some milliseconds, which only this should cost
 
             if shutil.disk_usage(self.folder).free > needed:
@@ -238,6 +290,7 @@ class Writer:
     def start_over(self, bundle: Bundle) -> None:
         """Empty the index and bind it to another bundle, in one step; its roots stay."""
         self._forget_pending()
+        self._numbers = {}
         new = State(self.state.next_generation, 0, 0, bundle.embed_dim, bundle.name, bundle.fingerprint)
         with store_errors(self.folder):
             _make_files(self.folder, new)
@@ -288,9 +341,11 @@ def locked_writer(folder: Path, bundle: Bundle | None, *, repairing: bool = Fals
             require_copies(connection)
             if not repairing:
                 _require_proper_records(connection)
-        if 0 < version < schema.FORMAT_VERSION:
-            schema.migrate(connection, version)
+            if version < schema.WITH_FACTS:
+                make_file(folder, schema.read_state(connection))
         with transaction(connection):
+            if version:  # else it was made just now
+                schema.migrate(connection, version)
             schema.make_missing(connection)
             write_copies(connection)
         writer = Writer(folder, connection)
@@ -329,15 +384,20 @@ def _make_database(folder: Path, connection: sqlite3.Connection, bundle: Bundle)
 
 
 def _make_files(folder: Path, state: State) -> None:
-    for path in (state.vectors_file(folder), state.paths_file(folder)):
+    for path in _files(folder, state):
         open_plain(path, to_write=True, make=True).close()
     sync_folder(folder)
 
 
+def _files(folder: Path, state: State) -> tuple[Path, ...]:
+    return state.vectors_file(folder), state.paths_file(folder), state.facts_file(folder)
+
+
 def remove_other_generations(folder: Path, state: State) -> None:
     """Remove what a compaction replaced, or one that was cut off left behind."""
-    current = {state.vectors_file(folder), state.paths_file(folder), codes_file(folder, state)}
-    for path in [*folder.glob("vectors-*.f32"), *folder.glob("paths-*.nul"), *folder.glob("codes-*.u8*")]:
-        if path not in current:
-            with contextlib.suppress(PermissionError, IsADirectoryError):
-                path.unlink()  # Windows: a reader may have it; the next writer tries again
+    current = {*_files(folder, state), codes_file(folder, state)}
+    for pattern in ("vectors-*.f32", "paths-*.nul", "facts-*.bin", "codes-*.u8*"):
+        for path in folder.glob(pattern):
+            if path not in current:
+                with contextlib.suppress(PermissionError, IsADirectoryError):
+                    path.unlink()  # Windows: a reader may have it; the next writer tries again

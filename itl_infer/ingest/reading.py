@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -15,8 +17,16 @@ import numpy as np
 import numpy.typing as npt
 
 from itl_infer.errors import ImageError, ImageMemoryError, ReaderMissingError, reason_of
-from itl_infer.image import ImageRules, load_pixels, open_picture_file, require_reader
+from itl_infer.image import (
+    Facts,
+    ImageRules,
+    load_picture,
+    open_picture_file,
+    require_picture,
+    require_reader,
+)
 from itl_infer.index import Picture
+from itl_infer.index.facts import date_of_file
 from itl_infer.ingest.survey import Item
 from itl_infer.walk import UNKNOWN
 
@@ -37,6 +47,8 @@ class Reading(NamedTuple):
     mtime_ns: int = UNKNOWN
     digest: bytes | None = None  # None: could not be read
     pixels: npt.NDArray[np.uint8] | None = None  # None: not needed, or not to be had
+    facts: Facts | None = None  # None: not needed, or not to be had
+    date: datetime | None = None  # of the file, which dates a picture that has no date of its own
     error: str | None = None
     note: str | None = None  # on a picture that was read all the same
     vanished: bool = False
@@ -51,12 +63,16 @@ class Reading(NamedTuple):
 class Reader:
     """Reads files for an index; safe to call from several threads.
 
-    `knows` says whether the index has content of a digest, so that no pixels are needed.
+    `knows` says whether the index has the facts of content, by its digest, so that nothing need be decoded; None where
+    it has no embedding either.
     """
 
     rules: ImageRules
     max_megapixels: float
-    knows: Callable[[bytes], bool]
+    knows: Callable[[bytes], bool | None]
+    stopped: threading.Event = field(
+        default_factory=threading.Event
+    )  # set where nobody waits for what is read
 
     def read(self, item: Item) -> Reading:
         try:
@@ -81,35 +97,71 @@ class Reader:
         if item.picture_digest is None:  # else it may be as it was, and needs no reader
             require_reader(file, item.location)
         status = os.fstat(file.fileno())
+        if status.st_size > _WHOLE_BYTES:  # before all of it is read: there may be terabytes of nothing
+            require_picture(file, item.location, self.max_megapixels)
         is_settled = time.time_ns() - status.st_mtime_ns > _SETTLED_NS
         content: BinaryIO = io.BytesIO(file.read()) if status.st_size <= _WHOLE_BYTES else file
-        digest = _digest(content)
-        reading = Reading(item, status.st_size, status.st_mtime_ns if is_settled else UNKNOWN, digest)
-        if digest in (item.picture_digest, item.failure_digest) or self.knows(digest):
+        digest = self._digest(content)
+        reading = Reading(
+            item,
+            status.st_size,
+            status.st_mtime_ns if is_settled else UNKNOWN,
+            digest,
+            date=date_of_file(status.st_mtime_ns),
+        )
+        has_facts = self._has_facts(item, digest)
+        if has_facts:
             return reading
+        is_embedded = has_facts is not None
         notes: list[str] = []
         try:
-            pixels = load_pixels(
+            pixels, facts = load_picture(
                 content, self.rules, max_megapixels=self.max_megapixels, name=item.location, notes=notes
             )
-        except (ReaderMissingError, ImageMemoryError):
+        except (ReaderMissingError, ImageMemoryError, MemoryError):
+            if is_embedded:
+                return reading  # its facts wait for a run that can read it
             raise
         except ImageError as error:
+            if is_embedded:  # by an earlier version, perhaps, that took more
+                return reading._replace(facts=dated(Facts(0, 0), reading.date))
             return reading._replace(error=error.reason)
         after = os.fstat(file.fileno())
         if (after.st_size, after.st_mtime_ns) != (status.st_size, status.st_mtime_ns):
             return Reading(
                 item, after.st_size, error="changed while it was read: run again when it is complete"
             )
-        return reading._replace(pixels=pixels, note=notes[0] if notes else None)
+        return reading._replace(
+            pixels=None if is_embedded else pixels,
+            facts=dated(facts, reading.date),
+            note=notes[0] if notes and not is_embedded else None,
+        )
+
+    def _has_facts(self, item: Item, digest: bytes) -> bool | None:
+        """Whether nothing need be decoded; None: not even the embedding is known."""
+        if digest == item.picture_digest:
+            return not item.needs_facts
+        return digest == item.failure_digest or self.knows(digest)
+
+    def _digest(self, file: BinaryIO) -> bytes:
+        """The content hash that the index keeps."""
+        digest = hashlib.blake2b(digest_size=16)
+        if isinstance(file, io.BytesIO):
+            digest.update(file.getbuffer())
+        else:
+            while block := file.read(_HASHED_BYTES):
+                self._go_on()
+                digest.update(block)
+        self._go_on()  # before the index is asked, which is closed soon
+        return digest.digest()
+
+    def _go_on(self) -> None:
+        if self.stopped.is_set():
+            raise OSError("interrupted")
 
 
-def _digest(file: BinaryIO) -> bytes:
-    """The content hash that the index keeps."""
-    digest = hashlib.blake2b(digest_size=16)
-    if isinstance(file, io.BytesIO):
-        digest.update(file.getbuffer())
-    else:
-        while block := file.read(_HASHED_BYTES):
-            digest.update(block)
-    return digest.digest()
+def dated(facts: Facts, date: datetime | None) -> Facts:
+    """With the date of the file, where the picture has none of its own."""
+    if facts.taken is not None and not facts.is_file_date:
+        return facts
+    return replace(facts, taken=date, is_file_date=date is not None)

@@ -55,6 +55,9 @@ class Report:
     unchanged: int = 0
     renamed: int = 0  # known content under a new name, the old one gone: not embedded again
     reused: int = 0  # known content, copied, restored or excluded until now: not embedded again
+    facts_read: int = (
+        0  # of pictures embedded by an earlier version: read once more, for date, camera, size and hash
+    )
     removed: int = 0  # gone from where it was
     set_aside: int = 0  # there but left out now: no longer found, its embedding kept
     known_failures: int = 0  # failed in an earlier run and the same since: not tried again

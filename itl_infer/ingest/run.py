@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,7 @@ from itl_infer.index.schema import RowState
 from itl_infer.index.upkeep import remembered_paths
 from itl_infer.ingest.away import NOT_THERE, describe_away
 from itl_infer.ingest.folders import count_system_files
-from itl_infer.ingest.reading import Reader, Reading
+from itl_infer.ingest.reading import Reader, Reading, dated
 from itl_infer.ingest.report import Change, Failure, Kept, Note, Report, leave_out
 from itl_infer.ingest.survey import EXCLUDED_ROWS, GONE_ROWS, WANTED_AGAIN_ROWS, Item, Survey
 from itl_infer.ingest.target import Target
@@ -63,6 +63,7 @@ def embed_directory(
     prune: bool = False,
     wait: bool = False,
     progress: Callable[[Progress], None] | None = None,
+    announce: Callable[[str], None] | None = None,
     on_change: Callable[[Change], None] | None = None,
     pass_over: Callable[[str, int, int], bool] | None = None,
 ) -> Report:
@@ -77,8 +78,10 @@ def embed_directory(
     out unless `include_hidden`, those of systems and programs (`itl_infer/system_files.py`), hidden or not, unless
     `include_system`; these are counted in `system_files` of the report. Files are read in `workers` threads, in
     bounded memory, while others are embedded; where little memory may be used, fewer at a time. An interrupt keeps
-    all that was embedded. `on_change` is told of each change once it is on the disk; a new or changed file for whose
-    path, size in bytes and time in nanoseconds `pass_over` is true is left to a later run.
+    all that was embedded. `announce` is told beforehand where pictures that are embedded are read once more: those of
+    an index of an earlier format, for their dates, cameras, sizes and perceptual hashes. `on_change` is told of each
+    change once it is on the disk; a new or changed file for whose path, size in bytes and time in nanoseconds
+    `pass_over` is true is left to a later run.
 
     Pictures are dropped that were deleted. What is away is kept, and listed in `kept` of the report: a path that is
     missing, a folder without a picture that had some, one that goes away meanwhile, and below a given folder a drive
@@ -114,6 +117,11 @@ def embed_directory(
         survey.exclude(exclude, dropped)
         if not (survey.seen or survey.excluded or survey.gone):
             raise _nothing_found(targets)
+        if announce is not None and (without := survey.without_facts):
+            announce(
+                f"{without} pictures were embedded by an earlier version: they are read once more, for their dates,"
+                " cameras, sizes and hashes, and not embedded again"
+            )
         memory = usable_memory()
         if batch_size is None:
             batch_size = DEFAULT_BATCH_SIZE if memory >= _MEMORY_FOR_BATCH else _SMALL_BATCH_SIZE
@@ -168,6 +176,19 @@ def _nothing_found(targets: Sequence[Target]) -> FolderError:
     )
 
 
+@contextmanager
+def _reading(reader: Reader, workers: int) -> Iterator[ThreadPoolExecutor]:
+    """Threads that read; who is interrupted does not wait for what they are at."""
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="itl-read")
+    try:
+        yield pool
+    except BaseException:
+        reader.stopped.set()
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    pool.shutdown()
+
+
 class _Run:
     """One run over what a survey found."""
 
@@ -216,7 +237,7 @@ class _Run:
             # Enough are read ahead that a batch is read while another is embedded.
             ahead = 2 * self._batch_size + workers
             with (
-                ThreadPoolExecutor(workers, thread_name_prefix="itl-read") as pool,
+                _reading(reader, workers) as pool,
                 closing(in_order_ahead(pool, reader.read, self._items(), ahead)) as readings,
             ):
                 for future in readings:
@@ -299,7 +320,7 @@ class _Run:
         elif reading.error is not None:
             self._fail(reading, reading.error)
         elif reading.digest == item.picture_digest:
-            writer.touch(reading.picture())
+            self._keep(reading)
             report.unchanged += 1
         elif reading.digest == item.failure_digest:
             writer.touch(reading.picture())
@@ -309,7 +330,8 @@ class _Run:
             row, has_moved = self._survey.take(picture.digest)
             if has_moved:
                 writer.set_state(row, RowState.GONE)
-            writer.add(picture, writer.embedding(row))
+            facts = reading.facts or writer.facts(row)
+            writer.add(picture, writer.embedding(row), facts and dated(facts, reading.date))
             self._note("renamed" if has_moved else "reused", item.location)
             report.renamed += has_moved
             report.reused += not has_moved
@@ -321,6 +343,20 @@ class _Run:
             return
         self._advance(1)
 
+    def _keep(self, reading: Reading) -> None:
+        """What is embedded stays, under the file's new size and time, with facts that it did not have."""
+        picture, facts = reading.picture(), reading.facts
+        row = self._writer.row_of(picture.root, picture.path)
+        if facts is not None:
+            self._report.facts_read += 1
+        else:
+            known = self._writer.facts(row)
+            facts = known and dated(known, reading.date)
+            if facts == known:
+                self._writer.touch(picture)
+                return
+        self._writer.add(picture, self._writer.embedding(row), facts)  # what counts is never written again
+
     def _embed_batch(self) -> None:
         if not self._batch:
             return
@@ -331,7 +367,7 @@ class _Run:
             if not is_unit:
                 self._fail(reading, "the bundle gave it no unit vector: itl-infer bundle verify")
                 continue
-            self._writer.add(reading.picture(), embedding)
+            self._writer.add(reading.picture(), embedding, reading.facts)
             self._report.embedded += 1
             self._note("embedded", reading.item.location)
             if reading.note is not None:

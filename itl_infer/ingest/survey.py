@@ -30,7 +30,8 @@ _PAGE = 1000  # items read from the database at a time
 _FILE = "root INTEGER, path BLOB, size INTEGER, mtime_ns INTEGER"
 _TABLES = (
     f"CREATE TEMP TABLE seen ({_FILE}, PRIMARY KEY (root, path)) WITHOUT ROWID",
-    f"CREATE TEMP TABLE todo (id INTEGER PRIMARY KEY, {_FILE}, picture_digest BLOB, failure_digest BLOB)",
+    f"CREATE TEMP TABLE todo (id INTEGER PRIMARY KEY, {_FILE}, picture_digest BLOB, failure_digest BLOB,"
+    " needs_facts INTEGER)",
     GONE_TABLE,
     "CREATE TEMP TABLE vanished (root INTEGER, path BLOB, PRIMARY KEY (root, path)) WITHOUT ROWID",
     "CREATE TEMP TABLE excluded (row INTEGER PRIMARY KEY)",
@@ -49,19 +50,21 @@ _OUTDATED = """(
     OR {0}error LIKE '% megapixels, more than the limit of % if it is meant'
     OR ({0}error LIKE 'truncated or damaged: image file is truncated%' AND {0}error NOT LIKE '%half is needed')
 )"""
+_UNCHANGED = f"{_SAME_PICTURE.format(RowState.LIVE)} AND has_facts"
 _SAME_FAILURE = (
     "temp.seen JOIN failures USING (root, path, size, mtime_ns)"
     f" WHERE max_megapixels >= :max_megapixels AND NOT :retry_failed AND NOT {_OUTDATED.format('')}"
 )
 
 _FILL_TODO = f"""
-    INSERT INTO temp.todo (root, path, size, mtime_ns, picture_digest, failure_digest)
-    SELECT s.root, s.path, s.size, s.mtime_ns, CASE p.state WHEN 0 THEN p.digest END, f.digest
+    INSERT INTO temp.todo (root, path, size, mtime_ns, picture_digest, failure_digest, needs_facts)
+    SELECT s.root, s.path, s.size, s.mtime_ns, CASE p.state WHEN 0 THEN p.digest END, f.digest,
+           p.state = 0 AND NOT p.has_facts
     FROM temp.seen s
     LEFT JOIN pictures p ON p.root = s.root AND p.path = s.path AND p.state <> 2
     LEFT JOIN failures f ON f.root = s.root AND f.path = s.path AND f.max_megapixels >= :max_megapixels
                         AND NOT :retry_failed AND NOT {_OUTDATED.format("f.")}
-    WHERE (s.size, s.mtime_ns) IS NOT (p.size, p.mtime_ns)
+    WHERE ((s.size, s.mtime_ns) IS NOT (p.size, p.mtime_ns) OR (p.state = 0 AND NOT p.has_facts))
       AND (s.size, s.mtime_ns) IS NOT (f.size, f.mtime_ns)
     ORDER BY s.root, s.path
 """
@@ -77,6 +80,7 @@ class Item(NamedTuple):
     mtime_ns: int
     picture_digest: bytes | None  # of what is embedded under this name
     failure_digest: bytes | None  # of what could not be embedded, and need not be tried again
+    needs_facts: bool | None  # what is embedded under this name has none yet
 
 
 class Survey:
@@ -338,7 +342,12 @@ class Survey:
 
     @property
     def unchanged(self) -> int:
-        return self._count(_SAME_PICTURE.format(RowState.LIVE))
+        return self._count(_UNCHANGED)
+
+    @property
+    def without_facts(self) -> int:
+        """Pictures that are to be read for their facts alone, unless they have changed."""
+        return self._count("temp.todo WHERE needs_facts")
 
     @property
     def known_failures(self) -> int:
@@ -378,23 +387,27 @@ class Survey:
                 yield Item(root, path, self._roots[root].locate(path), *rest)
             last = page[-1][0]
 
-    def knows(self, digest: bytes) -> bool:
-        """Whether the index had such content before this run. Safe to ask from any thread."""
-        return self._row_with(digest) is not None
+    def knows(self, digest: bytes) -> bool | None:
+        """Whether the index had the facts of such content before this run; None: nor its embedding.
+
+        Safe to ask from any thread.
+        """
+        found = self._row_with(digest)
+        return None if found is None else found[2]
 
     def take(self, digest: bytes) -> tuple[int, bool]:
         """A row with such content, and whether its own picture is gone: it has moved, and is taken once."""
         found = self._row_with(digest)
         assert found is not None, "ask `knows` first"
-        row, is_gone = found
+        row, is_gone, _ = found
         if is_gone:
             self._writer.execute("DELETE FROM temp.gone WHERE row = ?", (row,))
         return row, is_gone
 
-    def _row_with(self, digest: bytes) -> tuple[int, bool] | None:
+    def _row_with(self, digest: bytes) -> tuple[int, bool, bool] | None:
         rows = self._writer.execute(
-            "SELECT p.row, g.row IS NOT NULL FROM pictures p LEFT JOIN temp.gone g USING (row)"
+            "SELECT p.row, g.row IS NOT NULL, p.has_facts FROM pictures p LEFT JOIN temp.gone g USING (row)"
             " WHERE digest = ? AND p.row < ? ORDER BY 2 DESC, state, p.row LIMIT 1",
             (digest, self._first_new_row),
         )
-        return (rows[0][0], bool(rows[0][1])) if rows else None
+        return (rows[0][0], bool(rows[0][1]), bool(rows[0][2])) if rows else None

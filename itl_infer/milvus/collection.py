@@ -20,6 +20,7 @@ from itl_infer.store import Origin
 
 if TYPE_CHECKING:
     from itl_infer.bundle import Bundle
+    from itl_infer.where import Where
 
 Floats = npt.NDArray[np.float32]
 
@@ -196,12 +197,21 @@ class CollectionView:
     def __len__(self) -> int:
         return len(self._collection)
 
-    def nearest(self, vectors: Floats, k: int) -> list[list[tuple[int, float]]]:
-        """The `k` best rows for each vector, as `Collection.nearest` finds them."""
+    def nearest(self, vectors: Floats, k: int, where: Where | None = None) -> list[list[tuple[int, float]]]:
+        """The `k` best rows for each vector, as `Collection.nearest` finds them. QueryError for a filter."""
+        _refuse(where)
         found = self._collection.nearest(vectors, k)
         for hits in found:
             self._found.update((number, (path, embedding)) for number, _, path, embedding in hits)
         return [[(number, score) for number, score, _, _ in hits] for hits in found]
+
+    def count(self, where: Where | None = None) -> int:
+        """How many rows it had a few seconds ago. QueryError for a filter."""
+        _refuse(where)
+        return len(self)
+
+    def facts_of(self, row: int) -> None:
+        """Nothing: `push` sends paths and embeddings."""
 
     def embeddings_of(self, rows: Sequence[int]) -> list[Floats]:
         """(D,) for each of some rows that were found."""
@@ -216,4 +226,12 @@ class CollectionView:
         raise QueryError(
             f"{wanted_for} looks at the score of every picture, which Milvus does not give: use min_score"
             " (--min-score) instead, or an index on this machine (-d FOLDER)"
+        )
+
+
+def _refuse(where: Where | None) -> None:
+    if where:
+        raise QueryError(
+            "a collection of Milvus has paths and embeddings alone, and cannot be filtered: search an index on this"
+            " machine (-d FOLDER)"
         )

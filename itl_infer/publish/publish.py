@@ -22,6 +22,7 @@ from itl_infer.publish.sites import FileSite, FolderSite, Site, require_writable
 from itl_infer.publish.text_data import write_text_data
 
 if TYPE_CHECKING:
+    from itl_infer.image import Facts
     from itl_infer.index import Index
 
 DEFAULT_SIDE = 320  # pixels of the longer side of a thumbnail
@@ -121,8 +122,12 @@ class Publication:
         hide = "" if self.hide_names else " (--names hide leaves names out)"
         return (
             f"Public for everyone who gets {self.out}: {len(self.index)} pictures as thumbnails of {self.side} pixels"
-            f" without EXIF or GPS, what was understood of them, {names}; {originals}{hide}"
+            f" without EXIF or GPS, what was understood of them, when they were taken, {names}; {originals}{hide}"
         )
+
+    def _filters(self) -> list[str]:
+        """What the page can tell pictures apart by."""
+        return [*([] if self.hide_names else ["under", "name"]), "taken", "orientation"]
 
     def write(
         self, *, workers: int | None = None, progress: Callable[[Progress], None] | None = None
@@ -147,7 +152,8 @@ class Publication:
         site.add_data("pictures.json", as_json(self._columns(shown)))
         report.pictures = len(shown)
         report.files_removed = site.finish(
-            self.title, {"pictures": len(shown), "originals": self.originals.mode}
+            self.title,
+            {"pictures": len(shown), "originals": self.originals.mode, "filters": self._filters()},
         )
         report.files_written, report.seconds = site.written, time.monotonic() - begun
         return report
@@ -204,9 +210,19 @@ class Publication:
             "folder": folder_of,
             "folders": list(folders),
         }
+        facts = [self.index.snapshot.facts_of(one.row) for one in shown]
+        columns["taken"] = [one.taken.isoformat() if one.taken else None for one in facts]
+        columns["shapes"] = [_shape_of(one) for one in facts]
         if self.originals.mode != "none":
             columns["originals"] = [self.originals.address_of(one) for one in shown]
         return columns
+
+
+def _shape_of(facts: Facts) -> str:
+    """The first letter of its orientation; "" where its sides are not known."""
+    if not facts.width:
+        return ""
+    return "l" if facts.width > facts.height else "p" if facts.width < facts.height else "s"
 
 
 def _written_to(folder: Path, write: Callable[[Path], dict[str, Any]]) -> dict[str, bytes]:

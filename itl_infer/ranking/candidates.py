@@ -35,18 +35,21 @@ class Candidates:
         self._queries, self._embeddings, self._k = queries, embeddings, k
         self._margins = margins(queries)
         self._thresholds = np.full(len(queries), -np.inf, np.float32)
+        self._has_line = False
         # Of each candidate: query, row, product. The first part is in order of query, what is new behind it.
         self._parts: list[tuple[npt.NDArray[np.uint16], Indices, Floats]] = []
         self._room = (self._k + _SPARE) * len(queries)
 
-    def offer(self, products: Floats, first_row: int) -> None:
-        """Take in those of the (Q, n) products with the rows from `first_row` on that pass the thresholds."""
+    def offer(self, products: Floats, rows: int | Indices) -> None:
+        """Take in those of the (Q, n) products that pass the thresholds: with these rows, or those from one on."""
         n = products.shape[1]
-        if first_row == 0 and n > self._k:
+        if not self._has_line and n > self._k:
             self._thresholds = below_kth_best(products, self._k) - self._margins
+            self._has_line = True
         passing = np.flatnonzero(products >= self._thresholds[:, None])
         query, row = np.divmod(passing, n)
-        self._parts.append((query.astype(np.uint16), row + first_row, products.reshape(-1)[passing]))
+        row = row + rows if isinstance(rows, int) else rows[row]
+        self._parts.append((query.astype(np.uint16), row, products.reshape(-1)[passing]))
         self._room -= len(passing)
         if self._room < 0:
             self._thin_out()
@@ -84,6 +87,7 @@ class Candidates:
             if len(of_query) > self._k:
                 place = len(of_query) - self._k
                 self._thresholds[i] = np.partition(of_query, place)[place] - self._margins[i]
+                self._has_line = True
             passing = np.flatnonzero(of_query >= self._thresholds[i]) + group.start
             if len(passing) > 2 * self._k + _MANY_EQUAL:  # many of nearly one score, as of copies
                 best = np.argsort(self._score(query[passing], row[passing]))[: self._k]

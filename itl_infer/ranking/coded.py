@@ -44,8 +44,8 @@ _WIDEST = 2**15  # numbers of a row, whose products fit into 32 bits
 _LARGEST = 1e15  # number of a query, whose square is one
 
 _PRODUCTS = 2**19  # at a time: 2 MiB of them stay in the cache of a core
-_SAMPLED = 16  # one group of so many is, to draw the first line from
-_FEWEST_SAMPLED = 128  # and four for each of the k best
+_SAMPLED = 128  # groups that the first line is drawn from, and four for each of the k best
+_SHARES = (16, 5, 1)  # one piece of so many is looked at before the lines are raised for the others
 _CHUNKS = 32  # of the sample, from all over the rows
 _SPARE = 64  # candidates more than what must be kept, for each query, before they are thinned out
 _SCORED = 2**11  # rows scored from floats at a time
@@ -65,7 +65,7 @@ def codes_pay(queries: Floats, codes: Codes, k: int, among: Mask = None) -> bool
         and rows >= _FEWEST_AMONG * len(codes)
         and _FEWEST_COLUMNS <= codes.dim <= _WIDEST
         and bool(np.isfinite(queries).all())
-        and float(np.abs(queries).max()) < _LARGEST
+        and float(np.abs(queries).max(initial=0)) < _LARGEST
         and products_are_fast()
     )
 
@@ -139,7 +139,7 @@ class _Search:
     def sample(self) -> None:
         """Draw the first line from some groups all over the rows, where they are few of all."""
         groups = -(-len(self._codes) // GROUP)
-        wanted = max(_FEWEST_SAMPLED + 4 * self._k, groups // _SAMPLED)
+        wanted = _SAMPLED + 4 * self._k
         if groups < 4 * wanted:
             return
         apart, size = groups // _CHUNKS * GROUP, -(-wanted // _CHUNKS) * GROUP
@@ -160,7 +160,11 @@ class _Search:
         ]
         if not self._has_lines:  # no sample: the first piece draws the line for the others
             self._scanner()(pieces.pop(0))
-        _in_threads(pieces, self._scanner)
+        for share in _SHARES if len(pieces) > 2 * _SHARES[0] else (1,):
+            _in_threads(pieces[::share], self._scanner)
+            del pieces[::share]
+            if pieces and self._parts:
+                self._thin_out()
         for number, found in self._sums.items():
             if found & (2**64 - 1) != self._codes.blocks[number].checksum:
                 raise CodesError(
@@ -298,10 +302,12 @@ class _Search:
 
     def _thin_out(self) -> _Found:
         """Score the k that look best from floats, raise the lines to the last of these, drop what reaches none."""
+        if not self._parts:
+            raise CodesError("codes leave no rows: they are those of other rows")
         found = _Found(*map(np.concatenate, zip(*self._parts, strict=True)))
-        sure, k = found.score - found.bound, self._k
+        k = self._k
         best = {
-            i: places[np.argpartition(-sure[places], k - 1)[:k]] if len(places) > k else places
+            i: places[np.argpartition(-found.score[places], k - 1)[:k]] if len(places) > k else places
             for i, places in enumerate(found.of_queries(len(self._queries)))
             if len(places) >= k
         }

@@ -4,7 +4,7 @@ from itl_infer.search.answer import Answer, Duplicate, Found, Place, Share, Word
 from itl_infer.search.duplicates import NEAR_DUPLICATE
 from itl_infer.search.negation import Negated, split_negations
 from itl_infer.search.query import EmbeddedQuery, Query, Term, embed_each
-from itl_infer.search.searcher import AnswerMany, Searcher
+from itl_infer.search.searcher import AnswerMany, Searcher, Sort
 
 __all__ = [
     "NEAR_DUPLICATE",
@@ -18,6 +18,7 @@ __all__ = [
     "Query",
     "Searcher",
     "Share",
+    "Sort",
     "Term",
     "Word",
     "embed_each",

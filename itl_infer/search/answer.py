@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from itl_infer.bundle.wording import with_suggestions
 from itl_infer.search.query import EmbeddedQuery, Query
+
+if TYPE_CHECKING:
+    from itl_infer.image import Facts
 
 
 @dataclass(frozen=True)
@@ -51,11 +54,30 @@ class Found:
     row: int  # what the store calls it, as long as it does not change
     shares: tuple[Share, ...] = ()  # of each term, where an explanation was asked for
     duplicates: tuple[Duplicate, ...] = ()  # folded under this one, where that was asked for
+    facts: Facts | None = None  # None: of a store that keeps nothing of the kind
 
     def to_json(self) -> dict[str, Any]:
         shares = {"shares": [share.to_json() for share in self.shares]} if self.shares else {}
         same = {"duplicates": [one.to_json() for one in self.duplicates]} if self.duplicates else {}
-        return {"rank": self.rank, "score": round(self.score, 6), "path": self.path, **shares, **same}
+        facts = {} if self.facts is None else facts_as_json(self.facts)
+        return {
+            "rank": self.rank,
+            "score": round(self.score, 6),
+            "path": self.path,
+            **facts,
+            **shares,
+            **same,
+        }
+
+
+def facts_as_json(facts: Facts) -> dict[str, Any]:
+    """What is not known is null."""
+    return {
+        "taken": facts.taken.isoformat() if facts.taken else None,
+        "camera": facts.camera or None,
+        "width": facts.width or None,
+        "height": facts.height or None,
+    }
 
 
 @dataclass(frozen=True)
@@ -102,7 +124,7 @@ class Answer:
     """What was found for one query."""
 
     embedded: EmbeddedQuery
-    pictures: int  # that were searched
+    pictures: int  # that were searched: of those in the store, the ones that a filter leaves
     results: tuple[Found, ...]
     truth: Place | None = None
     words: tuple[Word, ...] = ()  # of the query, where an explanation was asked for

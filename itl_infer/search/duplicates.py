@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 if TYPE_CHECKING:
     from itl_infer.store import View
+    from itl_infer.where import Where
 
 
 Rows = list[tuple[int, float]]  # rows of a store with their scores, best first
@@ -16,11 +17,18 @@ Rows = list[tuple[int, float]]  # rows of a store with their scores, best first
 NEAR_DUPLICATE = 0.98  # a cosine that copies of one picture have, at half the size or a low JPEG quality
 
 
-def fold(vector: npt.NDArray[np.float32], best: Rows, view: View, k: int, threshold: float) -> list[Rows]:
+def fold(
+    vector: npt.NDArray[np.float32],
+    best: Rows,
+    view: View,
+    k: int,
+    threshold: float,
+    where: Where | None = None,
+) -> list[Rows]:
     """The k best pictures of which no two are near-duplicates, each followed by its near-duplicates.
 
     In order of score, each picture joins the first better one whose cosine with it reaches the threshold;
-    looks at ever more of the best, until there are k groups and one picture that would begin another.
+    looks at ever more of the best that `where` means, until there are k groups and one picture that would begin one.
     """
     asked = k
     while True:
@@ -39,4 +47,4 @@ def fold(vector: npt.NDArray[np.float32], best: Rows, view: View, k: int, thresh
         if len(best) < asked or len(best) == len(view):
             return groups
         asked = 4 * len(best)
-        [best] = view.nearest(vector[None], asked)
+        [best] = view.nearest(vector[None], asked, where)

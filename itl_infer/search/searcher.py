@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import PurePath
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -22,8 +23,10 @@ from itl_infer.search.relevance import relevant_from
 if TYPE_CHECKING:
     from itl_infer.bundle import Bundle
     from itl_infer.store import Store, View, Whole
+    from itl_infer.where import Where
 
 Floats = npt.NDArray[np.float32]
+Sort = Literal["score", "taken"]
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,10 @@ class Searcher:
     from which on two pictures count as one: the others are folded under the best. `truth` names a picture, by its
     path or its file name, whose place among all is found too. With `explain`, answers say what became of each word,
     and what each did for each picture.
+
+    `where` says among which pictures the best are found, and `truth` has its place; how high a score must be to stand
+    out is said by those of all. `sort` "taken" puts those found in order of date, the oldest first and those without
+    one last; each keeps its rank.
     """
 
     index: Store
@@ -44,6 +51,8 @@ class Searcher:
     min_score: float | None = None
     relevant: bool = False
     dedupe: float | None = None
+    where: Where | None = None
+    sort: Sort = "score"
     offset: int = 0
 
     def answer(self, query: str | Query | EmbeddedQuery) -> Answer:
@@ -60,7 +69,7 @@ class Searcher:
         bundle, view = self.index.require_bundle(), self.index.snapshot
         embedded = embed_each(queries, bundle)
         vectors = [one.vector for one in embedded if isinstance(one, EmbeddedQuery)]
-        best = iter(view.nearest(np.array(vectors).reshape(-1, bundle.embed_dim), self._reach))
+        best = iter(view.nearest(np.array(vectors).reshape(-1, bundle.embed_dim), self._reach, self.where))
         return [
             self._answer(one, next(best), view) if isinstance(one, EmbeddedQuery) else one for one in embedded
         ]
@@ -79,28 +88,39 @@ class Searcher:
         if self.dedupe is None:
             groups = [[row] for row in best]
         else:
-            groups = fold(embedded.vector, best, view, self._reach, self.dedupe)
+            groups = fold(embedded.vector, best, view, self._reach, self.dedupe, self.where)
         groups = [group for group in groups[self.offset :] if group[0][1] >= lowest]
         terms = embedded.terms(bundle) if self.explain else []
         of_groups = iter(view.embeddings_of([group[0][0] for group in groups]) if terms else ())
+        found = [
+            Found(
+                rank,
+                score,
+                view.path_of(row),
+                row,
+                _shares(terms, next(of_groups), score) if terms else (),
+                tuple(Duplicate(score, view.path_of(row)) for row, score in duplicates),
+                view.facts_of(row),
+            )
+            for rank, ((row, score), *duplicates) in enumerate(groups, start=self.offset + 1)
+        ]
+        if self.sort == "taken":
+            found.sort(key=_date_of)
         return Answer(
             embedded,
-            len(view),
-            tuple(
-                Found(
-                    rank,
-                    score,
-                    view.path_of(row),
-                    row,
-                    _shares(terms, next(of_groups), score) if terms else (),
-                    tuple(Duplicate(score, view.path_of(row)) for row, score in duplicates),
-                )
-                for rank, ((row, score), *duplicates) in enumerate(groups, start=self.offset + 1)
-            ),
-            None if self.truth is None else _place_of(self.truth, embedded.vector, view.whole("truth")),
+            view.count(self.where),
+            tuple(found),
+            None
+            if self.truth is None
+            else _place_of(self.truth, embedded.vector, view.whole("truth"), self.where),
             _words(embedded, bundle) if self.explain else (),
             lowest_relevant,
         )
+
+
+def _date_of(found: Found) -> tuple[bool, datetime]:
+    taken = found.facts.taken if found.facts else None
+    return taken is None, taken or datetime.min
 
 
 def _shares(terms: Sequence[Term], embedding: Floats, score: float) -> tuple[Share, ...]:
@@ -119,12 +139,16 @@ def _words(embedded: EmbeddedQuery, bundle: Bundle) -> tuple[Word, ...]:
     )
 
 
-def _place_of(name: str, vector: Floats, all_rows: Whole) -> Place:
-    paths = all_rows.paths
+def _place_of(name: str, vector: Floats, all_rows: Whole, where: Where | None) -> Place:
+    paths, among = all_rows.paths, all_rows.among(where)
     row = _find(name, paths)
-    rows, scores = ranking.rank(vector[None], all_rows.embeddings, len(paths))
+    if among is not None and not among[row]:
+        raise QueryError(
+            f"{paths[row]}: not among the pictures that the filter leaves: ask without it, or widen it"
+        )
+    rows, scores = ranking.rank(vector[None], all_rows.embeddings, len(paths), among=among)
     position = int(np.flatnonzero(rows[0] == row)[0])
-    return Place(position + 1, len(paths), float(scores[0, position]), paths[row])
+    return Place(position + 1, rows.shape[1], float(scores[0, position]), paths[row])
 
 
 def _find(name: str, paths: Sequence[str]) -> int:

@@ -9,8 +9,8 @@ import math
 import os
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -27,15 +27,18 @@ from itl_infer.search import NEAR_DUPLICATE, Answer, Searcher
 from itl_infer.search.query import Query
 from itl_infer.web.below import BelowPath
 from itl_infer.web.guard import Guard, HostRule
-from itl_infer.web.openapi import LIMITS, describe_api
+from itl_infer.web.openapi import DATES, LIMITS, SEVERAL, SORTS, describe_api
 from itl_infer.web.page import STATIC, make_html
 from itl_infer.web.pictures import path_of, picture_id, picture_response
+from itl_infer.where import ORIENTATIONS, Where
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
     from itl_infer.image import ImageSource
     from itl_infer.store import Store
+
+T = TypeVar("T")
 
 _LOOK_SECONDS = 0.5  # between looks at whether the index has changed
 
@@ -122,14 +125,18 @@ class _Api:
             raise HTTPException(
                 400, f"more than {LIMITS['queries']} queries, or one longer than {LIMITS['text']} characters"
             )
-        parameters = _Parameters(MultiDict({name: _as_text(value) for name, value in asked.items()}))
+        parameters = _Parameters(MultiDict(list(_as_pairs(asked))))
         return await run_in_threadpool(self._answer_batch, queries, parameters)
 
     def _answer_batch(self, queries: list[str], parameters: _Parameters) -> Response:
-        searcher = parameters.searcher(self._current())
         asked = [Query(text, understand_not=parameters.understands_not) for text in queries]
-        with self._one_search:
-            answers = searcher.answer_many(asked)
+        answers: Sequence[Answer | ItlError]
+        try:
+            searcher = parameters.searcher(self._current())
+            with self._one_search:
+                answers = searcher.answer_many(asked)
+        except QueryError as error:  # of a filter, and so of each
+            answers = [error] * len(asked)
         return _json(
             {
                 "answers": [
@@ -219,7 +226,34 @@ class _Parameters:
             min_score=self._score("min_score"),
             relevant=self._switch("relevant"),
             dedupe=NEAR_DUPLICATE if self._switch("dedupe") else None,
+            where=self.where(),
+            sort=self._one_of("sort", SORTS) or "score",
         )
+
+    def where(self) -> Where:
+        """The filter; empty texts are not asked for, as forms send them so. Raises QueryError for a wrong one."""
+        under, name, camera = ([text for text in self.texts(field) if text] for field in SEVERAL)
+        try:
+            return Where(
+                under=under,
+                name=name,
+                camera=camera,
+                **{field: self.text(field) or None for field in DATES},
+                orientation=self._one_of("orientation", ORIENTATIONS),
+                gps=self._switch("gps") if "gps" in self._given else None,
+            )
+        except ValueError as error:
+            raise QueryError(str(error)) from error
+
+    def _one_of(self, name: str, values: Sequence[T]) -> T | None:
+        text = self._given.get(name)
+        if text is None:
+            return None
+        if text not in values:
+            raise HTTPException(
+                400, f"{name} is {text[:40]!r}, expected one of {', '.join(map(str, values))}"
+            )
+        return values[values.index(text)]
 
     def _number(self, name: str, default: int, lowest: int, highest: int) -> int:
         text = self._given.get(name)
@@ -255,6 +289,19 @@ def _finite(name: str, text: str, expected: str) -> float:
         if math.isfinite(float(text)):
             return float(text)
     raise HTTPException(400, f"{name} is {text[:40]!r}, expected {expected}")
+
+
+def _as_pairs(asked: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """The members of a JSON body as they would stand in a URL."""
+    for name, value in asked.items():
+        if name in DATES and not isinstance(value, str):
+            raise HTTPException(400, f"{name}: expected a text")
+        if name not in SEVERAL:
+            yield name, _as_text(value)
+        elif isinstance(value, list) and all(isinstance(text, str) for text in value):
+            yield from ((name, text) for text in value)
+        else:
+            raise HTTPException(400, f'{name}: expected ["...", ...]')
 
 
 def _how_to_fill(store: Store) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 from itl_infer import __version__
+from itl_infer.search import Sort
+from itl_infer.where import DATE_FORM, ORIENTATIONS, RANGE_FORM
 
 LIMITS = {
     "k": 1000,
@@ -16,6 +18,11 @@ LIMITS = {
     "batch_bytes": 2**21,
     "picture_bytes": 25 * 2**20,
 }
+
+
+SEVERAL = ("under", "name", "camera")  # filters that may be given several times
+DATES = ("taken", "newer", "older")
+SORTS: tuple[Sort, ...] = get_args(Sort)
 
 
 def describe_api(root_path: str = "") -> dict[str, Any]:
@@ -124,6 +131,12 @@ _SUM = [
         "image_weight", "Weight of each picture; that of a text is 1", {"type": "number", "default": 1}
     ),
 ]
+_TEXTS = {
+    "type": "array",
+    "maxItems": LIMITS["terms"],
+    "items": {"type": "string", "maxLength": LIMITS["text"]},
+}
+_DATE = {"type": "string", "maxLength": LIMITS["text"]}
 _PROPERTIES: dict[str, dict[str, Any]] = {
     "k": {"type": "integer", "minimum": 1, "maximum": LIMITS["k"], "default": LIMITS["k_default"]},
     "offset": {"type": "integer", "minimum": 0, "maximum": LIMITS["offset"], "default": 0},
@@ -132,6 +145,15 @@ _PROPERTIES: dict[str, dict[str, Any]] = {
     "dedupe": {"type": "boolean"},
     "explain": {"type": "boolean"},
     "understand_not": {"type": "boolean"},
+    "under": _TEXTS,
+    "name": _TEXTS,
+    "taken": _DATE,
+    "newer": _DATE,
+    "older": _DATE,
+    "camera": _TEXTS,
+    "orientation": {"enum": list(ORIENTATIONS)},
+    "gps": {"type": "boolean"},
+    "sort": {"enum": list(SORTS), "default": SORTS[0]},
 }
 _MEANINGS = {
     "k": "How many pictures at most",
@@ -141,6 +163,15 @@ _MEANINGS = {
     "dedupe": "Fold near-duplicates under the best of them",
     "explain": "Say what became of each word, and what each did",
     "understand_not": "Subtract what the text says is not to be seen",
+    "under": "Only pictures in one of these folders: a path, or its end from a remembered folder on",
+    "name": "Only files called as one of these globs says",
+    "taken": f"Only pictures taken then: {RANGE_FORM}",
+    "newer": f"Only pictures taken on a date or after it: {DATE_FORM}",
+    "older": f"Only pictures taken before a date: {DATE_FORM}",
+    "camera": "Only pictures of a camera whose make and model hold the words of one of these",
+    "orientation": "Only pictures that lie, stand, or are as wide as high",
+    "gps": "Only pictures with, or without, a place in them",
+    "sort": "In which order: the best first, or the oldest",
 }
 _OPTIONS = [_parameter(name, _MEANINGS[name], schema) for name, schema in _PROPERTIES.items()]
 _BATCH = {
@@ -229,6 +260,13 @@ _SCHEMAS: dict[str, Any] = {
                         "score": {"type": "number"},
                         "path": {"type": "string"},
                         "id": {"type": "string"},
+                        "taken": {
+                            "type": ["string", "null"],
+                            "description": "By the clock where it was taken, 2019-07-03T14:05:06",
+                        },
+                        "camera": {"type": ["string", "null"]},
+                        "width": {"type": ["integer", "null"]},
+                        "height": {"type": ["integer", "null"]},
                         "shares": {
                             "type": "array",
                             "items": {

@@ -21,6 +21,7 @@ export class Pictures {
 
   describe(row) {
     const original = this.originals?.[row] ?? null;
-    return { id: this.ids[row], path: this.pathOf(row), original, isShown: SHOWN.test(original ?? "") };
+    const taken = this.taken?.[row] ?? null;
+    return { id: this.ids[row], path: this.pathOf(row), taken, original, isShown: SHOWN.test(original ?? "") };
   }
 }

@@ -3,6 +3,7 @@
 
 import { openEngine } from "./engine.js";
 import { Pictures } from "./pictures.js";
+import { maskOf } from "./where.js";
 
 /**
  * `site` is the manifest; `fetchBytes(name)` gives a promise of the bytes of one of its data files, `urlOf(name)` the
@@ -15,7 +16,7 @@ export function openPublished({ site, fetchBytes, urlOf, createWorker }) {
   const thumbnailOf = (id) => urlOf(`files/thumbnails/${id.slice(0, 2)}/${id}.webp`);
 
   return {
-    abilities: { picture: false, relevant: true, dedupe: true },
+    abilities: { picture: false, relevant: true, dedupe: true, filters: site.filters },
 
     async status() {
       await Promise.all([engine, pictures]);
@@ -25,6 +26,7 @@ export function openPublished({ site, fetchBytes, urlOf, createWorker }) {
     async search(asked, { offset, k, signal }) {
       const known = await pictures;
       const options = { offset, k, explain: true, relevant: asked.relevant, dedupe: asked.dedupe };
+      options.mask = maskOf(known, asked);
       if (asked.like) {
         options.like = known.rowOf(asked.like);
         if (options.like === undefined) throw new Error("no such picture here any more: search again");
@@ -37,6 +39,8 @@ export function openPublished({ site, fetchBytes, urlOf, createWorker }) {
     },
 
     complete: async (prefix) => (await engine).complete(prefix),
+
+    folders: async () => (await pictures).folders.filter((folder) => folder),
 
     thumbnailOf,
     thumbnail: (found) => thumbnailOf(found.id),

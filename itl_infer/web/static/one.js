@@ -19,6 +19,8 @@ export function makeOne({ source, results, more, like, closed }) {
     $("folder").hidden = !folder.value;
     copy.textContent = "Copy";
     $("score").textContent = `${found.rank} of ${shown.length} shown, score ${found.score.toFixed(4)}`;
+    $("facts").textContent = factsOf(found);
+    $("facts").hidden = !$("facts").textContent;
     $("shares").replaceChildren(...(found.shares ?? []).flatMap((share) => bar(share, scale)));
     const original = source.original(found);
     $("original").hidden = !original;
@@ -63,6 +65,9 @@ export function makeOne({ source, results, more, like, closed }) {
   });
   return { open };
 }
+
+const factsOf = ({ taken, camera, width, height }) =>
+  [taken?.slice(0, 16).replace("T", " "), camera, width && `${width} × ${height}`].filter(Boolean).join(" · ");
 
 function bar(share, scale) {
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");

@@ -2,6 +2,7 @@
 
 import { completeWords } from "./complete.js";
 import { $, nameOf } from "./dom.js";
+import { makeFilters } from "./filters.js";
 import { makeGrid } from "./grid.js";
 import { readLink, writeLink } from "./link.js";
 import { describe, note } from "./note.js";
@@ -9,7 +10,9 @@ import { makeOne } from "./one.js";
 import { makeAsked } from "./picture.js";
 
 const PORTION = 60; // pictures asked for at a time
+const PATIENCE = 500; // ms after which waiting is said
 const LOOK = 3000; // ms between looks at an index that holds nothing yet
+const LOADING = "Loading…";
 const SWITCHES = ["relevant", "dedupe"];
 
 export function start(source) {
@@ -18,6 +21,7 @@ export function start(source) {
   let status = { text: "" }; // of the source: its line stands below the box while nothing is asked
 
   const grid = makeGrid({ source, open: (place) => one.open(place), more });
+  const filters = makeFilters({ source, changed: () => search() });
   const asked = makeAsked({ source, search });
   const one = makeOne({
     source,
@@ -32,7 +36,7 @@ export function start(source) {
   });
 
   async function search({ remember = true } = {}) {
-    const wanted = { q: $("text").value.trim(), ...asked.asked };
+    const wanted = { q: $("text").value.trim(), ...asked.asked, ...filters.read() };
     for (const name of SWITCHES) wanted[name] = $(name).checked;
     shown?.aborting.abort();
     if (!wanted.q && !wanted.like && !wanted.picture) {
@@ -42,6 +46,7 @@ export function start(source) {
     if (remember && !wanted.picture) writeLink(wanted);
     const mine = (shown = { asked: wanted, answer: null, offset: 0, more: true, aborting: new AbortController() });
     grid.busy(true);
+    const waiting = setTimeout(() => mine === shown && note("Searching…"), PATIENCE);
     try {
       await fetchMore(mine);
       scrollTo(0, 0);
@@ -52,6 +57,7 @@ export function start(source) {
       grid.show(results, 0);
       note(error.message);
     } finally {
+      clearTimeout(waiting);
       if (mine === shown) grid.busy(false);
     }
   }
@@ -78,7 +84,8 @@ export function start(source) {
     mine.more = answer.results.length === PORTION;
     grid.show(results, first ? 0 : before);
     describe(mine.answer, results.length, mine.more, correct);
-    if (status.pictures === 0 && !results.length) note(status.text);
+    if (status.pictures === 0) note(status.text);
+    else if (!results.length && filters.count()) note(`No picture passes the filters${wanted.relevant ? ", and stands out" : ""}.`);
     if (mine.more) grid.waitForMore();
   }
 
@@ -107,14 +114,17 @@ export function start(source) {
     asked.forget();
     if (link.like) asked.like(link.like, "");
     $("text").value = link.q;
+    filters.write(link);
     for (const name of SWITCHES) $(name).checked = link[name];
     search({ remember: false });
   }
 
   async function look() {
     const before = status.text;
-    status = await source.status();
-    if (!shown && $("note").textContent === before) note(status.text);
+    const isQuiet = () => !shown && ["", before, LOADING].includes($("note").textContent);
+    const waiting = setTimeout(() => isQuiet() && note(LOADING), PATIENCE);
+    status = await source.status().finally(() => clearTimeout(waiting));
+    if (isQuiet()) note(status.text);
     if (status.pictures === 0) setTimeout(() => look().catch(() => {}), LOOK);
   }
 

@@ -1,15 +1,18 @@
 // Who answers the page of `serve`: the API beside it, wherever a proxy has put both.
 //
 // Whoever answers a page has these functions; that of `publish` is another one:
-//   abilities           what there is besides words: {picture, relevant, dedupe}
+//   abilities           what there is besides words: {picture, relevant, dedupe, filters: names of some of FILTERS}
 //   status()            {pictures, text}: how many there are, and a line to begin with
 //   search(asked, {offset, k, signal})
 //                       the JSON of `query`, of the `k` best pictures behind the first `offset`; `asked` has q, like (an
-//                       id), picture (a Blob), and the switches
+//                       id), picture (a Blob), the switches and the filters
 //   complete(prefix)    words that begin so
 //   thumbnail(found), picture(found), original(found)
 //                       addresses: small, as large as can be shown, and the file itself, or null
 //   thumbnailOf(id)     that of a picture that is not shown
+//   folders()           folders to choose from, where it knows them
+
+import { FILTERS } from "./filters.js";
 
 const BASE = new URL("..", import.meta.url);
 const SWITCHES = ["relevant", "dedupe"];
@@ -29,7 +32,7 @@ async function ask(path, parameters = {}, options = {}) {
 }
 
 export const server = {
-  abilities: { picture: true, relevant: true, dedupe: true },
+  abilities: { picture: true, relevant: true, dedupe: true, filters: FILTERS },
 
   async status() {
     const { pictures, bundle, domain, next } = await ask("status");
@@ -40,7 +43,7 @@ export const server = {
   search(asked, { offset, k, signal }) {
     const parameters = { explain: "true", k };
     if (offset) parameters.offset = offset;
-    if (asked.q) parameters.q = asked.q;
+    for (const name of ["q", ...FILTERS]) if (asked[name]) parameters[name] = asked[name];
     for (const name of SWITCHES) if (asked[name]) parameters[name] = "true";
     if (!asked.picture) return ask("query", asked.like ? { ...parameters, like: asked.like } : parameters, { signal });
     const type = asked.picture.type.startsWith("image/") ? asked.picture.type : "image/unknown";

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -20,15 +21,25 @@ def test_query_formats(index: Path, pictures: Path) -> None:
 
     red, purple = str(pictures / "red.png"), str(pictures / "purple.png")
     rows = [{"rank": 1, "score": 1.0, "path": red}, {"rank": 2, "score": 0.707142, "path": purple}]
+    facts = [
+        {
+            "taken": datetime.fromtimestamp(int(Path(path).stat().st_mtime)).isoformat(),
+            "camera": None,
+            "width": 20,
+            "height": 10,
+        }
+        for path in (red, purple)
+    ]
+    with_facts = [row | fact for row, fact in zip(rows, facts, strict=True)]
     assert ask() == f"rank   score  path\n   1  1.0000  {red}\n   2  0.7071  {purple}\n"
     assert ask("--format", "table") == ask()
     assert json.loads(ask("--format", "json")) == {
         "query": "the red quokka",
         "ignored_words": ["the"],
         "unknown_words": ["quokka"],
-        "results": rows,
+        "results": with_facts,
     }
-    assert [json.loads(line) for line in ask("--format", "jsonl").splitlines()] == rows
+    assert [json.loads(line) for line in ask("--format", "jsonl").splitlines()] == with_facts
     table = [{**row, "rank": str(row["rank"]), "score": str(row["score"])} for row in rows]
     assert list(csv.DictReader(io.StringIO(ask("--format", "csv")))) == table
     assert list(csv.DictReader(io.StringIO(ask("--format", "tsv")), delimiter="\t")) == table

@@ -46,31 +46,33 @@ def test_rebuild_loses_no_folder_that_is_not_there(tmp_path: Path, index: Index,
 
 def test_a_newer_format_is_refused(index: Index, photos: Path) -> None:
     with sqlite3.connect(index.path / schema.DATABASE) as connection:
-        connection.execute("PRAGMA user_version = 2")
+        connection.execute("PRAGMA user_version = 3")
     connection.close()
     for use in (
         lambda: Index.open(index.path),
         lambda: embed_directory(photos, index),
         lambda: prune(index.path),
     ):
-        with pytest.raises(IndexStoreError, match=r"index format 2, .* reads up to 1: upgrade itl-infer"):
+        with pytest.raises(IndexStoreError, match=r"index format 3, .* reads up to 2: upgrade itl-infer"):
             use()
 
 
 def test_an_older_format_is_brought_up_to_date(
     index: Index, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(schema, "FORMAT_VERSION", 3)
+    monkeypatch.setattr(schema, "FORMAT_VERSION", 4)
     steps = ("ALTER TABLE failures ADD COLUMN two", "ALTER TABLE failures ADD COLUMN three;\nnot SQL at all")
-    monkeypatch.setattr(schema, "MIGRATIONS", steps)
+    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, *steps))
     with pytest.raises(IndexStoreError, match="syntax error"):
         embed_directory(photos, index)
     assert _columns(index, "failures")[-1] == "max_megapixels"  # all the way or not at all
-    monkeypatch.setattr(schema, "MIGRATIONS", (steps[0], "ALTER TABLE failures ADD COLUMN three"))
+    monkeypatch.setattr(
+        schema, "MIGRATIONS", (*schema.MIGRATIONS[:-2], steps[0], "ALTER TABLE failures ADD COLUMN three")
+    )
     embed_directory(photos, index)
     assert _columns(index, "failures")[-2:] == ["two", "three"]
     with schema.reading(index.path) as connection:
-        assert schema.require_version(connection, index.path) == 3
+        assert schema.require_version(connection, index.path) == 4
 
 
 def _columns(index: Index, table: str) -> list[str]:

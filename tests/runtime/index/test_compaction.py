@@ -30,7 +30,7 @@ def test_prune_drops_what_is_gone_and_gives_back_the_space(
     assert [root.folder for root in index.roots] == [photos]
     assert read_status(index.path).failures == ()
     assert sorted(path.name for path in index.path.iterdir()) == [
-        *("index.sqlite", "paths-000002.nul", "vectors-000002.f32", "writer.lock")
+        *("facts-000002.bin", "index.sqlite", "paths-000002.nul", "vectors-000002.f32", "writer.lock")
     ]
     assert (index.path / "vectors-000002.f32").stat().st_size == 11 * EMBED_DIM * 4
 

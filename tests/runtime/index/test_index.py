@@ -13,7 +13,7 @@ import pytest
 
 from itl_infer.errors import IndexStoreError
 from itl_infer.index import Index, schema
-from itl_infer.index.snapshot import Layout
+from itl_infer.index.paths import Layout
 from itl_infer.index.upkeep import read_status, remembered_paths
 from itl_infer.ingest import embed_directory
 from tests.fake_bundle import EMBED_DIM, FakeBundle, assert_whole, write_picture, write_pictures

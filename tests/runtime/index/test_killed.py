@@ -25,6 +25,7 @@ from itl_infer.bundle import load_bundle
 from itl_infer.errors import IndexStoreError
 from itl_infer.index import Index
 from itl_infer.index.check import check_index
+from itl_infer.index.facts import RECORD
 from itl_infer.ingest import embed_directory
 from tests.fake_bundle import LONG_AGO_NS, write_picture, write_pictures
 from tests.places import ROOT
@@ -35,6 +36,7 @@ from tests.runtime.index.updates import (
     Repair,
     Salvage,
     Update,
+    Upgrade,
     at_every_step,
     prepare,
     told_of_commits,
@@ -75,12 +77,13 @@ def spoil_what_does_not_count(folder: Path) -> None:
     counting = {
         state.vectors_file(folder): state.vectors_bytes,
         state.paths_file(folder): state.paths_bytes,
+        state.facts_file(folder): state.rows * RECORD.itemsize,
     }
-    for path in [*folder.glob("*.f32"), *folder.glob("*.nul")]:
+    for path in [*folder.glob("*.f32"), *folder.glob("*.nul"), *folder.glob("*.bin")]:
         path.write_bytes(path.read_bytes()[: counting.get(path, 0)] + os.urandom(random.randrange(100)))
 
 
-@pytest.mark.parametrize("kind", [Update, FirstRun, Prune, Rebuild, Repair, Salvage])
+@pytest.mark.parametrize("kind", [Update, Upgrade, FirstRun, Prune, Rebuild, Repair, Salvage])
 def test_killed_at_every_step(folder: Path, kind: type[Update], monkeypatch: pytest.MonkeyPatch) -> None:
     template, states = prepare(folder, kind, monkeypatch)
     for step in itertools.count():
@@ -108,7 +111,7 @@ def test_killed_at_every_step(folder: Path, kind: type[Update], monkeypatch: pyt
     scene.assert_complete()
 
 
-@pytest.mark.parametrize("kind", [Update, FirstRun, Prune, Rebuild, Repair, Salvage])
+@pytest.mark.parametrize("kind", [Update, Upgrade, FirstRun, Prune, Rebuild, Repair, Salvage])
 def test_a_full_disk_at_every_step(folder: Path, kind: type[Update], monkeypatch: pytest.MonkeyPatch) -> None:
     """It is an error of the index, if it matters at all, and costs nothing that was committed."""
     template, states = prepare(folder, kind, monkeypatch)

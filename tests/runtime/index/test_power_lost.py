@@ -18,6 +18,7 @@ from tests.runtime.index.updates import (
     Rebuild,
     Repair,
     Update,
+    Upgrade,
     at_every_step,
     prepare,
     told_of_commits,
@@ -85,7 +86,7 @@ class Disk:
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="syncs by F_FULLFSYNC there")
-@pytest.mark.parametrize("kind", [Update, FirstRun, Prune, Rebuild, Repair])
+@pytest.mark.parametrize("kind", [Update, Upgrade, FirstRun, Prune, Rebuild, Repair])
 def test_power_lost_at_every_step(folder: Path, kind: type[Update], monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever part of what was not synced has reached the disk, and in whatever order."""
     template, states = prepare(folder, kind, monkeypatch)

@@ -17,6 +17,7 @@ from itl_infer.index.check import check_index
 from itl_infer.index.upkeep import prune
 from itl_infer.ingest import embed_directory
 from tests.fake_bundle import LONG_AGO_NS, FakeBundle, assert_whole, write_picture, write_pictures
+from tests.runtime.index.old_formats import make_format_1
 
 # The C functions that change something outside of the process: the steps worth dying before.
 _STEPS = {"fsync", "mkdir", "open", "replace", "truncate", "unlink", "write"}
@@ -88,6 +89,20 @@ class Update:
         """The index has just what the folder has."""
         assert check_index(self.path).ok
         assert_whole(Index.open(self.path, self.bundle), [str(path) for path in self.photos.iterdir()])
+
+
+class Upgrade(Update):
+    """A run over an index of the format that had no facts, of pictures that are as they were, but for one."""
+
+    def prepare(self) -> None:
+        write_pictures(self.photos, 5)
+        embed_directory(self.photos, Index.open(self.path, self.bundle))
+        make_format_1(self.path)
+        (self.photos / "000.bmp").rename(self.photos / "renamed.bmp")
+
+    def assert_complete(self) -> None:
+        super().assert_complete()
+        assert all(facts is not None and facts.width == 4 for facts in Index.open(self.path).facts)
 
 
 class FirstRun(Update):

@@ -101,7 +101,7 @@ def test_files_that_go_or_change_between_the_walk_and_the_reading(
     write_picture(photos / "002.bmp", 51, LONG_AGO_NS + 1)
     write_picture(photos / "new.bmp", 52)
 
-    real_open, real_load = reading.open_picture_file, reading.load_pixels
+    real_open, real_load = reading.open_picture_file, reading.load_picture
 
     def remove_then_open(path: str):
         if path.endswith(("001.bmp", "new.bmp")):
@@ -116,7 +116,7 @@ def test_files_that_go_or_change_between_the_walk_and_the_reading(
     with monkeypatch.context() as patch:
         patch.setattr(reading, "_WHOLE_BYTES", whole_bytes)
         patch.setattr(reading, "open_picture_file", remove_then_open)
-        patch.setattr(reading, "load_pixels", change_then_load)
+        patch.setattr(reading, "load_picture", change_then_load)
         report = embed_directory(photos, index)
     assert counts(report) == {"unchanged": 4, "removed": 1, "failed": 1}
     assert report.failed == [

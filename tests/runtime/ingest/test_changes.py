@@ -29,6 +29,7 @@ def test_the_report_as_json(index: Index, photos: Path) -> None:
         "unchanged": 4,
         "renamed": 0,
         "reused": 0,
+        "facts_read": 0,
         "removed": 1,
         "set_aside": 0,
         "known_failures": 0,

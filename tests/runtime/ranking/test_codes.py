@@ -243,3 +243,15 @@ OLDER = """if True:
 )
 def test_an_older_cpu_reads_floats() -> None:
     subprocess.run(["qemu-x86_64", "-cpu", "Haswell", sys.executable, "-c", OLDER], check=True)
+
+
+@settings(max_examples=40, deadline=None)
+@given(given=rows_of_every_kind, share=st.sampled_from([0.3, 0.6, 0.99]), k=st.integers(1, 50))
+def test_some_of_the_rows_alone(given: dict, share: float, k: int) -> None:
+    rows = rows_of(**given)
+    among = np.random.default_rng(given["seed"]).random(len(rows)) < share
+    queries = unit_rows(3, given["dim"], given["seed"] + 1)
+    expected = rank(queries, rows, k, among=among)
+    found = rank(queries, rows, k, among=among, codes=quantize_rows(rows))
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(one, other)

@@ -130,6 +130,49 @@ def test_blocks_and_batches_change_nothing(
             np.testing.assert_array_equal(one, other)
 
 
+@settings(max_examples=60)
+@given(
+    seed=st.integers(0, 1000),
+    n=st.integers(1, 300),
+    k=st.integers(1, 300),
+    share=st.floats(0, 1),
+    rows=st.integers(1, 64),
+    queries=st.integers(1, 5),
+)
+def test_some_rows_alone_are_as_among_all(
+    seed: int, n: int, k: int, share: float, rows: int, queries: int
+) -> None:
+    """What all rows in order give, without the others; to the last bit, wherever blocks begin."""
+    embeddings, asked = colliding_rows(n, seed), colliding_rows(queries, seed + 1)
+    among = np.random.default_rng(seed).random(n) < share
+    ordered, scored = rank(asked, embeddings, n)
+    for blocks in (exact._BLOCK_ROWS, rows):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(exact, "_BLOCK_ROWS", blocks)
+            indices, scores = rank(asked, embeddings, k, among=among)
+        assert indices.shape == scores.shape == (queries, min(k, among.sum()))
+        for q in range(queries):
+            kept = among[ordered[q]]
+            np.testing.assert_array_equal(indices[q], ordered[q][kept][:k])
+            np.testing.assert_array_equal(scores[q], scored[q][kept][:k])
+
+
+def test_few_rows_of_many() -> None:
+    embeddings, queries = unit_rows(200_000, 16), unit_rows(3, 16, seed=1)
+    for chosen in (slice(150_000, 150_003), slice(None, None, 3), slice(70_000, None)):
+        among = np.zeros(len(embeddings), bool)
+        among[chosen] = True
+        indices, scores = rank(queries, embeddings, 10, among=among)
+        expected, expected_scores = rank(queries, embeddings[chosen], 10)
+        np.testing.assert_array_equal(indices, np.arange(len(embeddings))[chosen][expected])
+        np.testing.assert_array_equal(scores, expected_scores)
+
+
+def test_which_rows_count_is_said_of_each() -> None:
+    with pytest.raises(ValueError, match=r"among is bool \(2,\), expected bool \(3,\)"):
+        rank(unit_rows(1), unit_rows(3), 1, among=np.ones(2, bool))
+
+
 def test_scores_in_rising_order() -> None:
     """The worst case for a threshold that rises: every block is better than the one before."""
     rows = unit_rows(100_000, 16)
