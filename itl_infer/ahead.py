@@ -2,13 +2,47 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Executor, Future
-from typing import TypeVar
+from concurrent.futures import Executor, Future, wait
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+
+class uninterrupted:
+    """Ctrl-C within the block is raised at its end.
+
+    For blocks that are soon over, and take locks written in Python: those of a pool and of its futures are left taken
+    by an interrupt between two lines of theirs, and whoever waits for them then waits for ever.
+    """
+
+    def __enter__(self) -> None:
+        self._interrupt: tuple[int, Any] | None = None
+        self._handler: Any = None
+        if threading.current_thread() is threading.main_thread():  # no other is interrupted
+            handler = signal.getsignal(signal.SIGINT)
+            if callable(handler):
+                self._handler = handler
+                signal.signal(signal.SIGINT, self._note)
+
+    def _note(self, number: int, frame: Any) -> None:
+        self._interrupt = number, frame
+
+    def __exit__(self, *_: object) -> None:
+        if self._handler is not None:
+            signal.signal(signal.SIGINT, self._handler)
+            if self._interrupt is not None:
+                self._handler(*self._interrupt)
+
+
+def is_done(future: Future[Any], seconds: float) -> bool:
+    """Whether it is, after so many seconds at most, which should be few: an interrupt is raised behind them."""
+    with uninterrupted():
+        return bool(wait([future], timeout=seconds).done)
 
 
 def in_order_ahead(
@@ -21,11 +55,13 @@ def in_order_ahead(
     window: deque[Future[R]] = deque()
     try:
         for item in items:
-            window.append(pool.submit(work, item))
+            with uninterrupted():
+                window.append(pool.submit(work, item))
             if len(window) == ahead:
                 yield window.popleft()
         while window:
             yield window.popleft()
     finally:
-        for future in window:
-            future.cancel()
+        with uninterrupted():
+            for future in window:
+                future.cancel()

@@ -13,7 +13,6 @@ import numpy.typing as npt
 
 from itl_infer.bundle.bundle import load_bundle
 from itl_infer.bundle.files import RESTORE
-from itl_infer.bundle.golden import read_golden
 from itl_infer.bundle.manifest import (
     GOLDEN,
     IMAGE_GRAPH,
@@ -44,6 +43,8 @@ def verify_bundle(path: str | os.PathLike[str] | None = None, *, threads: int | 
 
     Raises BundleError only where the manifest itself cannot be used; all else is in the report.
     """
+    from itl_infer.bundle.golden import read_golden  # with zipfile and what that needs, which no search does
+
     bundle = load_bundle(path, threads=threads)
     files, gallery_files = bundle.checked.files, bundle.checked.gallery_files or {}
     problems: dict[str, None] = {}  # an ordered set: a damaged graph is met twice

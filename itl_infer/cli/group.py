@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 import click
 
 from itl_infer import __version__
+from itl_infer.cli.interrupts import end_soon_when_interrupted
 from itl_infer.cli.output import failure, on_one_line
 from itl_infer.cli.streams import open_closed_streams, say
 from itl_infer.errors import ItlError, QueryError, reason_of
@@ -167,6 +168,7 @@ def run() -> NoReturn:
     that matters is flushed and closed.
     """
     code: Any = 0
+    end_soon_when_interrupted("\nInterrupted; what was done is kept.", _INTERRUPTED)
     try:
         main(prog_name="itl-infer")
     except SystemExit as end:

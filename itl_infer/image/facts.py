@@ -26,14 +26,12 @@ _DATES = (0x9003, 0x9004)  # taken, made digital
 _LATITUDE, _LONGITUDE = 2, 4
 
 _LONGEST = 100  # characters of a make or model, and of what is looked at of a date
-_DAY_AND_TIME = re.compile(
+# Compiled when they are first needed, as a search needs neither.
+_DAY_AND_TIME = (
     r"\s*([0-9]{4})[:/.-]([0-9]{1,2})[:/.-]([0-9]{1,2})(?:[T ]+([0-9]{1,2}):([0-9]{1,2})(?::([0-9]{1,2}))?)?"
 )
 # What companies call themselves, and nobody calls a camera.
-_COMPANY = re.compile(
-    r"(?:[\s,]+(?:corporation|corp|company|co|ltd|inc|gmbh|ag|imaging|optical|camera|electric|techwin)\b\.?)+$",
-    re.I,
-)
+_COMPANY = r"(?i:[\s,]+(?:corporation|corp|company|co|ltd|inc|gmbh|ag|imaging|optical|camera|electric|techwin)\b\.?)+$"
 _UUID_BYTES = 16
 _EXIF_IN_JPEG_2000 = b"JpgTiffExif->JP2"  # the uuid of a box
 _BOXES = 64  # looked at
@@ -136,7 +134,7 @@ def _text(value: Any) -> str:
 
 def _date(value: Any) -> datetime | None:
     """A date and time; to the second, as sub-seconds and zones stand elsewhere, if anywhere."""
-    match = _DAY_AND_TIME.match(_text(value))
+    match = re.match(_DAY_AND_TIME, _text(value))
     if match is None:
         return None
     year, month, day, *time = (int(part or 0) for part in match.groups())
@@ -150,7 +148,7 @@ def _date(value: Any) -> datetime | None:
 
 def _camera(make: str, model: str) -> str:
     """As people call it: "NIKON CORPORATION", "NIKON D90" is a NIKON D90, "Canon", "EOS 5D" a Canon EOS 5D."""
-    brand = _COMPANY.sub("", make)
+    brand = re.sub(_COMPANY, "", make)
     first = brand.casefold().split()
     if not model or not brand:
         return model or make

@@ -129,7 +129,7 @@ def _fit_names(where: Where, facts: FactsOfRows, paths: Paths, positions: Number
                 fits[plain[found]] = True
             else:
                 one_by_one.append(plain[found])
-    for place in np.unique(np.concatenate(one_by_one)).tolist():
+    for place in sorted(set(np.concatenate(one_by_one).tolist())):
         if not fits[place]:
             name = os.path.basename(paths[int(positions[place])])  # noqa: PTH119
             fits[place] = where.fits_name(name)

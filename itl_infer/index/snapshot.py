@@ -85,7 +85,8 @@ class Snapshot:
 
     def _require_intact(self, positions: npt.NDArray[np.int64]) -> None:
         """Compare the rows at some positions with their checksums, each once. Raises IndexStoreError."""
-        new = [position for position in np.unique(positions).tolist() if position not in self._compared]
+        # Not np.unique, which imports all of numpy.ma: a tenth of the time of a lone query.
+        new = sorted(set(positions.reshape(-1).tolist()) - self._compared)
         if self.folder is not None and new:
             require_intact(
                 self.folder,

@@ -6,14 +6,13 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from concurrent.futures import wait as wait_for
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from itl_infer.ahead import in_order_ahead
+from itl_infer.ahead import in_order_ahead, is_done, uninterrupted
 from itl_infer.cpus import usable_cpus
 from itl_infer.errors import FolderError, IndexStoreError
 from itl_infer.image import DEFAULT_MAX_MEGAPIXELS, describe_formats
@@ -46,6 +45,7 @@ _MEMORY_FOR_WORKER = 2**29
 COMMIT_ROWS = 512
 MAX_BATCH_SIZE = COMMIT_ROWS  # two batches of pictures are held in memory
 COMMIT_SECONDS = 5.0
+_ASKED_SECONDS = 0.1  # how often a reader is asked whether it is done
 
 
 def embed_directory(
@@ -233,23 +233,26 @@ class _Run:
     def embed(self, workers: int) -> None:
         """Read, embed and commit what is new or changed."""
         reader = Reader(self._bundle.image_rules, self._max_megapixels, self._survey.knows)
-        try:
-            # Enough are read ahead that a batch is read while another is embedded.
-            ahead = 2 * self._batch_size + workers
-            with (
-                _reading(reader, workers) as pool,
-                closing(in_order_ahead(pool, reader.read, self._items(), ahead)) as readings,
-            ):
+        # Enough are read ahead that a batch is read while another is embedded.
+        ahead = 2 * self._batch_size + workers
+        with (
+            _reading(reader, workers) as pool,
+            closing(in_order_ahead(pool, reader.read, self._items(), ahead)) as readings,
+        ):
+            try:
                 for future in readings:
-                    while not wait_for([future], timeout=self._seconds_to_commit()).done:
-                        self._commit()
-                    self._take(future.result())
-            self._commit()
-        except IndexStoreError:
-            raise
-        except BaseException:
-            self._writer.commit()  # an interrupt, above all: what was embedded stays
-            raise
+                    while not is_done(future, _ASKED_SECONDS):
+                        if self._seconds_to_commit() == 0:
+                            self._commit()
+                    with uninterrupted():
+                        reading = future.result()
+                    self._take(reading)
+                self._commit()
+            except IndexStoreError:
+                raise
+            except BaseException:
+                self._writer.commit()  # an interrupt, above all: what was embedded stays, and waits for no reader
+                raise
 
     def _items(self) -> Iterator[Item]:
         for item in self._survey.items():

@@ -33,9 +33,15 @@ export class CaptionBranch {
 
 function dense(input, { weights, biases, relu }) {
   const output = new Float32Array(biases.length);
+  const { length } = input;
   for (let row = 0, place = 0; row < output.length; row++) {
-    let sum = biases[row];
-    for (let i = 0; i < input.length; i++) sum += weights[place++] * input[i];
+    let [even, odd, i] = [biases[row], 0, 0]; // two sums, which processors add side by side
+    for (; i + 1 < length; i += 2, place += 2) {
+      even += weights[place] * input[i];
+      odd += weights[place + 1] * input[i + 1];
+    }
+    if (i < length) even += weights[place++] * input[i];
+    const sum = even + odd;
     output[row] = relu && sum < 0 ? 0 : sum;
   }
   return output;

@@ -45,10 +45,7 @@ export class Vectors {
     const asked = { ask: "rank", query, count, exact, mask, wantsAll: wantsFence };
     const answers = await Promise.all(this.workers.map((worker) => worker.ask(asked)));
     const found = answers.flatMap((answer) =>
-      answer.rows.map((row, i) => {
-        const scale = answer.scales[i];
-        return { row, score: answer.scores[i], scale, vector: this.decode(answer.codes, scale, i) };
-      }),
+      answer.rows.map((row, i) => ({ row, score: answer.scores[i], coded: [answer.codes, answer.scales[i], i] })),
     );
     found.sort(byScore);
     const margin = Math.max(...answers.map((answer) => answer.margin));
@@ -57,13 +54,15 @@ export class Vectors {
       found
         .filter(({ score }) => score >= near)
         .map(async (one) => {
-          await this.refine(one.vector, one.row, one.scale);
+          one.vector = this.decode(...one.coded);
+          await this.refine(one.vector, one.row, one.coded[1]);
           one.score = Math.fround(dot(query, one.vector));
         }),
     );
-    found.sort(byScore);
+    const best = found.sort(byScore).slice(0, count);
+    for (const one of best) one.vector ??= this.decode(...one.coded);
     if (this.eager) this.fetchAhead();
-    return { found: found.slice(0, count), fence: wantsFence ? fenceOf(joined(answers.map(({ all }) => all))) : null };
+    return { found: best, fence: wantsFence ? fenceOf(joined(answers.map(({ all }) => all))) : null };
   }
 
   /** The vector (D,) of one row. */
@@ -76,7 +75,9 @@ export class Vectors {
 
   decode(codes, scale, place) {
     const { dim, width } = this.description;
-    return Float32Array.from(codes.subarray(place * width, place * width + dim), (code) => code * scale);
+    const vector = new Float32Array(dim);
+    for (let i = 0; i < dim; i++) vector[i] = codes[place * width + i] * scale;
+    return vector;
   }
 
   /** Add what the codes of a row left out. Where that cannot be fetched, a row stays as good as its codes. */

@@ -114,5 +114,38 @@ def test_interrupted_while_embedding(tmp_path: Path) -> None:
     assert report["embedded"] + report["unchanged"] == 60
 
 
+_SLOW_READERS = """
+import time
+from itl_infer.ingest.reading import Reader
+from itl_infer.cli import run
+read = Reader.read
+def slowly(self, item):
+    time.sleep(30 if "red" in item.location else 0)
+    return read(self, item)
+Reader.read = slowly
+run()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals differ there")
+def test_interrupted_it_waits_for_no_reader(pictures: Path, tmp_path: Path) -> None:
+    """A large picture takes its time; what is embedded is kept at once."""
+    index = tmp_path / "photos.itl"
+    args = ["embed-images", str(pictures), "-d", str(index), "--batch-size", "1"]
+    with subprocess.Popen(
+        [sys.executable, "-c", _SLOW_READERS, *args], cwd=ROOT, stderr=subprocess.PIPE
+    ) as embedding:
+        assert embedding.stderr
+        while not index.exists():
+            time.sleep(0.01)
+        time.sleep(1.0)
+        began = time.monotonic()
+        embedding.send_signal(signal.SIGINT)
+        assert embedding.wait(timeout=60) == 130
+        assert time.monotonic() - began < 2
+        assert embedding.stderr.read() == b"\nInterrupted; what was done is kept.\n"
+    assert "pictures     3\n" in run("status", "-d", index).stdout  # those that stand before it
+
+
 def test_control_characters_do_not_reach_the_terminal(tmp_path: Path) -> None:
     assert "\\x1b[31mred" in error_of(run("query", "red", "-m", tmp_path / "\x1b[31mred"))

@@ -144,9 +144,13 @@ def test_folders_are_walked_as_on_one_machine(
     bundle: itl_infer.Bundle, pictures: Path, tmp_path: Path
 ) -> None:
     write_pictures(pictures / ".hidden", 1)
+    write_pictures(pictures / "@eaDir", 1)
+    write_pictures(pictures / ".hidden" / ".Trash-1000", 1)
     options = {"bundle": bundle, "exclude": ["sub*", "*.jpg"], "include_hidden": True}
     for number, source in enumerate((pictures, pictures.as_uri())):
-        distributed.embed(source, tmp_path / f"{number}", **options)
+        for _ in range(2):  # begun, and gone on with
+            report = distributed.embed(source, tmp_path / f"{number}", **options)
+            assert report.system_files == {"@eaDir": 1, ".Trash*": 1}
         names = [Path(row["path"]).name for row in rows_in(tmp_path / f"{number}")]
         assert names == [*(f"{i:03}.png" for i in range(8)), "empty.png", "000.png"]
 

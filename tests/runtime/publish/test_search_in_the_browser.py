@@ -46,10 +46,12 @@ WRONG = [
 
 
 def as_the_page_has_it(answer: dict[str, Any], rows: dict[str, int]) -> dict[str, Any]:
-    """The JSON of `query`, with rows in place of paths, and what the page always has."""
+    """The JSON of `query`, with rows in place of paths and facts, and what the page always has."""
     for found in answer["results"]:
         for one in (found, *found.get("duplicates", ())):
             one["row"] = rows[one.pop("path")]
+        for fact in {*found} - {"rank", "score", "row", "shares", "duplicates"}:
+            del found[fact]  # which the page has from elsewhere
     return {"read_as": {}, "notes": [], **answer}
 
 
