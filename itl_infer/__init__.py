@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from itl_infer.errors import QueryError as QueryError
     from itl_infer.errors import ReaderMissingError as ReaderMissingError
     from itl_infer.errors import SheetError as SheetError
+    from itl_infer.errors import TeachError as TeachError
     from itl_infer.evaluation import Evaluation as Evaluation
     from itl_infer.evaluation import LabelledEvaluation as LabelledEvaluation
     from itl_infer.evaluation import evaluate_bundle as evaluate_bundle
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from itl_infer.search.same import find_duplicates as find_duplicates
     from itl_infer.show.sheet import write_sheet as write_sheet
     from itl_infer.store import Store as Store
+    from itl_infer.teaching import teach as teach
     from itl_infer.where import Where as Where
 
 __version__ = "0.1.0"
@@ -61,7 +63,7 @@ _MODULES = {
     "errors": (
         *("BundleError", "CaptionsError", "ClusterError", "FolderError"),
         *("ImageError", "ImageMemoryError", "IndexStoreError", "ItlError", "MissingExtraError"),
-        *("PreviewError", "PublishError", "QueryError", "ReaderMissingError", "SheetError"),
+        *("PreviewError", "PublishError", "QueryError", "ReaderMissingError", "SheetError", "TeachError"),
     ),
     "evaluation": (
         *("Evaluation", "LabelledEvaluation"),
@@ -76,6 +78,7 @@ _MODULES = {
     "search.same": ("Duplicates", "find_duplicates"),
     "show.sheet": ("write_sheet",),
     "store": ("Store",),
+    "teaching": ("teach",),
     "where": ("Where",),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}

@@ -9,6 +9,7 @@ ItlError
 │   └── ReaderMissingError  one of a format that an extra reads; a MissingExtraError too
 ├── CaptionsError     captions, splits or labels that cannot be used
 ├── QueryError        a query that cannot be answered, such as one without a known word
+├── TeachError        a name that cannot be taught, found, or read from a file
 ├── SheetError        a contact sheet that cannot be made
 ├── PublishError      a published folder that cannot be made, or is damaged
 ├── ClusterError      work on a cluster that cannot be begun, or go on
@@ -60,6 +61,10 @@ class CaptionsError(ItlError):
 
 class QueryError(ItlError):
     """A query is empty, has no word that the bundle knows, or asks for a picture that is not there."""
+
+
+class TeachError(ItlError):
+    """A name cannot be taught from what was given, is not there, or its file cannot be used."""
 
 
 class SheetError(ItlError):

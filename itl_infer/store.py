@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from itl_infer.bundle import Bundle
     from itl_infer.image import Facts
+    from itl_infer.teaching import Moments, Names
     from itl_infer.where import Where
 
     Floats = npt.NDArray[np.float32]
@@ -54,6 +55,14 @@ class View(Protocol):
     """The rows of a store, each with a number that names it as long as the view is kept."""
 
     def __len__(self) -> int: ...
+
+    @property
+    def names(self) -> Names:
+        """The names that were taught to it."""
+
+    @property
+    def moments(self) -> Moments | None:
+        """Mean and covariance of its rows, where they can be had."""
 
     def nearest(
         self, vectors: Floats, k: int, where: Where | None = None

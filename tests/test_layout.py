@@ -21,7 +21,7 @@ ROOMS = {
         image
         encoder
         bundle
-        ranking
+        ranking teaching
         store
         walk parquet
         index

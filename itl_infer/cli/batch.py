@@ -12,14 +12,16 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from itl_infer.cli.lines import answer_each, blocks_of_queries, is_utf8, joined
-from itl_infer.cli.opened import SearchOptions, check_sheet, open_bundle, open_store, write_sheet
+from itl_infer.cli.opened import SearchOptions, check_sheet, open_bundle, open_names, open_store, write_sheet
 from itl_infer.cli.options import (
     FILTERS,
     CommandWithRay,
     all_of,
+    as_word_option,
     bundle_option,
     explain_option,
     filter_options,
+    names_option,
     ray_option,
     refuse,
     sheet_option,
@@ -45,6 +47,8 @@ _OF_AN_INDEX = ("location", "relevant", "dedupe", "dedupe_from", "explain", "she
 @all_of(
     *(
         understand_not_option,
+        as_word_option,
+        names_option,
         top_option,
         filter_options,
         stop_options,
@@ -66,6 +70,8 @@ def batch(
     bundle_path: Path | None,
     threads: int | None,
     understand_not: bool,
+    as_word: bool,
+    names_path: Path | None,
     address: str | None,
     shards: str | None,
     **searching: Any,
@@ -90,26 +96,29 @@ def batch(
     if shards is not None or address is not None:
         refuse(_OF_AN_INDEX, "needs an index on this machine (-d), not --shards")
     bundle = open_bundle(bundle_path, threads)
+    names = open_names(names_path, bundle)
     from_stdin = str(file) == "-"
     name = "stdin" if from_stdin else file
     lines = undecodable = 0
     on_sheet: list[Answer] = []
     with contextlib.ExitStack() as stack:
         if shards is None and address is None:
-            searcher = options.searcher(open_store(location, bundle))
+            searcher = options.searcher(open_store(location, bundle), names)
             answer_many: AnswerMany = searcher.answer_many
             put: Callable[[bytes], None] = write
             least = 1
         else:
             from itl_infer.cli import cluster
 
-            on_cluster = cluster.searching(shards, address, bundle, options.top, options.min_score)
+            on_cluster = cluster.searching(shards, address, bundle, options.top, options.min_score, names)
             answer_many, put = stack.enter_context(on_cluster)
             least = cluster.queries_at_once(options.top)
         stream = sys.stdin.buffer if from_stdin else stack.enter_context(file.open("rb"))
         for queries in joined(blocks_of_queries(cast("io.BufferedReader", stream)), least):
             answers = answer_each(
-                lambda texts: answer_many([Query(text, understand_not=understand_not) for text in texts]),
+                lambda texts: answer_many(
+                    [Query(text, understand_not=understand_not, as_word=as_word) for text in texts]
+                ),
                 queries,
             )
             put(b"".join(map(as_json, _batch_objects(queries, answers))))

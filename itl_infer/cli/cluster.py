@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from itl_infer.bundle import Bundle
     from itl_infer.distributed.embedding import ShardsReport
     from itl_infer.search import AnswerMany
+    from itl_infer.teaching import Names
 
 _RESULTS = 2**18  # found in one pass over the shards, at most
 
@@ -46,17 +47,30 @@ def embed_on_cluster(
 
 @contextlib.contextmanager
 def searching(
-    shards: str | None, address: str | None, bundle: Bundle, top: int | None, min_score: float | None
+    shards: str | None,
+    address: str | None,
+    bundle: Bundle,
+    top: int | None,
+    min_score: float | None,
+    names: Names | None = None,
 ) -> Iterator[tuple[AnswerMany, Callable[[bytes], None]]]:
     """Inside, Ray is connected; what answers queries over the shards, and what writes to stdout."""
     if shards is None:
         raise click.UsageError("--ray searches shards: name their folder, --shards shards.")
     from itl_infer.distributed import search
     from itl_infer.distributed.cluster import connected
+    from itl_infer.teaching import NO_NAMES
 
     with quiet_ray() as streams, connected(address or None):
         yield (
-            partial(search, shards=shards, bundle=bundle, k=top or DEFAULT_TOP, min_score=min_score),
+            partial(
+                search,
+                shards=shards,
+                bundle=bundle,
+                k=top or DEFAULT_TOP,
+                min_score=min_score,
+                names=NO_NAMES if names is None else names,
+            ),
             streams.write,
         )
 

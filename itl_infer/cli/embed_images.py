@@ -120,6 +120,8 @@ def embed_images(
             note(f"{failed.path}: {failed.error}")
         for cut in report.incomplete:
             note(f"{cut.path}: {cut.note}")
+        for example in report.examples_gone:
+            note(f"{example.path}: {example.error}")
         pictures = sum(kept.pictures for kept in report.kept)
         write(_describe_report(report.to_json() | {"kept": pictures}, report.kept))
     without = len(report.failed) + sum(found.files for found in report.left_out.values())

@@ -14,7 +14,7 @@ from itl_infer.cli.output import as_json, note, write
 from itl_infer.cli.progress import ProgressLine
 
 if TYPE_CHECKING:
-    from itl_infer.evaluation import Evaluation, LabelledEvaluation
+    from itl_infer.evaluation import Evaluation, LabelledEvaluation, TaughtEvaluation
 
 _OF_CAPTIONS = ("splits", "split", "seed", "ranks_path")
 
@@ -62,6 +62,11 @@ _split_options = all_of(
     ),
 )
 _measure_options = all_of(
+    click.option(
+        "--taught",
+        is_flag=True,
+        help="Measure names that are taught from a few of the pictures, instead of words.",
+    ),
     format_option("table", "How to print it; json has a row for every caption or name."),
     click.option(
         "--ranks",
@@ -83,6 +88,7 @@ def evaluate(
     bundle_path: Path | None,
     format_name: str,
     ranks_path: Path | None,
+    taught: bool,
     **of_split: Any,
 ) -> None:
     """Measure a bundle on captioned or on labelled pictures.
@@ -100,8 +106,13 @@ def evaluate(
     miss. Only pictures with a name are ranked. JSON is {"red car": ["1.jpg", "2.jpg"], ...}; a class is called as its
     folder, underscores are spaces.
 
+    --taught: how well 1, 3, 5, 10 and 20 pictures of a class, drawn anew five times, find the others of it (mAP), as
+    `itl-infer teach` makes a name of them. A class is a label; of captions, a noun that three captions of a picture
+    have. And what marking two right and two wrong of the first ten does for a name as a query.
+
     \b
     itl-infer evaluate --labelled photos/objects.json
+    itl-infer evaluate --labelled classes --taught
     itl-infer evaluate --captions results.csv -d photos.itl
     itl-infer evaluate --captions mine.jsonl --split all -d photos.itl --ranks ranks.csv
     """
@@ -109,24 +120,34 @@ def evaluate(
         raise click.UsageError("Give either --captions FILE or --labelled PATH.")
     if labelled is not None:
         refuse(_OF_CAPTIONS, "goes with --captions")
-    from itl_infer.evaluation import evaluate_bundle, evaluate_index, evaluate_labelled
+    if taught:
+        refuse(("ranks_path",), "does not go with --taught")
+    from itl_infer import evaluation
     from itl_infer.index import Index
 
     bundle = open_bundle(bundle_path)
     index = None if index_path is None else Index.open(require_index_path(index_path), bundle, mode="r")
-    found: Evaluation | LabelledEvaluation
+    source = bundle if index is None else index
+    found: Evaluation | LabelledEvaluation | TaughtEvaluation
     with ProgressLine() as progress_line:
         progress = progress_line.show if progress_line.shown else None
         if labelled is not None:
-            source = bundle if index is None else index
-            found = evaluate_labelled(labelled, source, images=images, progress=progress)
+            measure = evaluation.evaluate_taught_labels if taught else evaluation.evaluate_labelled
+            found = measure(labelled, source, images=images, progress=progress)
         else:
             assert captions is not None
-            if index is None:
-                found = evaluate_bundle(captions, bundle, images=images, progress=progress, **of_split)
+            if taught:
+                found = evaluation.evaluate_taught_captions(
+                    captions, source, images=images, progress=progress, **of_split
+                )
+            elif index is None:
+                found = evaluation.evaluate_bundle(
+                    captions, bundle, images=images, progress=progress, **of_split
+                )
             else:
-                found = evaluate_index(captions, index, images=images, **of_split)
+                found = evaluation.evaluate_index(captions, index, images=images, **of_split)
             if ranks_path is not None:
+                assert isinstance(found, evaluation.Evaluation)
                 found.write_ranks(ranks_path)
     for line in found.describe_faults():
         note(line)

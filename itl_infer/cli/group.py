@@ -26,6 +26,8 @@ _MODULES = {
     "embed-images": "embed_images",
     "evaluate": "evaluate",
     "export-index": "index",
+    "forget": "teach",
+    "names": "teach",
     "prune": "index",
     "publish": "publish",
     "push": "push",
@@ -33,6 +35,7 @@ _MODULES = {
     "serve": "serve",
     "similar": "query",
     "status": "index",
+    "teach": "teach",
     "watch": "watch",
 }
 _INTERRUPTED = 130

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from itl_infer.bundle import Bundle
     from itl_infer.search import Answer, Searcher, Sort
     from itl_infer.store import Store
+    from itl_infer.teaching import Names
     from itl_infer.where import Orientation, Where
 
 
@@ -49,7 +50,7 @@ class SearchOptions:
         """The filter; None where none is given."""
         return where_of({name: getattr(self, name) for name in FILTERS})
 
-    def searcher(self, store: Store) -> Searcher:
+    def searcher(self, store: Store, names: Names | None = None) -> Searcher:
         from itl_infer import search
 
         where = self.where()
@@ -66,6 +67,7 @@ class SearchOptions:
             min_score=self.min_score,
             relevant=self.relevant,
             dedupe=dedupe,
+            names=names,
             where=where,
             sort=self.sort,
         )
@@ -123,6 +125,25 @@ def open_store(location: str | None, bundle: Bundle) -> Store:
         " Your own: itl-infer embed-images PICTURES -d photos.itl, then query -d photos.itl."
     )
     return index
+
+
+def open_names(path: Path | None, bundle: Bundle) -> Names | None:
+    """The names of an index, or of a file of them, that were taught with this bundle."""
+    if path is None:
+        return None
+    if path.is_dir():
+        from itl_infer.index import Index
+
+        return Index.open(path, bundle, mode="r").names
+    from itl_infer.teaching.file import read_names
+
+    found = read_names(path)
+    if found.fingerprint != bundle.fingerprint:
+        raise failure(
+            f"{path}: taught with bundle {found.bundle_name!r} ({found.fingerprint[:12]}), not with {bundle.name!r}"
+            f" ({bundle.fingerprint[:12]}): give that one with --bundle"
+        )
+    return found.names
 
 
 def require_index_path(path: Path | None, mend: str = "Name the index") -> Path:

@@ -154,6 +154,60 @@ sort_option = click.option(
 )
 
 
+class _ManyOption(click.Option):
+    """An option with one value or more; behind the first, those that `takes` says it takes."""
+
+    takes: Callable[[str], bool] = staticmethod(lambda _: True)
+
+
+class CommandWithMany(click.Command):
+    """A command with options that take several values, as of `many_option`: --not a.jpg b.jpg."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        many = {
+            name: option for option in self.params if isinstance(option, _ManyOption) for name in option.opts
+        }
+        named, option = [], None
+        for place, arg in enumerate(args):
+            if arg == "--":
+                named += args[place:]
+                break
+            if arg in many:
+                named.append(arg)
+                option, name, is_first = many[arg], arg, True
+                continue
+            if option is not None and not is_first:
+                if arg.startswith("-") or not option.takes(arg):
+                    option = None
+                else:
+                    named.append(name)
+            named.append(arg)
+            is_first = False
+        return super().parse_args(ctx, named)
+
+
+def many_option(
+    flag: str, parameter: str, metavar: str, help: str, takes: Callable[[str], bool] | None = None
+) -> Callable[..., Any]:
+    """An option of a `CommandWithMany`: one value or more behind it, or behind each of several of it."""
+    kind = type("Many", (_ManyOption,), {"takes": staticmethod(takes)} if takes else {})
+    return click.option(
+        flag, parameter, metavar=metavar, multiple=True, type=click.Path(), cls=kind, help=help
+    )
+
+
+names_option = click.option(
+    "--names",
+    "names_path",
+    metavar="PATH",
+    type=click.Path(path_type=Path),
+    help="Read the names in this index, or file of `names export`: for shards and collections, which keep none.",
+)
+as_word_option = click.option(
+    "--as-word", is_flag=True, help="Read names that were taught as words of the language."
+)
+
+
 _RAY_ADDRESS = re.compile(r"auto|ray://\S+|\[?[^/\s\]]+\]?:\d+")
 
 

@@ -10,12 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from itl_infer.cli.opened import SearchOptions, check_sheet, open_bundle, open_store, write_sheet
+from itl_infer.cli.opened import SearchOptions, check_sheet, open_bundle, open_names, open_store, write_sheet
 from itl_infer.cli.options import (
+    CommandWithMany,
     all_of,
+    as_word_option,
     bundle_option,
     explain_option,
     filter_options,
+    many_option,
+    names_option,
     sheet_option,
     sort_option,
     stop_options,
@@ -24,6 +28,7 @@ from itl_infer.cli.options import (
     understand_not_option,
 )
 from itl_infer.cli.output import as_bytes, as_lines, note, table_head, table_rows, write
+from itl_infer.errors import ItlError
 
 if TYPE_CHECKING:
     from itl_infer.search import Answer, Query
@@ -61,6 +66,8 @@ _search_options = all_of(
         help="Say where this picture of the index stands among all; frame it on the sheet.",
     ),
     explain_option,
+    as_word_option,
+    names_option,
     click.option(
         "--preview", is_flag=True, help="Draw the pictures too, where the results go to a terminal."
     ),
@@ -91,7 +98,11 @@ class QueryOptions(SearchOptions):
     bundle_path: Path | None
     format_name: str | None
     null: bool
+    as_word: bool
+    names_path: Path | None
     understand_not: bool = False
+    like: tuple[str, ...] = ()
+    unlike: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -117,10 +128,13 @@ class QueryOptions(SearchOptions):
             self.weighted,
             self.image_weight,
             understand_not=self.understand_not,
+            as_word=self.as_word,
+            like=self.like,
+            unlike=self.unlike,
         )
 
 
-@click.command()
+@click.command(cls=CommandWithMany)
 @click.argument("text", required=False)
 @click.option(
     "-i",
@@ -131,6 +145,10 @@ class QueryOptions(SearchOptions):
     multiple=True,
     help="Add a picture to the query; repeatable.",
 )
+@many_option(
+    "--like", "like", "PATH...", "Pictures that show what is wanted: files, or of the index.", os.path.lexists
+)
+@many_option("--unlike", "unlike", "PATH...", "Pictures that show what is not wanted.", os.path.lexists)
 @understand_not_option
 @_search_options
 def query(text: str | None, images: tuple[str, ...], **options: Any) -> None:
@@ -149,6 +167,8 @@ def query(text: str | None, images: tuple[str, ...], **options: Any) -> None:
     itl-infer query "a street without cars" --understand-not
     itl-infer query "at night" --image house.jpg
     itl-infer query "surfr in a wave" --explain
+    itl-infer query "Rex on the beach" -d photos.itl    after: itl-infer teach Rex rex1.jpg rex2.jpg
+    itl-infer query "dog" -d photos.itl --like good1.jpg good2.jpg --unlike bad.jpg
     itl-infer query "dog" -d photos.itl -k 100 --relevant --dedupe
     itl-infer query "dog" -d photos.itl --under Norway --taken 2019-07..2019-08
     itl-infer query "dog" -d photos.itl --camera iphone --newer 2022 --sort taken
@@ -157,7 +177,8 @@ def query(text: str | None, images: tuple[str, ...], **options: Any) -> None:
     json is one object; jsonl, csv and tsv have one picture a line (tsv writes a tab in a name as \\t).
     In JSON a byte of a name that is not valid UTF-8, such as FF, is written \\udcff.
     """
-    if text is None and not (images or options["add"] or options["subtract"] or options["weighted"]):
+    parts = ("add", "subtract", "weighted", "like", "unlike")
+    if text is None and not (images or any(options[part] for part in parts)):
         raise click.MissingParameter(param_type="argument", param_hint="'TEXT'")
     _run_query(text, images, QueryOptions(**options))
 
@@ -180,10 +201,15 @@ def similar(image: str, **options: Any) -> None:
 def _run_query(text: str | None, images: tuple[str, ...], options: QueryOptions) -> None:
     check_sheet(options.sheet_path)
     bundle = open_bundle(options.bundle_path)
-    embedded = options.query(text, images).embed(
-        bundle
-    )  # before the index, whose absence is the smaller mistake
-    answer = options.searcher(open_store(options.location, bundle)).answer(embedded)
+    query = options.query(text, images)
+    names = open_names(options.names_path, bundle)
+    try:
+        store = open_store(options.location, bundle)
+    except ItlError:
+        query.embed(bundle)  # its mistakes first: the absence of an index is the smaller one
+        raise
+    answer = options.searcher(store, names).answer(query)
+    embedded = answer.embedded
     for line in embedded.notes:
         note(line)
     if not options.explain:

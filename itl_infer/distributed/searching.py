@@ -21,6 +21,7 @@ from itl_infer.parquet.shards import Shard, read_embeddings, read_paths, require
 from itl_infer.search import Answer, Found
 from itl_infer.search.query import EmbeddedQuery, Query, embed_each
 from itl_infer.store import Origin
+from itl_infer.teaching import NO_NAMES, Names
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
@@ -42,13 +43,15 @@ def search(
     bundle: Bundle | None = None,
     address: str | None = None,
     cpus: float = 1,
+    names: Names = NO_NAMES,
 ) -> list[Answer | QueryError | ImageError]:
     """For each query the `k` best pictures of the shards in a folder (path or URI), or its error.
 
     Order and scores are those of `rank` over all pictures in the order of the shards: of equal scores the first one
     stands first. Every call reads all shards, so that many queries at once cost little more than one. `shards` must
     be a folder that every node sees, or a URI; `address`, `cpus` and what a node needs are as for `embed`. A `Found`
-    has as its `row` the number of the shard times 2^32, and the row in it.
+    has as its `row` the number of the shard times 2^32, and the row in it. `names` may stand in the texts: those of an
+    index, as shards have none.
 
     Raises ClusterError, also where the shards are not all there or another bundle made them.
     """
@@ -58,7 +61,7 @@ def search(
     bundle = bundle or load_bundle()
     shards = absolute(shards)
     system, found = _find_shards(shards)
-    embedded = embed_each(queries, bundle)
+    embedded = embed_each(queries, bundle, names)
     vectors = np.array([one.vector for one in embedded if isinstance(one, EmbeddedQuery)], np.float32)
     best = _Best(len(vectors), k)
     if len(vectors):

@@ -11,6 +11,11 @@ from itl_infer.evaluation.captioned import (
     evaluate_index,
 )
 from itl_infer.evaluation.labelled import LabelledEvaluation, NameResult, evaluate_labelled
+from itl_infer.evaluation.taught import (
+    TaughtEvaluation,
+    evaluate_taught_captions,
+    evaluate_taught_labels,
+)
 
 __all__ = [
     "EVERY_SPLIT",
@@ -18,10 +23,13 @@ __all__ = [
     "Evaluation",
     "LabelledEvaluation",
     "NameResult",
+    "TaughtEvaluation",
     "choose_split",
     "evaluate_bundle",
     "evaluate_dataset",
     "evaluate_embeddings",
     "evaluate_index",
     "evaluate_labelled",
+    "evaluate_taught_captions",
+    "evaluate_taught_labels",
 ]

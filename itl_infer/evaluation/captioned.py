@@ -113,13 +113,32 @@ def evaluate_index(
     so that figures compare with those of others. Raises CaptionsError where nothing is left to measure, and
     IndexStoreError where the index was opened without a bundle.
     """
-    captions = Path(captions)
     bundle = index.require_bundle()
-    pictures, rows = pictures_in_index(index, captions, _path(images))
-    dataset = match_captions(captions, pictures, _path(splits), seed)
-    dataset = choose_split(dataset, split)
-    embeddings = index.embeddings[[rows[example.image] for example in dataset]]
+    dataset, embeddings = captioned_rows(
+        captions, index, images=images, splits=splits, split=split, seed=seed
+    )
     return evaluate_embeddings(bundle, dataset, split, embeddings)
+
+
+def captioned_rows(
+    captions: str | os.PathLike[str],
+    source: Bundle | Index,
+    *,
+    images: str | os.PathLike[str] | None = None,
+    splits: str | os.PathLike[str] | None = None,
+    split: str = "test",
+    seed: int = 0,
+    progress: ShowProgress | None = None,
+) -> tuple[CaptionDataset, Floats]:
+    """The captioned pictures of one split that an index holds, or that a bundle embeds, and their unit rows (N, D)."""
+    captions = Path(captions)
+    if isinstance(source, Index):
+        pictures, rows = pictures_in_index(source, captions, _path(images))
+        dataset = choose_split(match_captions(captions, pictures, _path(splits), seed), split)
+        return dataset, source.embeddings[[rows[example.image] for example in dataset]]
+    dataset = choose_split(read_captions(captions, _path(images), _path(splits), seed), split)
+    embeddings, failed = embed_pictures(source, dataset.paths, progress)
+    return dataset.without(failed), embeddings
 
 
 def evaluate_bundle(
@@ -137,8 +156,10 @@ def evaluate_bundle(
     As `evaluate_index`, but pictures are those in the folder `images`, by default where the captions are. Those that
     cannot be read are among the `faults`. `progress` is called after every few pictures.
     """
-    dataset = choose_split(read_captions(Path(captions), _path(images), _path(splits), seed), split)
-    return evaluate_dataset(bundle, dataset, split, progress)
+    dataset, embeddings = captioned_rows(
+        captions, bundle, images=images, splits=splits, split=split, seed=seed, progress=progress
+    )
+    return evaluate_embeddings(bundle, dataset, split, embeddings)
 
 
 def evaluate_dataset(

@@ -116,6 +116,19 @@ def evaluate_labelled(
     Raises CaptionsError where the labels cannot be used or no picture is left, and IndexStoreError where the index was
     opened without a bundle.
     """
+    labels, embeddings, notes = labelled_rows(labelled, source, images=images, progress=progress)
+    bundle = source.require_bundle() if isinstance(source, Index) else source
+    return measure_labels(bundle, labels, embeddings, notes)
+
+
+def labelled_rows(
+    labelled: str | os.PathLike[str],
+    source: Bundle | Index,
+    *,
+    images: str | os.PathLike[str] | None = None,
+    progress: ShowProgress | None = None,
+) -> tuple[Labels, Floats, tuple[str, ...]]:
+    """What `evaluate_labelled` measures on: labels, the unit rows (N, D) of their pictures, and notes on these."""
     labelled, images = Path(labelled), None if images is None else Path(images)
     require_labels(labelled)
     if images is not None and labelled.is_dir():
@@ -125,14 +138,13 @@ def evaluate_labelled(
     if isinstance(source, Index):
         pictures, rows = pictures_in_index(source, labelled, images)
         labels = read_labels(labelled, pictures)
-        embeddings = source.embeddings[[rows[picture] for picture in labels.pictures]]
-        return measure_labels(source.require_bundle(), labels, embeddings, pictures.problems)
+        return labels, source.embeddings[[rows[picture] for picture in labels.pictures]], pictures.problems
     pictures = pictures_in(images or folder_of(labelled))
     labels = read_labels(labelled, pictures)
     paths = {str(pictures.folder / picture): picture for picture in labels.pictures}
     embeddings, failed = embed_pictures(source, [Path(path) for path in paths], progress)
     labels = labels.without({paths[path]: reason for path, reason in failed.items()})
-    return measure_labels(source, labels, embeddings, pictures.problems)
+    return labels, embeddings, pictures.problems
 
 
 def measure_labels(

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from itl_infer.index import schema
+from itl_infer.index import schema, taught
 from itl_infer.index.codes import codes_file, problem_of_codes, write_codes
 from itl_infer.index.copies import copies_are_whole, require_copies
 from itl_infer.index.disk import map_file, no_writer, raise_interrupt, store_errors, writer_lock
@@ -48,9 +48,9 @@ class CheckReport:
 def check_index(path: str | os.PathLike[str], *, repair: bool = False, wait: bool = False) -> CheckReport:
     """Check the index at `path`: its database, and the record, unit length, checksum and name of every row.
 
-    Writes nothing, unless told to `repair`: then it drops what is damaged and keeps the rest; the report is of what was
-    found before. Raises IndexStoreError where there is no index, where nothing can be saved, or where another process
-    is writing it, unless told to `wait`.
+    So are the names that were taught. Writes nothing, unless told to `repair`: then it drops what is damaged and keeps
+    the rest; the report is of what was found before. Raises IndexStoreError where there is no index, where nothing can
+    be saved, or where another process is writing it, unless told to `wait`.
     """
     folder = Path(path)
     lock = writer_lock if repair else no_writer
@@ -86,6 +86,7 @@ def _examine(folder: Path, *, repair: bool) -> CheckReport:
                     raise sqlite3.DatabaseError(message)
             require_copies(connection)
             _examine_rows(connection, folder, report)
+            report.problems += [what for what, *_ in taught.damaged(connection)]
             if not copies_are_whole(connection):
                 report.problems.append(f"{DATABASE}: the copies of bundle and folders are damaged")
     except sqlite3.DatabaseError as error:
@@ -182,5 +183,7 @@ def _drop(folder: Path, rows: list[int]) -> None:
     with locked_writer(folder, None, repairing=True) as writer:
         for row in rows:
             writer.set_state(row, RowState.GONE)
+        for _, statement, parameters in writer.ask(lambda connection: [*taught.damaged(connection)]):
+            writer.change(statement, *parameters)
         writer.commit()
         writer.compact()

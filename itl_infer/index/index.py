@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -19,10 +19,12 @@ from itl_infer.index.paths import Paths
 from itl_infer.index.roots import Root
 from itl_infer.index.schema import State
 from itl_infer.index.snapshot import Snapshot, empty_snapshot, take_snapshot
+from itl_infer.teaching import Names, embed_text
 
 # The writer is imported where one is made: a reader does without it.
 if TYPE_CHECKING:
     from itl_infer.bundle import Bundle
+    from itl_infer.index.teach import TeachReport
     from itl_infer.index.writer import Writer
     from itl_infer.where import Where
 
@@ -135,8 +137,68 @@ class Index:
         ]
 
     def _embed_query(self, text: str) -> npt.NDArray[np.float32]:
-        embedding: npt.NDArray[np.float32] = self.require_bundle().embed_texts([text])[0]
-        return embedding
+        return embed_text(self.require_bundle(), text, self.names)
+
+    @property
+    def names(self) -> Names:
+        """The names that were taught, in whatever case they are asked for: a mapping to their examples."""
+        return self._snapshot.names
+
+    def teach(
+        self,
+        name: str,
+        paths: Iterable[str | os.PathLike[str]],
+        against: Iterable[str | os.PathLike[str]] = (),
+        *,
+        replace: bool = False,
+        wait: bool = False,
+    ) -> TeachReport:
+        """Teach a name from pictures: files, folders, or pictures of the index; `against` show it not.
+
+        Adds to what the name knows, or with `replace` starts over. Each content counts once. Pictures of the index
+        cost nothing, others are embedded, and need not be in it. What cannot be read is in `failed` of the report.
+        Raises TeachError for a name that is none, a path that is nowhere, or where no picture is left that shows it,
+        and IndexStoreError where the index is not there, or another process is writing it, unless told to `wait`.
+        """
+        from itl_infer.index.teach import teach
+
+        bundle = self.require_bundle()
+        with self.writing(wait=wait) as writer:
+            return teach(writer, bundle, name, paths, against, replace=replace)
+
+    def forget(self, name: str, *, wait: bool = False) -> None:
+        """Forget a name and its examples; the pictures stay. Raises TeachError where there is no such name."""
+        from itl_infer.index.teach import forget
+
+        with self.writing(wait=wait) as writer:
+            forget(writer, name)
+
+    def separation(self, name: str) -> float | None:
+        """The leave-one-out precision of a name among all pictures: 1 where each example is found first by the others.
+
+        None where there are not two examples. Raises KeyError where there is no such name.
+        """
+        from itl_infer.teaching.separation import separation
+
+        snapshot = self._snapshot
+        return separation(snapshot.names[name], snapshot.embeddings)
+
+    def export_names(self, path: str | os.PathLike[str]) -> None:
+        """Write all names with their examples to a file. Raises TeachError where it cannot be written."""
+        from itl_infer.teaching.file import write_names
+
+        state = self.state
+        write_names(path, self.names, self._snapshot.moments, state.bundle_name, state.bundle_fingerprint)
+
+    def import_names(self, path: str | os.PathLike[str], *, wait: bool = False) -> int:
+        """Take in the names of a file, beside the examples that are known; how many they are.
+
+        Raises TeachError where the file cannot be read, or is of another bundle.
+        """
+        from itl_infer.index.teach import import_names
+
+        with self.writing(wait=wait) as writer:
+            return import_names(writer, path)
 
     def require_bundle(self) -> Bundle:
         """The bundle; IndexStoreError where the index was opened without one."""

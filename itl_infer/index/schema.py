@@ -145,9 +145,43 @@ CREATE TABLE IF NOT EXISTS copies (
 ) WITHOUT ROWID
 """
 
+# Names that were taught, each with its examples, and the moments of all rows. An example keeps its embedding, as its
+# picture need be neither in the index nor there; one of another fingerprint says nothing until it is embedded again.
+TAUGHT = (
+    """
+CREATE TABLE IF NOT EXISTS taught (
+    key  TEXT PRIMARY KEY,                  -- what names share that are one, whatever their case
+    name TEXT NOT NULL
+) WITHOUT ROWID
+""",
+    """
+CREATE TABLE IF NOT EXISTS examples (
+    key         TEXT NOT NULL,              -- of the name
+    digest      BLOB NOT NULL,              -- BLAKE2b of the file, 16 bytes
+    location    BLOB NOT NULL,              -- of the file: absolute, or from the index folder on, as of roots
+    is_wanted   INTEGER NOT NULL,           -- 1 shows what the name means, 0 what it does not
+    fingerprint TEXT NOT NULL,              -- of the bundle that embedded it
+    embedding   BLOB NOT NULL,              -- float32, of unit length
+    crc         INTEGER NOT NULL,           -- CRC-32 of all that stands before it
+    PRIMARY KEY (key, digest)
+) WITHOUT ROWID
+""",
+    """
+CREATE TABLE IF NOT EXISTS moments (        -- at most one row
+    fingerprint TEXT PRIMARY KEY,           -- of what they are the moments of, as in table state
+    generation  INTEGER NOT NULL,
+    rows        INTEGER NOT NULL,
+    live        INTEGER NOT NULL,           -- rows that were summed
+    mean        BLOB NOT NULL,              -- float64
+    covariance  BLOB NOT NULL,              -- float64, row by row
+    crc         INTEGER NOT NULL            -- CRC-32 of all that stands before it
+) WITHOUT ROWID
+""",
+)
+
 # Tables that are not part of a version: those that know nothing of one need not, and where it is missing, nothing is in
 # it. So every writer makes those that are not there.
-MADE_WHERE_MISSING = (LEFT_OUT, COPIES, EXCLUSIONS, PLACES, SYSTEM_FILES)
+MADE_WHERE_MISSING = (LEFT_OUT, COPIES, EXCLUSIONS, PLACES, SYSTEM_FILES, *TAUGHT)
 OF_ROOTS = (
     "left_out",
     "exclusions",

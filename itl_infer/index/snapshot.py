@@ -6,9 +6,11 @@ writer does meanwhile; a compaction leaves it the files that it has open.
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +30,8 @@ from itl_infer.index.intact import require_intact
 from itl_infer.index.paths import Layout, Paths
 from itl_infer.index.roots import Root, is_location, resolve_location
 from itl_infer.index.schema import State
+from itl_infer.index.taught import names_of, read_moments, read_named
+from itl_infer.teaching import NO_NAMES, Moments, Names
 
 if TYPE_CHECKING:
     from itl_infer.where import Where
@@ -47,9 +51,26 @@ class Snapshot:
     paths: Paths
     facts: FactsOfRows
     folder: Path | None = None  # None: there is none yet
+    named: dict[str, str] = field(default_factory=dict, repr=False)  # by their keys, how names are written
     codes: DerivedCodes | None = None
     _compared: set[int] = field(default_factory=set, repr=False, compare=False)  # rows, with their checksums
     _selected: dict[Where, npt.NDArray[np.bool_]] = field(default_factory=dict, repr=False, compare=False)
+
+    @cached_property
+    def moments(self) -> Moments:
+        """Mean and covariance of all rows, or nearly all: those kept with the index, or else summed here, once."""
+        kept = None
+        if self.folder is not None:
+            with contextlib.suppress(IndexStoreError):  # gone since, or damaged: they are only a short way
+                kept = read_moments(self.folder, self.state, len(self))
+        return Moments.of(self.embeddings) if kept is None else kept
+
+    @cached_property
+    def names(self) -> Names:
+        """The names that were taught."""
+        if self.folder is None:
+            return NO_NAMES
+        return names_of(self.named, self.folder, self.state, lambda: self.moments)
 
     def __len__(self) -> int:
         return len(self.embeddings)
@@ -148,11 +169,12 @@ def take_snapshot(folder: Path) -> Snapshot:
                 require_copies(connection, ("bundle", "folders"))  # the width is compared with the bundle's
                 roots = read_roots(connection, folder)
                 hidden = _hidden_rows(connection, state)
+                named = read_named(connection)
             try:
                 layout = Layout.around(hidden, state.rows)
                 # Their file may be lost alone: what was embedded is found all the same.
                 has_facts &= left > 0 or state.facts_file(folder).exists()
-                return _map(folder, state, roots, layout, has_facts=has_facts)
+                return _map(folder, state, roots, layout, named, has_facts=has_facts)
             except FileNotFoundError as error:  # a compaction came between
                 missing = error.filename
     raise IndexStoreError(
@@ -176,7 +198,13 @@ def _hidden_rows(connection: sqlite3.Connection, state: State) -> npt.NDArray[np
 
 
 def _map(
-    folder: Path, state: State, roots: Mapping[int, Root], layout: Layout, *, has_facts: bool
+    folder: Path,
+    state: State,
+    roots: Mapping[int, Root],
+    layout: Layout,
+    named: dict[str, str],
+    *,
+    has_facts: bool,
 ) -> Snapshot:
     names = map_file(state.paths_file(folder), state.paths_bytes)
     has_holes = len(layout.holes) > 0
@@ -190,6 +218,7 @@ def _map(
         Paths(names, layout, roots, state.paths_file(folder)),
         FactsOfRows(folder if has_facts else None, _filled(records, layout)),
         folder,
+        named,
         DerivedCodes(folder, state, layout.holes),
     )
 

@@ -10,9 +10,9 @@ import contextlib
 import os
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from itl_infer.image import Facts
 
 
+T = TypeVar("T")
 _GONE_SHARE = 1 / 4  # of all rows, from which on a compaction is worth its while
 _SPARE_BYTES = 2**24  # what a compaction that nobody asked for leaves free on the disk
 
@@ -86,10 +87,19 @@ class Writer:
     def _change(self, sql: str, *parameters: object) -> None:
         self._changes.append(_Statement(sql, parameters))
 
+    def change(self, sql: str, *parameters: object) -> None:
+        """A change of tables that need not agree with the files: of names, and what else is kept with the index."""
+        self._change(sql, *parameters)
+
     def execute(self, sql: str, parameters: Mapping[str, object] | Sequence[object] = ()) -> list[Any]:
         """The answer to a question, or a change of temporary tables, at once. Safe from any thread."""
         with self._lock:
             return self._connection.execute(sql, parameters).fetchall()
+
+    def ask(self, question: Callable[[sqlite3.Connection], T]) -> T:
+        """The answer to several questions at once. Safe from any thread."""
+        with store_errors(self.folder), self._lock:
+            return question(self._connection)
 
     def executemany(self, sql: str, parameters: Iterable[Sequence[object]]) -> int:
         """Many changes of temporary tables at once; how many rows they changed."""

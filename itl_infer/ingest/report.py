@@ -64,6 +64,9 @@ class Report:
     failed: list[Failure] = field(default_factory=list)
     kept: list[Kept] = field(default_factory=list)  # what was not seen and may come back: prune drops it
     incomplete: list[Note] = field(default_factory=list)  # embedded, though their files are cut at the end
+    examples_gone: list[Failure] = field(
+        default_factory=list
+    )  # of names, not to be embedded with this bundle
     left_out: dict[str, LeftOut] = field(
         default_factory=dict
     )  # by ending, ".heic": what reads them is missing
@@ -78,6 +81,7 @@ class Report:
             "failed": [failure._asdict() for failure in self.failed],
             "kept": [kept._asdict() for kept in self.kept],
             "incomplete": [note._asdict() for note in self.incomplete],
+            "examples_gone": [example._asdict() for example in self.examples_gone],
             "left_out": left_out_as_json(self.left_out),
         }
 

@@ -21,6 +21,7 @@ from itl_infer.index.disk import database_errors
 from itl_infer.index.remembered import read_exclusions, taken_back
 from itl_infer.index.roots import Root
 from itl_infer.index.schema import RowState
+from itl_infer.index.teach import keep_moments, teach_again
 from itl_infer.index.upkeep import remembered_paths
 from itl_infer.ingest.away import NOT_THERE, describe_away
 from itl_infer.ingest.folders import count_system_files
@@ -134,6 +135,8 @@ def embed_directory(
         run.remove_gone()
         run.review_folders()
         writer.compact_if_due()
+        report.examples_gone += [Failure(*example) for example in teach_again(writer, bundle)]
+        keep_moments(writer)
     report.seconds = time.monotonic() - started
     report.images_per_second = report.embedded / report.seconds
     return report

@@ -17,6 +17,7 @@ from itl_infer.milvus.engine import METRIC, MOST_ROWS
 from itl_infer.milvus.rows import EMBEDDING, KEY_LENGTH, PATH, text_to_path
 from itl_infer.milvus.setup import _require_engine, load, read_origin, require_same_origin
 from itl_infer.store import Origin
+from itl_infer.teaching import NO_NAMES
 
 if TYPE_CHECKING:
     from itl_infer.bundle import Bundle
@@ -193,6 +194,8 @@ class CollectionView:
     def __init__(self, collection: Collection) -> None:
         self._collection = collection
         self._found: dict[int, tuple[str, Floats]] = {}
+        self.names = NO_NAMES  # Milvus keeps none: a searcher is given those of an index
+        self.moments = None  # of rows that are elsewhere
 
     def __len__(self) -> int:
         return len(self._collection)

@@ -7,7 +7,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Literal
 
 from itl_infer.bundle.wording import with_suggestions
-from itl_infer.search.query import EmbeddedQuery, Query
+from itl_infer.search.query import EmbeddedQuery, Query, names_of
 
 if TYPE_CHECKING:
     from itl_infer.image import Facts
@@ -85,7 +85,7 @@ class Word:
     """What became of one word of a query."""
 
     word: str
-    use: Literal["used", "carried", "dropped", "unknown"]  # dropped: too common to search for
+    use: Literal["taught", "used", "carried", "dropped", "unknown"]  # dropped: too common to search for
     did_you_mean: tuple[str, ...] = ()  # for an unknown word, the nearest known ones
     read_as: tuple[str, ...] = ()  # for a carried word, the known ones, the nearest first
 
@@ -131,9 +131,9 @@ class Answer:
     relevant_from: float | None = None  # the lowest score that stands out, where that was asked for
 
     def describe_words(self) -> list[str]:
-        """Which words were used, carried, dropped or unknown, a line each; none where it was not asked for."""
+        """Which words are names, used, carried, dropped or unknown, a line each; none where it was not asked for."""
         lines = []
-        for use in ("used", "carried", "dropped", "unknown"):
+        for use in ("taught", "used", "carried", "dropped", "unknown"):
             words = [str(word) for word in self.words if word.use == use]
             if use == "carried":
                 lines += self.describe_carried() if words else []
@@ -168,10 +168,13 @@ class Answer:
             "add": query.add,
             "subtract": query.subtract,
             "weighted": [{"weight": weight, "text": text} for weight, text in query.weighted],
+            "like": names_of(query.like),
+            "unlike": names_of(query.unlike),
         }
         return {
             "query": query.text,
             **{name: value for name, value in asked.items() if value},
+            **({"taught": self.embedded.taught} if self.embedded.taught else {}),
             "ignored_words": self.embedded.ignored_words,
             "unknown_words": self.embedded.unknown_words,
             **({"read_as": read_as} if read_as else {}),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Literal, TypeAlias
@@ -22,7 +22,9 @@ from itl_infer.search.relevance import relevant_from
 
 if TYPE_CHECKING:
     from itl_infer.bundle import Bundle
+    from itl_infer.image import ImageSource
     from itl_infer.store import Store, View, Whole
+    from itl_infer.teaching import Names
     from itl_infer.where import Where
 
 Floats = npt.NDArray[np.float32]
@@ -37,7 +39,7 @@ class Searcher:
     have `min_score`, or where with `relevant` fewer stand out (`relevance.relevant_from`). `dedupe` is a cosine
     from which on two pictures count as one: the others are folded under the best. `truth` names a picture, by its
     path or its file name, whose place among all is found too. With `explain`, answers say what became of each word,
-    and what each did for each picture.
+    and what each did for each picture. `names` may stand in texts: by default those that were taught to the index.
 
     `where` says among which pictures the best are found, and `truth` has its place; how high a score must be to stand
     out is said by those of all. `sort` "taken" puts those found in order of date, the oldest first and those without
@@ -54,6 +56,7 @@ class Searcher:
     where: Where | None = None
     sort: Sort = "score"
     offset: int = 0
+    names: Names | None = None
 
     def answer(self, query: str | Query | EmbeddedQuery) -> Answer:
         """Raises QueryError, and ImageError for a picture of the query that cannot be read."""
@@ -67,7 +70,10 @@ class Searcher:
     ) -> list[Answer | QueryError | ImageError]:
         """For each query its answer, the same as alone, or its error; far faster than one by one."""
         bundle, view = self.index.require_bundle(), self.index.snapshot
-        embedded = embed_each(queries, bundle)
+        names = view.names if self.names is None else self.names
+        embedded = embed_each(
+            [_with_pictures_of(view, query) for query in queries], bundle, names, lambda: view.moments
+        )
         vectors = [one.vector for one in embedded if isinstance(one, EmbeddedQuery)]
         best = iter(view.nearest(np.array(vectors).reshape(-1, bundle.embed_dim), self._reach, self.where))
         return [
@@ -118,6 +124,30 @@ class Searcher:
         )
 
 
+def _with_pictures_of(
+    view: View, query: str | Query | EmbeddedQuery
+) -> str | Query | EmbeddedQuery | QueryError:
+    """A query in which paths of `like` and `unlike` that are no files stand for pictures of the store."""
+    if not isinstance(query, Query) or not (query.like or query.unlike):
+        return query
+    try:
+        return replace(
+            query,
+            like=[_picture_of(view, one) for one in query.like],
+            unlike=[_picture_of(view, one) for one in query.unlike],
+        )
+    except QueryError as error:
+        return error
+
+
+def _picture_of(view: View, picture: ImageSource | Floats) -> ImageSource | Floats:
+    if not isinstance(picture, (str, os.PathLike)) or os.path.lexists(picture):
+        return picture
+    whole = view.whole("a picture that is no file")
+    embedding: Floats = whole.embeddings[_find(os.fspath(picture), whole.paths)]
+    return embedding
+
+
 def _date_of(found: Found) -> tuple[bool, datetime]:
     taken = found.facts.taken if found.facts else None
     return taken is None, taken or datetime.min
@@ -132,6 +162,7 @@ def _shares(terms: Sequence[Term], embedding: Floats, score: float) -> tuple[Sha
 
 def _words(embedded: EmbeddedQuery, bundle: Bundle) -> tuple[Word, ...]:
     return (
+        *(Word(name, "taught") for name in embedded.taught),
         *(Word(word, "used") for word in embedded.used_words),
         *(Word(carried.word, "carried", read_as=carried.read_as) for carried in embedded.carried),
         *(Word(word, "dropped") for word in embedded.ignored_words),

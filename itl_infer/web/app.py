@@ -10,6 +10,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from starlette.applications import Starlette
@@ -21,7 +22,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from itl_infer.errors import ImageError, ItlError, QueryError
+from itl_infer.errors import ImageError, ItlError, QueryError, TeachError
 from itl_infer.index import Index
 from itl_infer.search import NEAR_DUPLICATE, Answer, Searcher
 from itl_infer.search.query import Query
@@ -33,11 +34,14 @@ from itl_infer.web.pictures import path_of, picture_id, picture_response
 from itl_infer.where import ORIENTATIONS, Where
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     from starlette.requests import Request
 
     from itl_infer.image import ImageSource
     from itl_infer.store import Store
 
+    Floats = npt.NDArray[np.float32]
 T = TypeVar("T")
 
 _LOOK_SECONDS = 0.5  # between looks at whether the index has changed
@@ -68,7 +72,9 @@ def make_app(store: Store, rule: HostRule, root_path: str = "") -> Starlette:
 async def _refuse(_: Request, error: Exception) -> Response:
     if isinstance(error, HTTPException):
         return _json({"error": error.detail}, error.status_code, error.headers)
-    return _json({"error": str(error)}, 400 if isinstance(error, (QueryError, ImageError)) else 500)
+    return _json(
+        {"error": str(error)}, 400 if isinstance(error, (QueryError, ImageError, TeachError)) else 500
+    )
 
 
 def _json(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -94,6 +100,8 @@ class _Api:
             Route("/api/similar", self._similar, methods=["POST"]),
             Route("/api/batch", self._batch, methods=["POST"]),
             Route("/api/complete", self._complete),
+            Route("/api/names", self._names),
+            Route("/api/names", self._teach, methods=["POST"]),
             Route("/api/status", self._status),
             Route("/api/openapi.json", lambda _: _json(describe_api(self._root_path))),
             Route("/pictures/{name}", self._picture),
@@ -105,19 +113,17 @@ class _Api:
         images = []
         if like := parameters.text("like"):
             images.append(self._path_of(like))
-        return self._respond(parameters.query(images), parameters)
+        return self._respond(self._marked(parameters.query(images), parameters), parameters)
 
     async def _similar(self, request: Request) -> Response:
         parameters = _Parameters(request.query_params)
         picture = io.BytesIO(await _body(request, LIMITS["picture_bytes"]))
-        return await run_in_threadpool(self._respond, parameters.query([picture]), parameters)
+        query = self._marked(parameters.query([picture]), parameters)
+        return await run_in_threadpool(self._respond, query, parameters)
 
     async def _batch(self, request: Request) -> Response:
         body = await _body(request, LIMITS["batch_bytes"])
-        try:
-            asked = json.loads(body)
-        except (ValueError, RecursionError) as error:
-            raise HTTPException(400, f"not JSON: {error}") from error
+        asked = _parse(body)
         queries = asked.pop("queries", None) if isinstance(asked, dict) else None
         if not isinstance(queries, list) or not all(isinstance(text, str) for text in queries):
             raise HTTPException(400, 'expected {"queries": ["...", ...]}')
@@ -129,7 +135,10 @@ class _Api:
         return await run_in_threadpool(self._answer_batch, queries, parameters)
 
     def _answer_batch(self, queries: list[str], parameters: _Parameters) -> Response:
-        asked = [Query(text, understand_not=parameters.understands_not) for text in queries]
+        asked = [
+            Query(text, understand_not=parameters.understands_not, as_word=parameters.reads_as_word)
+            for text in queries
+        ]
         answers: Sequence[Answer | ItlError]
         try:
             searcher = parameters.searcher(self._current())
@@ -155,6 +164,47 @@ class _Api:
     def _complete(self, request: Request) -> Response:
         prefix = _Parameters(request.query_params).text("prefix") or ""
         return _json({"words": self._bundle.complete_word(prefix) if prefix else []})
+
+    def _names(self, _: Request) -> Response:
+        return _json({"names": [*self._current().snapshot.names]})
+
+    async def _teach(self, request: Request) -> Response:
+        asked = _parse(await _body(request, LIMITS["batch_bytes"]))
+        parts = asked if isinstance(asked, dict) else {}
+        name, wanted, unwanted = (parts.get(part, []) for part in ("name", "wanted", "unwanted"))
+        ids = [wanted, unwanted]
+        if not isinstance(name, str) or not all(isinstance(some, list) for some in ids):
+            raise HTTPException(400, 'expected {"name": "...", "wanted": ["ID", ...], "unwanted": [...]}')
+        if (
+            not all(isinstance(one, str) for some in ids for one in some)
+            or len(wanted + unwanted) > LIMITS["marks"]
+        ):
+            raise HTTPException(
+                400, f"wanted and unwanted: expected ids of pictures, at most {LIMITS['marks']}"
+            )
+        return await run_in_threadpool(self._keep_name, name, wanted, unwanted)
+
+    def _keep_name(self, name: str, wanted: list[str], unwanted: list[str]) -> Response:
+        """Teach a name in the index that is searched, which is only read otherwise."""
+        shown, not_shown = ([self._path_of(one) for one in ids] for ids in (wanted, unwanted))
+        if not isinstance(self._store, Index):
+            raise HTTPException(400, "a collection of Milvus keeps no names: teach them in an index")
+        report = Index.open(self._store.path, self._bundle).teach(name, shown, not_shown)
+        with self._lock:
+            self._look_at = 0.0  # the next request knows it
+        return _json(report.to_json())
+
+    def _marked(self, query: Query, parameters: _Parameters) -> Query:
+        """A query with the pictures that are marked as wanted, or not."""
+        wanted, unwanted = (self._rows_of(parameters.ids(name)) for name in ("wanted", "unwanted"))
+        return replace(query, like=wanted, unlike=unwanted)
+
+    def _rows_of(self, ids: list[str]) -> list[Floats]:
+        """The embeddings of pictures by their ids. HTTPException 404 for one that is not there."""
+        for one in ids:
+            self._path_of(one)
+        view = self._store.snapshot
+        return [*view.embeddings_of([int(one.partition("-")[0]) for one in ids])]
 
     def _status(self, _: Request) -> Response:
         pictures = len(self._current())
@@ -211,7 +261,19 @@ class _Parameters:
             [self._weighted(text) for text in self.texts("weighted")],
             1.0 if weight is None else weight,
             understand_not=self.understands_not,
+            as_word=self.reads_as_word,
         )
+
+    def ids(self, name: str) -> list[str]:
+        """Ids of pictures, as many as may be marked."""
+        ids = self._given.getlist(name)
+        if len(ids) > LIMITS["marks"]:
+            raise HTTPException(400, f"{name}: more than {LIMITS['marks']} pictures")
+        return list(ids)
+
+    @property
+    def reads_as_word(self) -> bool:
+        return self._switch("as_word")
 
     @property
     def understands_not(self) -> bool:
@@ -310,6 +372,14 @@ def _how_to_fill(store: Store) -> str:
         path = os.fspath(store.path)
         return "itl-infer embed-images PICTURES -d " + (f'"{path}"' if " " in path else path)
     return "itl-infer push"
+
+
+def _parse(body: bytes) -> Any:
+    """What a JSON body says. HTTPException 400 where it is none."""
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise HTTPException(400, f"not JSON: {error}") from error
 
 
 def _as_text(value: Any) -> str:

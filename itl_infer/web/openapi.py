@@ -14,6 +14,7 @@ LIMITS = {
     "offset": 100_000,
     "text": 10_000,  # characters of one text
     "terms": 50,  # texts added or subtracted
+    "marks": 200,  # pictures that are wanted, or not
     "queries": 1000,  # of one batch
     "batch_bytes": 2**21,
     "picture_bytes": 25 * 2**20,
@@ -39,14 +40,14 @@ def describe_api(root_path: str = "") -> dict[str, Any]:
             "/api/query": {
                 "get": {
                     "summary": "The pictures that fit a query best",
-                    "parameters": [_text("q", "What to look for"), _LIKE, *_SUM, *_OPTIONS],
+                    "parameters": [_text("q", "What to look for"), _LIKE, *_MARKS, *_SUM, *_OPTIONS],
                     "responses": _responses("Answer", 400, 404),
                 }
             },
             "/api/similar": {
                 "post": {
                     "summary": "The pictures that look most like the one that is sent",
-                    "parameters": [_text("q", "A text to add"), *_SUM, *_OPTIONS],
+                    "parameters": [_text("q", "A text to add"), *_MARKS, *_SUM, *_OPTIONS],
                     "requestBody": {
                         "required": True,
                         "description": f"A picture of at most {LIMITS['picture_bytes']} bytes",
@@ -68,6 +69,14 @@ def describe_api(root_path: str = "") -> dict[str, Any]:
                     "parameters": [_text("prefix", "The beginning of a word")],
                     "responses": _responses("Words", 400),
                 }
+            },
+            "/api/names": {
+                "get": {"summary": "The names that were taught", "responses": _responses("Names")},
+                "post": {
+                    "summary": "Teach a name from pictures that show it, and some that do not",
+                    "requestBody": {"required": True, "content": {"application/json": {"schema": _NAME}}},
+                    "responses": _responses("Taught", 400, 404, 413),
+                },
             },
             "/api/status": {"get": {"summary": "What is searched", "responses": _responses("Status")}},
             "/thumbnails/{id}": {"get": {**_picture("A small picture")}},
@@ -123,6 +132,22 @@ _ERRORS = {
     413: "The body is too large",
 }
 _LIKE = _parameter("like", "The id of an indexed picture to add", {"type": "string"})
+_IDS = {"type": "array", "maxItems": LIMITS["marks"], "items": {"type": "string"}}
+_MARKS = [
+    _parameter(
+        "wanted", "Ids of pictures that show what is wanted: the others are ranked by them, too", _IDS
+    ),
+    _parameter("unwanted", "Ids of pictures that show what is not wanted", _IDS),
+]
+_NAME = {
+    "type": "object",
+    "required": ["name", "wanted"],
+    "properties": {
+        "name": {"type": "string", "minLength": 1, "maxLength": 100},
+        "wanted": {**_IDS, "description": "Ids of pictures that show it"},
+        "unwanted": {**_IDS, "description": "Ids of pictures that look like it and are not"},
+    },
+}
 _SUM = [
     _texts("add", "Texts to add"),
     _texts("subtract", "Texts to subtract"),
@@ -145,6 +170,7 @@ _PROPERTIES: dict[str, dict[str, Any]] = {
     "dedupe": {"type": "boolean"},
     "explain": {"type": "boolean"},
     "understand_not": {"type": "boolean"},
+    "as_word": {"type": "boolean"},
     "under": _TEXTS,
     "name": _TEXTS,
     "taken": _DATE,
@@ -163,6 +189,7 @@ _MEANINGS = {
     "dedupe": "Fold near-duplicates under the best of them",
     "explain": "Say what became of each word, and what each did",
     "understand_not": "Subtract what the text says is not to be seen",
+    "as_word": "Read names that were taught as words",
     "under": "Only pictures in one of these folders: a path, or its end from a remembered folder on",
     "name": "Only files called as one of these globs says",
     "taken": f"Only pictures taken then: {RANGE_FORM}",
@@ -190,6 +217,19 @@ _STRINGS = {"type": "array", "items": {"type": "string"}}
 _SCHEMAS: dict[str, Any] = {
     "Error": {"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}}},
     "Words": {"type": "object", "required": ["words"], "properties": {"words": _STRINGS}},
+    "Names": {"type": "object", "required": ["names"], "properties": {"names": _STRINGS}},
+    "Taught": {
+        "type": "object",
+        "required": ["name", "examples", "against", "added"],
+        "properties": {
+            "name": {"type": "string"},
+            "examples": {"type": "integer"},
+            "against": {"type": "integer"},
+            "added": {"type": "integer"},
+            "repeated": _STRINGS,
+            "notes": _STRINGS,
+        },
+    },
     "Status": {
         "type": "object",
         "required": ["pictures", "bundle", "domain"],
@@ -220,6 +260,9 @@ _SCHEMAS: dict[str, Any] = {
             "images": _STRINGS,
             "add": _STRINGS,
             "subtract": _STRINGS,
+            "like": _STRINGS,
+            "unlike": _STRINGS,
+            "taught": _STRINGS,
             "ignored_words": _STRINGS,
             "unknown_words": _STRINGS,
             "read_as": {
@@ -243,7 +286,7 @@ _SCHEMAS: dict[str, Any] = {
                     "required": ["word", "use"],
                     "properties": {
                         "word": {"type": "string"},
-                        "use": {"enum": ["used", "carried", "dropped", "unknown"]},
+                        "use": {"enum": ["taught", "used", "carried", "dropped", "unknown"]},
                         "did_you_mean": _STRINGS,
                         "read_as": _STRINGS,
                     },

@@ -4,7 +4,7 @@ import { $, element, nameOf, printable } from "./dom.js";
 
 const EAGER = 12; // pictures that are loaded at once, as they are in sight
 
-export function makeGrid({ source, open, more }) {
+export function makeGrid({ source, open, more, marks }) {
   const main = $("results");
   const inSight = new IntersectionObserver((seen) => seen.some((one) => one.isIntersecting) && more(), {
     rootMargin: "1200px 0px",
@@ -28,6 +28,11 @@ export function makeGrid({ source, open, more }) {
     );
     button.setAttribute("aria-label", `${found.rank}: ${name}, score ${found.score.toFixed(2)}`);
     button.addEventListener("click", () => open(place));
+    button.addEventListener("keydown", (event) => {
+      const mark = marks.ofKey(event);
+      if (mark) marks.set(found.id, mark);
+    });
+    marks.dress(button, found.id);
     return button;
   }
 

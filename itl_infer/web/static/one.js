@@ -2,7 +2,7 @@
 
 import { $, copyFrom, element, folderOf, nameOf, printable } from "./dom.js";
 
-export function makeOne({ source, results, more, like, closed }) {
+export function makeOne({ source, marks, results, more, like, closed }) {
   const dialog = $("one");
   const [folder, copy] = $("folder").children;
   let at = 0; // which of the results it shows
@@ -52,6 +52,15 @@ export function makeOne({ source, results, more, like, closed }) {
     dialog.close();
     like(results()[at]);
   });
+  function put(mark) {
+    dialog.close();
+    marks.set(results()[at].id, mark);
+  }
+
+  for (const mark of ["wanted", "unwanted"]) {
+    $(mark).hidden = !source.abilities.names;
+    $(mark).addEventListener("click", () => put(mark));
+  }
   folder.addEventListener("focus", () => folder.select());
   copy.addEventListener("click", async () => {
     copy.textContent = (await copyFrom(folder)) ? "Copied" : "Press Ctrl+C";
@@ -62,6 +71,8 @@ export function makeOne({ source, results, more, like, closed }) {
     if (event.target === folder) return;
     if (event.key === "ArrowLeft") step(-1);
     if (event.key === "ArrowRight") step(1);
+    const mark = source.abilities.names && marks.ofKey(event);
+    if (mark) put(mark);
   });
   return { open };
 }

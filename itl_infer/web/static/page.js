@@ -5,6 +5,7 @@ import { $, nameOf } from "./dom.js";
 import { makeFilters } from "./filters.js";
 import { makeGrid } from "./grid.js";
 import { readLink, writeLink } from "./link.js";
+import { makeMarks } from "./marks.js";
 import { describe, note } from "./note.js";
 import { makeOne } from "./one.js";
 import { makeAsked } from "./picture.js";
@@ -20,26 +21,31 @@ export function start(source) {
   let shown = null; // what they answer: {asked, answer, offset, more, fetching, aborting}
   let status = { text: "" }; // of the source: its line stands below the box while nothing is asked
 
-  const grid = makeGrid({ source, open: (place) => one.open(place), more });
+  const marks = makeMarks({ source, changed: () => search(), say: note });
+  const grid = makeGrid({ source, open: (place) => one.open(place), more, marks });
   const filters = makeFilters({ source, changed: () => search() });
   const asked = makeAsked({ source, search });
   const one = makeOne({
     source,
+    marks,
     results: () => results,
     more,
     closed: grid.focus,
     like(found) {
       $("text").value = "";
+      marks.clear();
       asked.like(found.id, nameOf(found.path));
       search();
     },
   });
 
   async function search({ remember = true } = {}) {
-    const wanted = { q: $("text").value.trim(), ...asked.asked, ...filters.read() };
+    const focused = document.activeElement?.closest("#results > button") ? [...$("results").children].indexOf(document.activeElement) : -1;
+    if (marks.any() && shown && shown.asked.q !== $("text").value.trim()) marks.clear(); // they were of another question
+    const wanted = { q: $("text").value.trim(), ...asked.asked, ...filters.read(), ...marks.asked() };
     for (const name of SWITCHES) wanted[name] = $(name).checked;
     shown?.aborting.abort();
-    if (!wanted.q && !wanted.like && !wanted.picture) {
+    if (!wanted.q && !wanted.like && !wanted.picture && !marks.any()) {
       if (remember) writeLink(wanted);
       return clear();
     }
@@ -49,7 +55,8 @@ export function start(source) {
     const waiting = setTimeout(() => mine === shown && note("Searching…"), PATIENCE);
     try {
       await fetchMore(mine);
-      scrollTo(0, 0);
+      if (focused < 0) scrollTo(0, 0);
+      else grid.focus(Math.min(focused, results.length - 1)); // where the keyboard was, to mark the next
     } catch (error) {
       if (mine !== shown || error.name === "AbortError") return;
       mine.more = false;
@@ -112,6 +119,7 @@ export function start(source) {
   function restore() {
     const link = readLink();
     asked.forget();
+    marks.clear();
     if (link.like) asked.like(link.like, "");
     $("text").value = link.q;
     filters.write(link);

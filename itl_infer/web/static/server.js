@@ -1,11 +1,13 @@
 // Who answers the page of `serve`: the API beside it, wherever a proxy has put both.
 //
 // Whoever answers a page has these functions; that of `publish` is another one:
-//   abilities           what there is besides words: {picture, relevant, dedupe, filters: names of some of FILTERS}
+//   abilities           what there is besides words: {picture, relevant, dedupe, names, filters: names of some of FILTERS}
 //   status()            {pictures, text}: how many there are, and a line to begin with
 //   search(asked, {offset, k, signal})
 //                       the JSON of `query`, of the `k` best pictures behind the first `offset`; `asked` has q, like (an
-//                       id), picture (a Blob), the switches and the filters
+//                       id), picture (a Blob), wanted and unwanted (ids), the switches and the filters
+//   teach(name, wanted, unwanted)
+//                       keeps a name, from ids of pictures that show it and that do not: {name, examples}
 //   complete(prefix)    words that begin so
 //   thumbnail(found), picture(found), original(found)
 //                       addresses: small, as large as can be shown, and the file itself, or null
@@ -19,7 +21,7 @@ const SWITCHES = ["relevant", "dedupe"];
 
 async function ask(path, parameters = {}, options = {}) {
   const url = new URL(`api/${path}`, BASE);
-  url.search = new URLSearchParams(parameters);
+  url.search = new URLSearchParams(Object.entries(parameters).flatMap(([name, value]) => [value].flat().map((one) => [name, one])));
   const response = await fetch(url, options);
   let answer;
   try {
@@ -32,7 +34,7 @@ async function ask(path, parameters = {}, options = {}) {
 }
 
 export const server = {
-  abilities: { picture: true, relevant: true, dedupe: true, filters: FILTERS },
+  abilities: { picture: true, relevant: true, dedupe: true, names: true, filters: FILTERS },
 
   async status() {
     const { pictures, bundle, domain, next } = await ask("status");
@@ -45,10 +47,14 @@ export const server = {
     if (offset) parameters.offset = offset;
     for (const name of ["q", ...FILTERS]) if (asked[name]) parameters[name] = asked[name];
     for (const name of SWITCHES) if (asked[name]) parameters[name] = "true";
+    for (const name of ["wanted", "unwanted"]) if (asked[name]?.length) parameters[name] = asked[name];
     if (!asked.picture) return ask("query", asked.like ? { ...parameters, like: asked.like } : parameters, { signal });
     const type = asked.picture.type.startsWith("image/") ? asked.picture.type : "image/unknown";
     return ask("similar", parameters, { method: "POST", body: asked.picture, headers: { "Content-Type": type }, signal });
   },
+
+  teach: (name, wanted, unwanted) =>
+    ask("names", {}, { method: "POST", body: JSON.stringify({ name, wanted, unwanted }) }),
 
   complete: async (prefix) => (await ask("complete", { prefix })).words,
 

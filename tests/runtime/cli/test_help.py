@@ -22,7 +22,7 @@ from tests.runtime.cli.helpers import run
 COMMANDS = [
     *("query", "embed-images", "batch", "bundle show", "bundle verify"),
     *("evaluate", "status", "check", "prune", "export-index", "similar", "completion", "serve"),
-    *("push", "publish", "watch"),
+    *("push", "publish", "teach", "names", "forget", "watch", "duplicates"),
 ]
 
 

@@ -151,3 +151,21 @@ def test_keyboard_only(page: Any) -> None:
     page.keyboard.press("Escape")
     expect(page.locator("dialog")).to_be_hidden()
     expect(second).to_be_focused()
+
+
+def test_marks_rank_anew_and_are_kept_as_a_name(page: Any) -> None:
+    ask(page, "green")
+    page.locator("main button", has_text="white.png").focus()
+    with page.expect_response(lambda answer: "wanted=" in answer.url):
+        page.keyboard.press("+")
+    expect(page.locator("#marks span")).to_have_text("1 wanted, 0 not")
+    expect(page.locator("main button.wanted .name")).to_have_text("white.png")
+    page.locator("main button", has_text="purple.png").click()
+    page.get_by_role("dialog").get_by_role("button", name="Not wanted").click()
+    expect(page.locator("main button.unwanted .name")).to_have_text("purple.png")
+    page.fill("#marks input", "Snow")
+    page.press("#marks input", "Enter")
+    expect(page.get_by_role("status")).to_contain_text("Snow is taught, from 1 pictures")
+    page.get_by_role("button", name="Forget the marks").click()
+    expect(page.locator("#marks")).to_be_hidden()
+    assert ask(page, "snow")[0] == "white"
