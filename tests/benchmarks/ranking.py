@@ -55,7 +55,7 @@ def table_of_codes(kind: str, embeddings: np.ndarray, queries: np.ndarray) -> Ta
         index.train(embeddings[:100_000])
         index.add(embeddings)
     table = Table(
-        f"By codes, {len(embeddings):,} {kind}; codes take {codes.nbytes / 1e6:.0f} MB; FAISS' SQ8 and fp16 are not exact",
+        f"By codes, {len(embeddings):,} {kind}; codes take {codes.nbytes / 1e6:.0f} MB (SQ8 and fp16 are not exact)",
         (
             *("queries", "k", "codes, ms", "codes / `X @ q`", "codes / floats"),
             *("codes / FAISS flat", "codes / FAISS SQ8", "codes / FAISS fp16"),
