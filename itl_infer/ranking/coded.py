@@ -37,7 +37,9 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 # Where codes are used, as measured by tests/benchmarks/ranking.py.
-_ROWS_FOR_EACH = 256  # of the k best
+_FEWEST_FOR_FEW = 2**24  # numbers, for few queries
+_FEW = 16
+_ROWS_FOR_EACH = 1024  # of the k best
 _FEWEST_AMONG = 1 / 4  # of the rows
 _FEWEST_COLUMNS = 32
 _WIDEST = 2**15  # numbers of a row, whose products fit into 32 bits
@@ -46,7 +48,7 @@ _LARGEST = 1e15  # number of a query, whose square is one
 _PRODUCTS = 2**19  # at a time: 2 MiB of them stay in the cache of a core
 _SAMPLED = 128  # groups that the first line is drawn from, and four for each of the k best
 _SHARES = (16, 5, 1)  # one piece of so many is looked at before the lines are raised for the others
-_CHUNKS = 32  # of the sample, from all over the rows
+_CHUNKS = 32  # of the sample at most, from all over the rows: each costs some time of its own
 _SPARE = 64  # candidates more than what must be kept, for each query, before they are thinned out
 _SCORED = 2**11  # rows scored from floats at a time
 _MOST_CANDIDATES = 1 / 32  # of all products: where there are more, the codes tell too little
@@ -60,7 +62,7 @@ def codes_pay(queries: Floats, codes: Codes, k: int, among: Mask = None) -> bool
     rows = len(codes) if among is None else int(np.count_nonzero(among))
     return (
         codes.are_of_unit_rows
-        and len(codes) * codes.dim >= FEWEST_NUMBERS
+        and len(codes) * codes.dim >= (FEWEST_NUMBERS if len(queries) >= _FEW else _FEWEST_FOR_FEW)
         and k * _ROWS_FOR_EACH <= rows
         and rows >= _FEWEST_AMONG * len(codes)
         and _FEWEST_COLUMNS <= codes.dim <= _WIDEST
@@ -142,7 +144,8 @@ class _Search:
         wanted = _SAMPLED + 4 * self._k
         if groups < 4 * wanted:
             return
-        apart, size = groups // _CHUNKS * GROUP, -(-wanted // _CHUNKS) * GROUP
+        chunks = min(_CHUNKS, 4 + len(self._queries) // 4)
+        apart, size = groups // chunks * GROUP, -(-wanted // chunks) * GROUP
         pieces = [
             piece
             for number, block in enumerate(self._codes.blocks)

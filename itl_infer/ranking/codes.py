@@ -18,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from itl_infer.ahead import in_order_ahead
 from itl_infer.cpus import usable_cpus
 
 Floats = npt.NDArray[np.float32]
@@ -110,12 +111,11 @@ def quantize_rows(images: Floats) -> Codes:
 
 def quantized_blocks(rows: Floats) -> Iterator[CodeBlock]:
     """(N, D) rows as codes, block by block."""
-    firsts = range(0, len(rows), BLOCK)
-    with ThreadPoolExecutor(usable_cpus()) as pool:
-        for first, of_block in zip(
-            firsts, pool.map(lambda first: quantized(rows[first : first + BLOCK]), firsts), strict=True
-        ):
-            yield CodeBlock(first, min(BLOCK, len(rows) - first), of_block)
+    firsts, cpus = range(0, len(rows), BLOCK), usable_cpus()
+    with ThreadPoolExecutor(cpus) as pool:
+        ahead = in_order_ahead(pool, lambda first: quantized(rows[first : first + BLOCK]), firsts, 2 * cpus)
+        for first, of_block in zip(firsts, ahead, strict=True):
+            yield CodeBlock(first, min(BLOCK, len(rows) - first), of_block.result())
 
 
 def quantized(rows: Floats) -> Quantized:
