@@ -22,7 +22,12 @@ from tests.runtime.ranking.test_ranking import unit_rows
 @pytest.fixture(autouse=True)
 def _by_codes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Codes are used for the fewest rows, and on CPUs where they are not fast, too."""
-    for name, value in (("FEWEST_NUMBERS", 0), ("_FEWEST_FOR_FEW", 0), ("_ROWS_FOR_EACH", 1), ("_MOST_CANDIDATES", 1)):
+    for name, value in (
+        ("FEWEST_NUMBERS", 0),
+        ("_FEWEST_FOR_FEW", 0),
+        ("_ROWS_FOR_EACH", 1),
+        ("_MOST_CANDIDATES", 1),
+    ):
         monkeypatch.setattr(coded, name, value)
     if not products_are_fast():
         pytest.skip("this CPU has no instructions for products of bytes, and codes are not read on it")
