@@ -54,3 +54,16 @@ def one_form(name: str) -> str:
     import unicodedata  # which the rest of this does without
 
     return unicodedata.normalize("NFC", name)
+
+
+def as_on_disk(path: Path) -> Path:
+    """A path that a person typed as the disk writes it, where that differs in the form of its accents alone."""
+    if str(path).isascii() or os.path.lexists(path) or path == path.parent:
+        return path
+    folder = as_on_disk(path.parent)
+    with contextlib.suppress(OSError):
+        wanted = one_form(path.name)
+        for name in sorted(os.listdir(folder)):  # noqa: PTH208 (only names are needed)
+            if one_form(name) == wanted:
+                return folder / name
+    return folder / path.name

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from itl_infer.files import as_on_disk
 from itl_infer.index.roots import real_path
 from itl_infer.walk import Exclusion, FoundFile, Walk, describe
 
@@ -21,6 +22,7 @@ class Target:
         exclusions: Sequence[Exclusion] = (),
     ) -> None:
         self.path = path  # as given, for messages
+        path = as_on_disk(path)
         is_folder = path.is_dir()
         # A file keeps its own name, whatever file that may be a link to.
         self.real = real_path(path) if is_folder else real_path(path.parent) / path.name

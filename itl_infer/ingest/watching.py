@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from itl_infer.errors import FolderError
+from itl_infer.files import as_on_disk
 from itl_infer.image import IMAGE_SUFFIXES
 from itl_infer.index import Index
 from itl_infer.ingest.network import is_on_network
@@ -52,7 +53,7 @@ def watch(
     Raises IndexStoreError where the index cannot be written.
     """
     given = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
-    folders = [Path(os.path.abspath(path)) for path in given]  # noqa: PTH100, links are left to the run
+    folders = [as_on_disk(Path(os.path.abspath(path))) for path in given]  # noqa: PTH100, links are left to the run
     stop = stop or threading.Event()
     say = announce or (lambda _: None)
     still = _Still(settle)

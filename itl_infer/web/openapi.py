@@ -58,7 +58,7 @@ def describe_api(root_path: str = "") -> dict[str, Any]:
                         "description": f"A picture of at most {LIMITS['picture_bytes']} bytes",
                         "content": {"image/*": {}},
                     },
-                    "responses": _responses("Answer", 400, 408, 413, 503),
+                    "responses": _responses("Answer", 400, 404, 408, 413, 503),
                 }
             },
             "/api/batch": {

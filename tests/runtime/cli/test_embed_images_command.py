@@ -69,6 +69,48 @@ def test_embed_images_options(pictures: Path, tmp_path: Path) -> None:
     assert failure["error"].startswith("200 x 200 is 0.04 megapixels, more than the limit of 0.01")
 
 
+def test_what_is_excluded_is_remembered_shown_and_taken_back(pictures: Path, tmp_path: Path) -> None:
+    index = tmp_path / "photos.itl"
+    run("embed-images", pictures, "-d", index, "--exclude", "gr*", "--exclude", "red*")
+    assert run("embed-images", "-d", index).stdout.startswith("embedded 0, unchanged 3, ")
+    shown = run("status", "-d", index).stdout
+    assert f"excluded     gr* in {pictures}\nexcluded     red* in {pictures}\n" in shown
+    error = error_of(run("embed-images", "-d", index, "--no-exclude", "blu*"))
+    assert error == f"Error: {index}: does not exclude blu* there, but gr*, red*"
+    assert run("embed-images", "-d", index, "--no-exclude", "red*").stdout.startswith(
+        "embedded 1, unchanged 3"
+    )
+    status = json.loads(run("status", "-d", index, "--format", "json").stdout)
+    assert status["exclusions"] == [{"folder": str(pictures), "glob": "gr*"}]
+    for all_of_it in (["--no-exclude"], ["--no-exclude", pictures]):  # what follows it may be a PATH
+        run("embed-images", "-d", index, "--exclude", "gr*")
+        assert "excluded" in run("status", "-d", index).stdout.replace("(excluded, ", "")
+        assert run("embed-images", "-d", index, *all_of_it).exit_code == 0
+        assert "unchanged 5" in run("embed-images", "-d", index).stdout
+
+
+def test_what_is_away_is_kept_and_told_with_exit_code_1(pictures: Path, tmp_path: Path) -> None:
+    index, more = tmp_path / "photos.itl", tmp_path / "more"
+    save_colours(more / "@eaDir", ["red"])
+    save_colours(more, ["red", "blue"])
+    run("embed-images", pictures, more, "-d", index)
+    pictures.rename(tmp_path / "unplugged")
+    Image.new("RGB", (8, 8), (255, 255, 0)).save(more / "new.png")
+    result = run("embed-images", "-d", index)
+    assert result.exit_code == 1
+    first, *others = result.stdout.splitlines()
+    assert first.startswith("embedded 1, unchanged 2, removed 0, failed 0, kept 5 (")
+    assert others == [
+        f"kept 5 of {pictures}: no such file or folder (--prune drops what is gone for good)",
+        "left out 1 @eaDir (of systems and programs; --include-system takes them)",
+    ]
+    assert "left out     1 @eaDir (of systems" in run("status", "-d", index).stdout
+    report = json.loads(run("embed-images", "-d", index, "--format", "json").stdout)
+    assert report["kept"] == [{"path": str(pictures), "pictures": 5, "reason": "no such file or folder"}]
+    assert report["system_files"] == {"@eaDir": 1}
+    assert run("embed-images", "-d", index, "--prune").exit_code == 0
+
+
 @pytest.mark.parametrize("option", ["-j 0", "--threads 0", "--batch-size 0", "--batch-size 513"])
 def test_settings_that_cannot_be_are_refused(pictures: Path, tmp_path: Path, option: str) -> None:
     message = error_of(run("embed-images", pictures, "-d", tmp_path / "photos.itl", *option.split()), 2)

@@ -79,6 +79,16 @@ def test_names_are_compared_in_one_form(index: Index, photos: Path) -> None:
     )
 
 
+def test_a_path_may_be_typed_in_another_form(index: Index, photos: Path) -> None:
+    composed, taken_apart = (unicodedata.normalize(form, "Zürich") for form in ("NFC", "NFD"))
+    write_pictures(photos / taken_apart / "é", 2, seed=50)
+    assert counts(embed_directory(photos / composed / "é", index)) == {"embedded": 2}
+    assert counts(embed_directory(photos / composed / "é" / "001.bmp", index)) == {"unchanged": 1}
+    assert [root.folder for root in index.roots] == [photos]
+    with pytest.raises(FolderError, match="Genève: no such file or folder"):
+        embed_directory(photos / "Genève", index)
+
+
 def test_a_folder_from_another_system_is_not_embedded_twice(index: Index, photos: Path) -> None:
     composed, taken_apart = (unicodedata.normalize(form, "Zürich") for form in ("NFC", "NFD"))
     write_pictures(photos / taken_apart, 3, seed=50)
