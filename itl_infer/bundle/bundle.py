@@ -114,7 +114,7 @@ class Bundle:
             raise TypeError("embed_images takes a list of pictures: embed_images([picture])")
         pixels = self._load_all(images, max_megapixels)
         embeddings = [np.empty((0, self.embed_dim), np.float32)]
-        while batch := list(islice(pixels, BATCH_SIZE)):
+        while batch := list(islice(pixels, self.image_rules.pictures_at_a_time(BATCH_SIZE))):
             embeddings.append(self.embed_pixels(np.stack(batch)))
         found = np.concatenate(embeddings)
         require_unit_rows(found, str(self.path / IMAGE_GRAPH))

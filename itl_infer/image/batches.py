@@ -28,9 +28,10 @@ def decode_ahead(
     Pictures that cannot be read are left out and added to `failed`; without such a list, the first is raised.
     """
     batch: list[npt.NDArray[np.uint8]] = []
+    size, ahead = rules.pictures_at_a_time(_BATCH), rules.pictures_at_a_time(_AHEAD)
     pool = ThreadPoolExecutor()
     try:
-        with closing(in_order_ahead(pool, partial(load_pixels, rules=rules), paths, _AHEAD)) as decoded:
+        with closing(in_order_ahead(pool, partial(load_pixels, rules=rules), paths, ahead)) as decoded:
             for future in decoded:
                 try:
                     batch.append(future.result())
@@ -38,7 +39,7 @@ def decode_ahead(
                     if failed is None:
                         raise
                     failed.append(error)
-                if len(batch) == _BATCH:
+                if len(batch) == size:
                     yield np.stack(batch)
                     batch = []
         if batch:

@@ -17,10 +17,10 @@ import numpy.typing as npt
 from itl_infer.errors import ImageError, ImageMemoryError, is_shortage_of_memory, reason_of
 from itl_infer.image.admission import SHORT, Admission, Apart, Turns, check_size, is_there_room
 from itl_infer.image.clock import Allowance, ClockedFile
+from itl_infer.image.damaged import damage_of, decode_damaged
 from itl_infer.image.facts import read_facts
-from itl_infer.image.formats import HEAD_BYTES
 from itl_infer.image.jpeg import blocks_in_scans, draft, is_jpeg, pixels_in_memory
-from itl_infer.image.opening import Opened, open_picture, require_reader
+from itl_infer.image.opening import Opened, open_whatever_size, require_reader
 from itl_infer.image.phash import perceptual_hash
 from itl_infer.image.pillow import pixels_refused_above, quiet_pillow, unlimited_pillow
 from itl_infer.image.resize import resize_to
@@ -238,7 +238,7 @@ def _decode_once(
 
         def open_again(content: BinaryIO) -> Opened:
             content.seek(0)
-            opened = _open(content, name, admit)
+            opened = open_whatever_size(content, name, admit)
             stack.enter_context(opened.image)
             full_size = opened.image.size
             blocks = blocks_in_scans(opened.image, full_size, content) if is_jpeg(opened.image) else 0
@@ -268,7 +268,7 @@ def _decode_once(
             except Exception as error:  # decoders raise anything on damaged bytes
                 _refuse_shortage(error, name, admit)
                 try:
-                    return _decode_damaged(file, name, error, decode, open_again, finish, notes)
+                    return decode_damaged(file, name, error, decode, open_again, finish, notes)
                 except Exception as second:
                     _refuse_shortage(second, name, admit)
                     raise
@@ -282,60 +282,6 @@ def _tells_too_much(file: BinaryIO, size: tuple[int, int]) -> bool:
     length = file.seek(0, io.SEEK_END)
     file.seek(place)
     return length > _READ_BESIDES + _READ_OF_A_PIXEL * size[0] * size[1]
-
-
-def _decode_damaged(
-    file: BinaryIO,
-    name: str,
-    error: Exception,
-    decode: Callable[[BinaryIO], T],
-    open_again: Callable[[BinaryIO], Opened],
-    finish: Finish[T],
-    notes: list[str] | None,
-) -> T:
-    """What can be had of a picture that could not be decoded for `error`. Raises that where it is nothing."""
-    from itl_infer.image.cut import rescue
-    from itl_infer.image.formats import recognise
-    from itl_infer.image.png import has_too_much_text, without_texts
-
-    file.seek(0)
-    form = recognise(file.read(HEAD_BYTES))
-    if has_too_much_text(error):
-        return decode(without_texts(file))
-    opened: list[Opened] = []
-
-    def open_image(content: BinaryIO) -> Image.Image:
-        opened[:] = [open_again(content)]
-        return opened[0].image
-
-    try:
-        part = rescue(file, form, open_image, error)
-    except ImageError:
-        raise
-    except Exception:
-        raise error from None
-    if part is None:
-        raise error
-    if part.image is None:
-        raise ImageError(name, f"{_damage(error)}; {part.note}, half is needed") from error
-    made = finish(part.image, opened[0])  # not before: asked for its EXIF, a PNG decodes itself
-    if notes is not None:
-        notes.append(f"cut at the end: {part.note}")
-    return made
-
-
-def _open(file: BinaryIO, name: str, admit: Admission) -> Opened:
-    """A picture not decoded yet."""
-    from PIL import Image
-
-    try:
-        return open_picture(file, name, admit)
-    except Image.DecompressionBombError:
-        # Pillow's limit, a constant of its own, is not the one that the caller gave. To open a picture decodes
-        # nothing of it, but says how large it is, and then `admit` decides.
-        file.seek(0)
-        with unlimited_pillow():
-            return open_picture(file, name, admit)
 
 
 def _refuse_shortage(error: Exception, name: str, admit: Admission) -> None:
@@ -374,7 +320,7 @@ def _decode(name: str, decode: Callable[[], T]) -> T:
         except Exception as error:  # decoders raise anything on damaged bytes
             if is_shortage_of_memory(error):
                 raise _shortage(name) from error
-            raise ImageError(name, _damage(error)) from error
+            raise ImageError(name, damage_of(error)) from error
 
 
 def _prepare(image: Image.Image, orientation: int, rules: ImageRules) -> npt.NDArray[np.uint8]:
@@ -454,7 +400,3 @@ def _strips(rows: npt.NDArray[Any]) -> Iterator[npt.NDArray[Any]]:
     """Some rows of (H, W) at a time: whole, what is made of them would take many times the memory."""
     step = max(1, _STRIP_PIXELS // rows.shape[1])
     return (rows[top : top + step] for top in range(0, len(rows), step))
-
-
-def _damage(error: Exception) -> str:
-    return f"truncated or damaged: {' '.join(str(error).split()) or type(error).__name__}"

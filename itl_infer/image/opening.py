@@ -24,6 +24,7 @@ from itl_infer.image.formats import (
     format_called,
     recognise,
 )
+from itl_infer.image.pillow import unlimited_pillow
 from itl_infer.image.tiff import estimate as estimate_tiff
 from itl_infer.image.webp import read_size as read_webp_size
 
@@ -120,6 +121,20 @@ def open_picture(file: BinaryIO, name: str, admit: Admission) -> Opened:
         exif = exif_of_jpeg_2000(file)
         file.seek(place)
     return Opened(image, form, orientation, exif=exif)
+
+
+def open_whatever_size(file: BinaryIO, name: str, admit: Admission) -> Opened:
+    """`open_picture`, whatever Pillow thinks of its size."""
+    from PIL import Image
+
+    try:
+        return open_picture(file, name, admit)
+    except Image.DecompressionBombError:
+        # Pillow's limit, a constant of its own, is not the one that the caller gave. To open a picture decodes
+        # nothing of it, but says how large it is, and then `admit` decides.
+        file.seek(0)
+        with unlimited_pillow():
+            return open_picture(file, name, admit)
 
 
 def _format_of(file: BinaryIO, name: str) -> Format | None:

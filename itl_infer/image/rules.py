@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 DEFAULT_MAX_MEGAPIXELS = 100.0  # that are decoded
 LARGEST_SIDE = 2048  # of what a graph looks at: 12 MB each
+_ORDINARY_SIDE = 512  # pixels; networks that look at more are rare
 
 _RESIZES = ("bilinear-antialias", "bicubic-antialias", "bilinear")
 
@@ -37,6 +38,10 @@ class ImageRules:
                 f"pixels are scaled by mean {self.mean!r} and std {self.std!r}, expected three numbers each,"
                 " those of std above 0"
             )
+
+    def pictures_at_a_time(self, most: int) -> int:
+        """Of `most` so many, at least 1, that they take no more memory than as many of an ordinary side."""
+        return max(1, min(most, most * _ORDINARY_SIDE**2 // self.side**2))
 
 
 def _are_three(values: tuple[float, ...]) -> bool:

@@ -126,6 +126,7 @@ def embed_directory(
         memory = usable_memory()
         if batch_size is None:
             batch_size = DEFAULT_BATCH_SIZE if memory >= _MEMORY_FOR_BATCH else _SMALL_BATCH_SIZE
+            batch_size = bundle.image_rules.pictures_at_a_time(batch_size)
         if workers is None:
             workers = int(max(1, min(usable_cpus(), memory // _MEMORY_FOR_WORKER)))
         run = _Run(bundle, writer, survey, report, max_megapixels, batch_size, progress)

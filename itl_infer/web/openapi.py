@@ -53,7 +53,7 @@ def describe_api(root_path: str = "") -> dict[str, Any]:
                         "description": f"A picture of at most {LIMITS['picture_bytes']} bytes",
                         "content": {"image/*": {}},
                     },
-                    "responses": _responses("Answer", 400, 413),
+                    "responses": _responses("Answer", 400, 404, 413),
                 }
             },
             "/api/batch": {
