@@ -85,7 +85,8 @@ class Snapshot:
         try:
             best, scores = self._rank(vectors, k, self.among(where))
         except ValueError as error:
-            if k < 1 or np.isnan(vectors).any() or vectors.shape[1:] != self.embeddings.shape[1:]:
+            asked = np.asarray(vectors)
+            if "NaN" not in str(error) or asked.dtype.kind not in "fiu" or not np.isfinite(asked).all():
                 raise
             raise IndexStoreError(f"{self.folder}: {error}: {_REPAIR}") from error
         self._require_intact(best)

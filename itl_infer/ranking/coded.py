@@ -146,12 +146,10 @@ class _Search:
             return
         chunks = min(_CHUNKS, 4 + len(self._queries) // 4)
         apart, size = groups // chunks * GROUP, -(-wanted // chunks) * GROUP
-        pieces = [
-            piece
-            for number, block in enumerate(self._codes.blocks)
-            for start in range(0, len(block.quantized.codes), apart)
-            for piece in self._pieces(number, start, start + size, self._step)
-        ]
+        pieces = []
+        for number, block in enumerate(self._codes.blocks):
+            for start in range(-block.first % apart, len(block.quantized.codes), apart):
+                pieces += self._pieces(number, start, start + size, self._step)
         self._draw_lines(np.concatenate(_in_threads(pieces, self._sampler)))
 
     def scan(self) -> None:

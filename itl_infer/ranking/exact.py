@@ -57,6 +57,8 @@ def rank(
     queries, embeddings = _as_rows(queries, "queries"), _as_rows(embeddings, "embeddings")
     if queries.shape[1] != embeddings.shape[1]:
         raise ValueError(f"queries have {queries.shape[1]} columns, embeddings {embeddings.shape[1]}")
+    if not isinstance(k, (int, np.integer)):
+        raise ValueError(f"k is {k!r}, expected a whole number")
     if k < 1:
         raise ValueError(f"k is {k}, expected 1 or more")
     if among is not None and (among.dtype != np.bool_ or among.shape != embeddings.shape[:1]):
