@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from itl_infer.publish import Publication as Publication
     from itl_infer.publish import PublishReport as PublishReport
     from itl_infer.publish import check_published as check_published
+    from itl_infer.ranking import Codes as Codes
+    from itl_infer.ranking import quantize_rows as quantize_rows
     from itl_infer.ranking import rank as rank
     from itl_infer.search import Answer as Answer
     from itl_infer.search import Searcher as Searcher
@@ -71,7 +73,7 @@ _MODULES = {
     "ingest": ("Change", "Report", "embed_directory", "watch"),
     "opening": ("open_store",),
     "publish": ("Originals", "Publication", "PublishReport", "check_published"),
-    "ranking": ("rank",),
+    "ranking": ("Codes", "quantize_rows", "rank"),
     "search": ("Answer", "Query", "Searcher"),
     "search.same": ("Duplicates", "find_duplicates"),
     "show.sheet": ("write_sheet",),

@@ -30,6 +30,7 @@ from itl_infer.bundle.manifest import (
     read_manifest,
 )
 from itl_infer.bundle.wording import with_language, with_suggestions
+from itl_infer.cpus import most_threads
 from itl_infer.encoder import ImageEncoder, TextEncoder, WeightedTextEncoder, require_unit_rows
 from itl_infer.errors import BundleError, ImageError, QueryError
 from itl_infer.image import DEFAULT_MAX_MEGAPIXELS
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
 _LISTED = 10  # words named in a message
 BATCH_SIZE = 32  # pictures embedded at a time, where nobody says otherwise
 _TEXT_BATCH = 256
+_BATCH_IDS = 2**17  # of a batch of texts, whose rows are 64 MB at 128 columns
 
 T = TypeVar("T")
 
@@ -71,10 +73,12 @@ class Bundle:
     """
 
     def __init__(self, path: Path, *, threads: int | None = None) -> None:
+        if threads is not None and not isinstance(threads, int):
+            raise ValueError(f"threads is {threads!r}, expected a whole number")
         if threads is not None and threads < 1:
             raise ValueError(f"threads is {threads}, expected 1 or more")
         self.path = path
-        self._threads = threads
+        self._threads = None if threads is None else min(threads, most_threads())
         manifest = read_manifest(path)
         self.manifest = manifest.content
         self.name = manifest.name
@@ -143,22 +147,29 @@ class Bundle:
         """(N, embed_dim) float32, unit rows; no texts give (0, embed_dim). Raises QueryError."""
         if isinstance(texts, str):
             raise TypeError("embed_texts takes a list of texts: embed_texts([text])")
+        texts = list(texts)
+        if wrong := [text for text in texts if not isinstance(text, str)]:
+            raise TypeError(f"embed_texts takes texts, not {type(wrong[0]).__name__}")
         return self.embed_ids([self.parse_query(text).weighted_ids for text in texts])
 
     def embed_ids(self, rows: Iterable[Sequence[int] | dict[int, float]]) -> npt.NDArray[np.float32]:
         """(N, embed_dim) float32, unit rows, for the ids of N texts, or for ids with their weights.
 
-        To the last bit an embedding depends neither on the texts beside it nor on the order of the words.
+        To the last bit an embedding depends neither on the texts beside it nor on the order of the words. Raises
+        TypeError for ids that are no whole numbers, ValueError for ids that the vocabulary does not have.
         """
         given = list(rows)
+        for row in given:
+            self._require_ids(row)
         of_length: defaultdict[tuple[int, bool], list[int]] = defaultdict(list)
         texts = [sorted(row) for row in given]
         for place, (ids, row) in enumerate(zip(texts, given, strict=True)):
             of_length[len(ids), isinstance(row, dict)].append(place)
         embeddings = np.empty((len(texts), self.embed_dim), np.float32)
-        for (_, is_weighted), places in of_length.items():
-            for start in range(0, len(places), _TEXT_BATCH):
-                block = places[start : start + _TEXT_BATCH]
+        for (length, is_weighted), places in of_length.items():
+            at_once = max(2, min(_TEXT_BATCH, _BATCH_IDS // max(1, length)))
+            for start in range(0, len(places), at_once):
+                block = places[start : start + at_once]
                 # Only texts of one length, and never one alone: there onnxruntime adds in another order.
                 together = [texts[place] for place in block] * (2 if len(block) == 1 else 1)
                 padded = pad_ids(together)
@@ -174,6 +185,16 @@ class Bundle:
     def parse_text(self, text: str) -> ParsedText:
         """What the bundle makes of the words of any text, whether it knows one of them or not."""
         return self.text_processor().parse(text)
+
+    def _require_ids(self, row: Sequence[int] | dict[int, float]) -> None:
+        ids = list(row)
+        if not all(type(one) is int or isinstance(one, np.integer) for one in ids):
+            raise TypeError(f"embed_ids takes the ids of texts, whole numbers, not {str(row)[:80]}")
+        most = len(self.text_processor().stems)
+        if ids and not 0 <= min(ids) <= max(ids) <= most:
+            raise ValueError(f"ids go from 1 to {most} (0 is padding), given are {min(ids)} to {max(ids)}")
+        if isinstance(row, dict) and not np.isfinite(list(row.values())).all():
+            raise ValueError("the weights of ids must be finite numbers")
 
     def parse_query(self, text: str) -> ParsedText:
         """What the bundle makes of the words of a query. Raises QueryError where it knows none of them.

@@ -44,6 +44,8 @@ class PictureNames:
         missing, "1.jpg" at its top.
         """
         wanted = _parts(name)
+        if not wanted:  # as of "." and "/"
+            return []
         candidates = self._by_last.get(wanted[-1], [])
         fits = [(parts, found) for parts, found in candidates if parts[-len(wanted) :] == wanted]
         if not fits:

@@ -71,7 +71,8 @@ def serve(
         raise click.UsageError(f"--root-path: {error}.") from error
     store = open_store(location, load_bundle(bundle_path, threads=1))  # requests are many, each is small
     try:
-        run(store, host, port, HostRule(host, names), lambda url: note(_describe(len(store), url)), root_path)
+        rule = HostRule(host, names)
+        run(store, host, port, rule, lambda url: note(_describe(len(store), url)), root_path, log=note)
     except OSError as error:
         reason = reason_of(error).partition(" (")[0]
         raise failure(f"cannot listen at {host}, port {port}: {reason}: name another --port") from error

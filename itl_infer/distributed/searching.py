@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _GROUP_BYTES = 2**26  # of shards, which a worker ranks at a time
 _ROW_BITS = 32  # of a picture's number over all shards: the rest is the number of its shard
 _READERS = 8
+_MANY_QUERIES = 512  # from which on it pays to make codes of the pictures of a group first
 
 Floats = npt.NDArray[np.float32]
 Numbers = npt.NDArray[np.int64]
@@ -181,6 +182,7 @@ class _Ranker:
             rows, found = read_embeddings(self._system, shard.path, self._origin)
             ids.append((shard.number << _ROW_BITS) + rows)
             embeddings.append(found)
-        all_ids = np.concatenate(ids)
-        rows, scores = ranking.rank(self._vectors, np.concatenate(embeddings), self._k)
+        all_ids, pictures = np.concatenate(ids), np.concatenate(embeddings)
+        codes = ranking.quantize_rows(pictures) if len(self._vectors) >= _MANY_QUERIES else None
+        rows, scores = ranking.rank(self._vectors, pictures, self._k, codes=codes)
         return _BestOfGroup(all_ids[rows], scores, len(all_ids))

@@ -94,6 +94,11 @@ def as_field(number: int, content: bytes) -> bytes:
     return head_of_field(number, len(content)) + content
 
 
+def as_number(number: int, value: int) -> bytes:
+    """A field that holds a number of 0 or more."""
+    return _as_varint(number << 3 | NUMBER) + _as_varint(value)
+
+
 def head_of_field(number: int, length: int) -> bytes:
     """What stands before that."""
     return _as_varint(number << 3 | BYTES) + _as_varint(length)

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from itl_infer.index import schema, taught
+from itl_infer.index.codes import codes_file, problem_of_codes, write_codes
 from itl_infer.index.copies import copies_are_whole, require_copies
 from itl_infer.index.disk import map_file, no_writer, raise_interrupt, store_errors, writer_lock
 from itl_infer.index.facts import KNOWN, RECORD, are_whole, read_records
@@ -37,6 +38,7 @@ class CheckReport:
     damaged_rows: list[int] = field(default_factory=list)  # what a repair drops; the next run embeds it again
     damaged_facts: int = 0  # rows whose date, camera and hash a repair forgets; the next run reads them again
     database_is_damaged: bool = False
+    codes_are_damaged: bool = False  # which a repair makes anew; no row depends on them
 
     @property
     def ok(self) -> bool:
@@ -57,12 +59,22 @@ def check_index(path: str | os.PathLike[str], *, repair: bool = False, wait: boo
         if repair or os.access(folder, os.W_OK):  # else nobody writes it
             stack.enter_context(lock(folder / LOCK, wait=wait))
         report = _examine(folder, repair=repair)
-        if repair and not report.ok:
+        if repair and len(report.problems) > report.codes_are_damaged:
             if report.database_is_damaged:
                 salvage(folder)
                 report.damaged_rows = _examine(folder, repair=repair).damaged_rows
             _drop(folder, report.damaged_rows)
+        if repair:
+            _mend_codes(folder)
     return report
+
+
+def _mend_codes(folder: Path) -> None:
+    """Make the codes anew where they are missing or damaged."""
+    with schema.reading(folder) as connection:
+        state = schema.read_state(connection)
+    if not codes_file(folder, state).exists() or problem_of_codes(folder, state):
+        write_codes(folder, state)
 
 
 def _examine(folder: Path, *, repair: bool) -> CheckReport:
@@ -130,6 +142,9 @@ def _examine_rows(connection: sqlite3.Connection, folder: Path, report: CheckRep
         report.problems.append(f"{state.paths_file(folder).name}: {misnamed} names are not those on record")
     elif len(names) != state.rows:
         report.problems.append(f"{state.paths_file(folder).name}: {len(names)} names of {state.rows} rows")
+    if len(vectors) == state.rows and (problem := problem_of_codes(folder, state)):
+        report.codes_are_damaged = True
+        report.problems.append(problem)
 
 
 def _examine_facts(connection: sqlite3.Connection, state: State, folder: Path, report: CheckReport) -> None:

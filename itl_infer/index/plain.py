@@ -53,7 +53,7 @@ def open_plain(path: Path, *, to_write: bool = False, make: bool = False) -> IO[
 
 def make_anew(path: Path) -> IO[bytes]:
     """A new, empty file to write, in place of whatever was there; what a link there led to stays as it was."""
-    if os.path.lexists(path):  # noqa: PTH (Path has no such question)
+    if os.path.lexists(path):
         path.unlink()
     return path.open("xb")
 

@@ -21,6 +21,7 @@ from itl_infer import ranking
 from itl_infer.errors import IndexStoreError
 from itl_infer.image import Facts
 from itl_infer.index import schema
+from itl_infer.index.codes import DerivedCodes
 from itl_infer.index.copies import require_copies
 from itl_infer.index.damage import Damage, typed
 from itl_infer.index.disk import map_file, store_errors
@@ -51,6 +52,7 @@ class Snapshot:
     facts: FactsOfRows
     folder: Path | None = None  # None: there is none yet
     named: dict[str, str] = field(default_factory=dict, repr=False)  # by their keys, how names are written
+    codes: DerivedCodes | None = None
     _compared: set[int] = field(default_factory=set, repr=False, compare=False)  # rows, with their checksums
     _selected: dict[Where, npt.NDArray[np.bool_]] = field(default_factory=dict, repr=False, compare=False)
 
@@ -81,14 +83,27 @@ class Snapshot:
         Of those alone that `where` means, exactly. Raises IndexStoreError where one of them is not what was written.
         """
         try:
-            best, scores = ranking.rank(vectors, self.embeddings, k, among=self.among(where))
+            best, scores = self._rank(vectors, k, self.among(where))
         except ValueError as error:
-            if k < 1 or np.isnan(vectors).any() or vectors.shape[1:] != self.embeddings.shape[1:]:
+            asked = np.asarray(vectors)
+            if "NaN" not in str(error) or asked.dtype.kind not in "fiu" or not np.isfinite(asked).all():
                 raise
             raise IndexStoreError(f"{self.folder}: {error}: {_REPAIR}") from error
         self._require_intact(best)
         for rows, cosines in zip(best, scores, strict=True):
             yield list(zip(rows.tolist(), cosines.tolist(), strict=True))
+
+    def _rank(
+        self, vectors: npt.NDArray[np.float32], k: int, among: npt.NDArray[np.bool_] | None
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+        """By codes, where there are some; the answer is the same."""
+        codes = None if self.codes is None else self.codes.of(self.embeddings)
+        try:
+            return ranking.rank(vectors, self.embeddings, k, among=among, codes=codes)
+        except ranking.CodesError as error:
+            assert self.codes is not None
+            self.codes.give_up(error)
+        return ranking.rank(vectors, self.embeddings, k, among=among)
 
     def _require_intact(self, positions: npt.NDArray[np.int64]) -> None:
         """Compare the rows at some positions with their checksums, each once. Raises IndexStoreError."""
@@ -205,6 +220,7 @@ def _map(
         FactsOfRows(folder if has_facts else None, _filled(records, layout)),
         folder,
         named,
+        DerivedCodes(folder, state, layout.holes),
     )
 
 

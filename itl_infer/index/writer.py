@@ -20,6 +20,7 @@ import numpy.typing as npt
 from itl_infer.errors import IndexStoreError
 from itl_infer.files import sync_folder
 from itl_infer.index import schema
+from itl_infer.index.codes import codes_file, extend_codes
 from itl_infer.index.compaction import compact
 from itl_infer.index.copies import require_copies, write_copies
 from itl_infer.index.damage import Damage
@@ -248,6 +249,8 @@ class Writer:
                     self._connection.execute("UPDATE temp.commits SET number = ?", (self._commits + 1,))
             finally:
                 self._take_note()
+        if added:
+            extend_codes(self.folder, new)
 
     def _take_note(self) -> None:
         """Of a commit that the database says it has made: an interrupt may come at any line behind it, this too.
@@ -292,6 +295,7 @@ class Writer:
             finally:
                 self.state = schema.read_state(self._connection)
                 remove_other_generations(self.folder, self.state)
+        extend_codes(self.folder, self.state)
 
     def start_over(self, bundle: Bundle) -> None:
         """Empty the index and bind it to another bundle, in one step; its roots stay."""
@@ -401,8 +405,8 @@ def _files(folder: Path, state: State) -> tuple[Path, ...]:
 
 def remove_other_generations(folder: Path, state: State) -> None:
     """Remove what a compaction replaced, or one that was cut off left behind."""
-    current = _files(folder, state)
-    for pattern in ("vectors-*.f32", "paths-*.nul", "facts-*.bin"):
+    current = {*_files(folder, state), codes_file(folder, state)}
+    for pattern in ("vectors-*.f32", "paths-*.nul", "facts-*.bin", "codes-*.u8*"):
         for path in folder.glob(pattern):
             if path not in current:
                 with contextlib.suppress(PermissionError, IsADirectoryError):

@@ -5,10 +5,11 @@ A look is an ordinary run over the folders, so that whatever ends this, the next
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -168,16 +169,17 @@ def _wakes(
 def _told_by_the_system(
     folders: list[Path], index: Path, stop: threading.Event, say: Callable[[str], None]
 ) -> Generator[None, float | None, None]:
+    from watchfiles import Change as Kind
     from watchfiles import watch as changes
 
     inside = os.path.join(os.path.realpath(index), "")  # noqa: PTH118 (its own files change with each look)
 
-    def matters(_: object, path: str) -> bool:
+    def matters(kind: Kind, path: str) -> bool:
         if os.path.join(os.path.realpath(path), "").startswith(inside):  # noqa: PTH118
             return False
-        # A name without an ending may have been a folder.
+        # What is gone may have been a folder.
         suffix = os.path.splitext(path)[1].lower()  # noqa: PTH122
-        return suffix in IMAGE_SUFFIXES or not suffix or os.path.isdir(path)  # noqa: PTH112
+        return suffix in IMAGE_SUFFIXES or kind == Kind.deleted or os.path.isdir(path)  # noqa: PTH112
 
     say("Watching for changes")
     within = yield
@@ -191,16 +193,16 @@ def _told_by_the_system(
                 within = yield
             continue
         milliseconds = round(1000 * _ASKED_SECONDS)
-        with closing(
-            changes(
-                *watched,
-                watch_filter=matters,
-                stop_event=stop,
-                rust_timeout=milliseconds,
-                yield_on_timeout=True,
-                debounce=milliseconds,
-            )
-        ) as told:
+        told = changes(
+            *watched,
+            watch_filter=matters,
+            stop_event=stop,
+            rust_timeout=milliseconds,
+            yield_on_timeout=True,
+            debounce=milliseconds,
+            ignore_permission_denied=True,
+        )
+        with _retried(stop), closing(told):
             is_first = True  # there may have been changes before it was begun
             for found in told:
                 has_moved = _identities(folders) != there
@@ -212,6 +214,15 @@ def _told_by_the_system(
                 is_first = False
             else:
                 within = yield  # stopped
+
+
+@contextlib.contextmanager
+def _retried(stop: threading.Event) -> Iterator[None]:
+    """A folder may go away between being asked for and being watched."""
+    try:
+        yield
+    except FileNotFoundError:
+        stop.wait(_ASKED_SECONDS)
 
 
 def _is_over(deadline: float | None) -> bool:

@@ -254,6 +254,14 @@ class EmbeddedQuery:
         """The words that are read as known ones, with what."""
         return tuple({word.word: word for parsed in self.parsed for word in parsed.carried}.values())
 
+    @property
+    def term_count(self) -> int:
+        """How many words and pictures `terms` gives."""
+        words = sum(
+            len({*parsed.used_ids, *(word.stem for word in parsed.carried)}) for parsed in self.parsed
+        )
+        return words + len(self.query.images) + len(self.named) + bool(self.query.marked)
+
     def terms(self, bundle: Bundle) -> list[Term]:
         """Each word that was used and each picture, with the query as it would be without.
 

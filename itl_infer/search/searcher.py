@@ -30,6 +30,11 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.float32]
 Sort = Literal["score", "taken"]
 
+MOST_EXPLAINED = (
+    1000  # words and pictures: each is left out in turn, which is work that grows with their square
+)
+_SUGGESTED = 20  # unknown words for which near ones are looked up, which takes milliseconds for each
+
 
 @dataclass(frozen=True)
 class Searcher:
@@ -65,15 +70,22 @@ class Searcher:
             raise answer
         return answer
 
+    def embed_many(
+        self, queries: Sequence[str | Query | EmbeddedQuery]
+    ) -> list[EmbeddedQuery | QueryError | ImageError]:
+        """Each query embedded as `answer_many` does it before it looks, or why it cannot be answered."""
+        view = self.index.snapshot
+        names = view.names if self.names is None else self.names
+        asked = [_with_pictures_of(view, query) for query in queries]
+        embedded = embed_each(asked, self.index.require_bundle(), names, lambda: view.moments)
+        return [self._as_explained(one) for one in embedded]
+
     def answer_many(
         self, queries: Sequence[str | Query | EmbeddedQuery]
     ) -> list[Answer | QueryError | ImageError]:
         """For each query its answer, the same as alone, or its error; far faster than one by one."""
         bundle, view = self.index.require_bundle(), self.index.snapshot
-        names = view.names if self.names is None else self.names
-        embedded = embed_each(
-            [_with_pictures_of(view, query) for query in queries], bundle, names, lambda: view.moments
-        )
+        embedded = self.embed_many(queries)
         vectors = [one.vector for one in embedded if isinstance(one, EmbeddedQuery)]
         best = iter(view.nearest(np.array(vectors).reshape(-1, bundle.embed_dim), self._reach, self.where))
         return [
@@ -84,6 +96,17 @@ class Searcher:
     def _reach(self) -> int:
         """How many of the best there have to be, for those that are wanted to be among them."""
         return self.offset + self.k
+
+    def _as_explained(
+        self, one: EmbeddedQuery | QueryError | ImageError
+    ) -> EmbeddedQuery | QueryError | ImageError:
+        """The same, or why it has too many words to be explained."""
+        if not self.explain or not isinstance(one, EmbeddedQuery) or one.term_count <= MOST_EXPLAINED:
+            return one
+        return QueryError(
+            f"the query has {one.term_count} words, of which at most {MOST_EXPLAINED} can be explained: ask without"
+            " --explain"
+        )
 
     def _answer(self, embedded: EmbeddedQuery, best: Rows, view: View) -> Answer:
         bundle = self.index.require_bundle()
@@ -166,7 +189,10 @@ def _words(embedded: EmbeddedQuery, bundle: Bundle) -> tuple[Word, ...]:
         *(Word(word, "used") for word in embedded.used_words),
         *(Word(carried.word, "carried", read_as=carried.read_as) for carried in embedded.carried),
         *(Word(word, "dropped") for word in embedded.ignored_words),
-        *(Word(word, "unknown", bundle.suggest_words(word)) for word in embedded.unknown_words),
+        *(
+            Word(word, "unknown", bundle.suggest_words(word) if number < _SUGGESTED else ())
+            for number, word in enumerate(embedded.unknown_words)
+        ),
     )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from itl_infer.errors import SheetError, reason_of
+from itl_infer.files import replacing
 from itl_infer.search import Answer
 from itl_infer.show.page import make_page
 from itl_infer.show.picture import draw_sheet
@@ -34,7 +35,8 @@ def write_sheet(answers: Sequence[Answer], path: str | os.PathLike[str]) -> None
             f"{path}: a picture has room for one query, not for {len(answers)}: name an .html file"
         )
     try:
-        path.write_bytes(content)
+        with replacing(path) as file:
+            file.write(content)
     except OSError as error:
         raise SheetError(f"{path}: cannot be written: {reason_of(error)}") from error
 

@@ -10,6 +10,7 @@ from itertools import islice
 
 from itl_infer.errors import BundleError
 
+_SEARCHED_FOR = 20  # words, from which on it is worth while to know where each line is
 MOST_STEMS = 5  # of one word
 _MEND = "fetch the bundle again, or write the table anew with `python -m export carry`"
 
@@ -102,9 +103,25 @@ class CarriedWords:
             listed.append((_word(stem, ending), number, line))
         return listed
 
+    @cached_property
+    def _starts(self) -> dict[bytes, int]:
+        """Where the line of each stem begins, at the line end before it."""
+        starts: dict[bytes, int] = {}
+        start = 0
+        for line in self._bytes().split(b"\n")[1:]:
+            stem, tab, _ = line.partition(b"\t")
+            if tab:
+                starts.setdefault(stem, start)
+            start += 1 + len(line)
+        return starts
+
     def _look_up(self, stem: str) -> CarriedWord | None:
-        content = self._bytes()
-        start = content.find(f"\n{stem}\t".encode(errors="replace"))
+        content, name = self._bytes(), stem.encode(errors="replace")
+        # To search all of it takes milliseconds: less than to learn where each is, but not for many words.
+        if len(self._found) < _SEARCHED_FOR:
+            start = content.find(b"\n" + name + b"\t")
+        else:
+            start = self._starts.get(name, -1)
         if start < 0:
             return None
         end = content.find(b"\n", start + 1)

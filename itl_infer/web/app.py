@@ -2,48 +2,48 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
-import json
-import math
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import MultiDict
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from itl_infer.cpus import usable_cpus
 from itl_infer.errors import ImageError, ItlError, QueryError, TeachError
 from itl_infer.index import Index
-from itl_infer.search import NEAR_DUPLICATE, Answer, Searcher
-from itl_infer.search.query import Query
+from itl_infer.search import Answer
+from itl_infer.search.query import EmbeddedQuery, Query
 from itl_infer.web.below import BelowPath
+from itl_infer.web.clocks import Bodies, SlowReaders
 from itl_infer.web.guard import Guard, HostRule
-from itl_infer.web.openapi import DATES, LIMITS, SEVERAL, SORTS, describe_api
+from itl_infer.web.openapi import LIMITS, describe_api
 from itl_infer.web.page import STATIC, make_html
+from itl_infer.web.parameters import Parameters, parse_batch, parse_json
 from itl_infer.web.pictures import path_of, picture_id, picture_response
-from itl_infer.where import ORIENTATIONS, Where
+from itl_infer.web.room import Room, to_json
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
     from starlette.requests import Request
 
-    from itl_infer.image import ImageSource
     from itl_infer.store import Store
 
     Floats = npt.NDArray[np.float32]
-T = TypeVar("T")
 
+_BATCHED = 64  # queries of a batch that are answered before others get their turn
 _LOOK_SECONDS = 0.5  # between looks at whether the index has changed
 
 
@@ -55,7 +55,7 @@ def make_app(store: Store, rule: HostRule, root_path: str = "") -> Starlette:
     page = make_html(
         title="itl-infer", script="serve.js", folder=f"{root_path}/static/" if root_path else "static/"
     )
-    middleware = [Middleware(Guard, rule=rule)]
+    middleware = [Middleware(Guard, rule=rule), Middleware(SlowReaders)]
     if root_path:
         middleware.append(Middleware(BelowPath, root_path=root_path))
     return Starlette(
@@ -78,8 +78,10 @@ async def _refuse(_: Request, error: Exception) -> Response:
 
 
 def _json(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """As the commands write it: bytes of a name that are not UTF-8 become \\udc80 to \\udcff."""
-    content = json.dumps(value, ensure_ascii=False).encode(errors="backslashreplace")
+    return _json_of(to_json(value), status, headers)
+
+
+def _json_of(content: bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     return Response(content, status, headers, "application/json")
 
 
@@ -90,9 +92,12 @@ class _Api:
         self._store, self._root_path = store, root_path
         self._bundle = store.require_bundle()
         self._lock = threading.Lock()
-        # A query keeps every core busy by itself; several at once would only wait for each other, spinning.
-        self._one_search = threading.Lock()
         self._look_at = 0.0
+        self._bodies = Bodies()
+        # A query keeps every core busy by itself; several at once would only wait for each other, spinning. They are
+        # let in by turns, and keep no thread waiting.
+        self._searches = CapacityLimiter(1)
+        self._decodings = CapacityLimiter(max(2, usable_cpus()))
 
     def routes(self) -> list[Route]:
         return [
@@ -108,33 +113,30 @@ class _Api:
             Route("/thumbnails/{name}", self._thumbnail),
         ]
 
-    def _query(self, request: Request) -> Response:
-        parameters = _Parameters(request.query_params)
-        images = []
-        if like := parameters.text("like"):
-            images.append(self._path_of(like))
-        return self._respond(self._marked(parameters.query(images), parameters), parameters)
+    async def _query(self, request: Request) -> Response:
+        parameters = Parameters(request.query_params)
+        like = parameters.text("like")
+        images = [await run_in_threadpool(self._path_of, like)] if like else []
+        return await self._respond(parameters.query(images), parameters)
 
     async def _similar(self, request: Request) -> Response:
-        parameters = _Parameters(request.query_params)
-        picture = io.BytesIO(await _body(request, LIMITS["picture_bytes"]))
-        query = self._marked(parameters.query([picture]), parameters)
-        return await run_in_threadpool(self._respond, query, parameters)
+        parameters = Parameters(request.query_params)
+        async with self._bodies.read(request.receive, LIMITS["picture_bytes"]) as picture:
+            return await self._respond(parameters.query([io.BytesIO(picture)]), parameters)
 
     async def _batch(self, request: Request) -> Response:
-        body = await _body(request, LIMITS["batch_bytes"])
-        asked = _parse(body)
-        queries = asked.pop("queries", None) if isinstance(asked, dict) else None
-        if not isinstance(queries, list) or not all(isinstance(text, str) for text in queries):
-            raise HTTPException(400, 'expected {"queries": ["...", ...]}')
-        if len(queries) > LIMITS["queries"] or any(len(text) > LIMITS["text"] for text in queries):
-            raise HTTPException(
-                400, f"more than {LIMITS['queries']} queries, or one longer than {LIMITS['text']} characters"
-            )
-        parameters = _Parameters(MultiDict(list(_as_pairs(asked))))
-        return await run_in_threadpool(self._answer_batch, queries, parameters)
+        async with self._bodies.read(request.receive, LIMITS["batch_bytes"]) as body:
+            queries, parameters = parse_batch(body)
+            room = Room(parameters.k)
+            room.take_queries(len(queries))
+            parameters.require_proper(self._store)
+            parts: list[bytes] = []
+            for start in range(0, len(queries), _BATCHED):
+                some = queries[start : start + _BATCHED]
+                parts += await run_sync(self._answer_some, some, parameters, room, limiter=self._searches)
+        return _json_of(b'{"answers": [' + b", ".join(parts) + b"]}")
 
-    def _answer_batch(self, queries: list[str], parameters: _Parameters) -> Response:
+    def _answer_some(self, queries: list[str], parameters: Parameters, room: Room) -> list[bytes]:
         asked = [
             Query(text, understand_not=parameters.understands_not, as_word=parameters.reads_as_word)
             for text in queries
@@ -142,34 +144,55 @@ class _Api:
         answers: Sequence[Answer | ItlError]
         try:
             searcher = parameters.searcher(self._current())
-            with self._one_search:
-                answers = searcher.answer_many(asked)
+            embedded = searcher.embed_many(asked)
+            known = [one for one in embedded if isinstance(one, EmbeddedQuery)]
+            if searcher.explain:
+                for query in known:
+                    room.take_explanation(query.term_count)
+            found = iter(searcher.answer_many(known))
+            answers = [next(found) if isinstance(one, EmbeddedQuery) else one for one in embedded]
         except QueryError as error:  # of a filter, and so of each
             answers = [error] * len(asked)
-        return _json(
-            {
-                "answers": [
-                    _with_ids(answer) if isinstance(answer, Answer) else {"query": text, "error": str(answer)}
-                    for text, answer in zip(queries, answers, strict=True)
-                ]
-            }
-        )
+        parts = []
+        for text, answer in zip(queries, answers, strict=True):
+            if isinstance(answer, Answer):
+                content = _with_ids(parameters.shown(answer))
+            else:
+                content = {"query": text, "error": str(answer)}
+            parts.append(room.take_answer(content))
+        return parts
 
-    def _respond(self, query: Query, parameters: _Parameters) -> Response:
-        searcher = parameters.searcher(self._current())
-        with self._one_search:
-            answer = searcher.answer(query)
-        return _json(_with_ids(answer))
+    async def _respond(self, query: Query, parameters: Parameters) -> Response:
+        asked: Query | EmbeddedQuery = query
+        if query.images:  # pictures are decoded while others search
+            asked = await run_sync(self._embed, query, parameters, limiter=self._decodings)
+        return _json_of(await run_sync(self._answer, asked, parameters, limiter=self._searches))
+
+    def _embed(self, query: Query | EmbeddedQuery, parameters: Parameters) -> EmbeddedQuery:
+        if isinstance(query, Query):
+            query = self._marked(query, parameters)
+        [embedded] = parameters.searcher(self._current()).embed_many([query])
+        if not isinstance(embedded, EmbeddedQuery):
+            raise embedded
+        return embedded
+
+    def _answer(self, query: Query | EmbeddedQuery, parameters: Parameters) -> bytes:
+        searcher, room = parameters.searcher(self._current()), Room(parameters.k)
+        embedded = self._embed(query, parameters)
+        if searcher.explain:
+            room.take_explanation(embedded.term_count)
+        return room.take_answer(_with_ids(parameters.shown(searcher.answer(embedded))))
 
     def _complete(self, request: Request) -> Response:
-        prefix = _Parameters(request.query_params).text("prefix") or ""
+        prefix = Parameters(request.query_params).text("prefix") or ""
         return _json({"words": self._bundle.complete_word(prefix) if prefix else []})
 
     def _names(self, _: Request) -> Response:
         return _json({"names": [*self._current().snapshot.names]})
 
     async def _teach(self, request: Request) -> Response:
-        asked = _parse(await _body(request, LIMITS["batch_bytes"]))
+        async with self._bodies.read(request.receive, LIMITS["batch_bytes"]) as body:
+            asked = parse_json(body)
         parts = asked if isinstance(asked, dict) else {}
         name, wanted, unwanted = (parts.get(part, []) for part in ("name", "wanted", "unwanted"))
         ids = [wanted, unwanted]
@@ -194,7 +217,7 @@ class _Api:
             self._look_at = 0.0  # the next request knows it
         return _json(report.to_json())
 
-    def _marked(self, query: Query, parameters: _Parameters) -> Query:
+    def _marked(self, query: Query, parameters: Parameters) -> Query:
         """A query with the pictures that are marked as wanted, or not."""
         wanted, unwanted = (self._rows_of(parameters.ids(name)) for name in ("wanted", "unwanted"))
         return replace(query, like=wanted, unlike=unwanted)
@@ -211,15 +234,16 @@ class _Api:
         status = {"pictures": pictures, "bundle": self._bundle.name, "domain": self._bundle.domain}
         return _json(status if pictures else {**status, "next": _how_to_fill(self._store)})
 
-    def _picture(self, request: Request) -> Response:
-        return self._respond_picture(request, "full")
+    async def _picture(self, request: Request) -> Response:
+        return await self._respond_picture(request, "full")
 
-    def _thumbnail(self, request: Request) -> Response:
-        return self._respond_picture(request, "thumbnail")
+    async def _thumbnail(self, request: Request) -> Response:
+        return await self._respond_picture(request, "thumbnail")
 
-    def _respond_picture(self, request: Request, size: str) -> Response:
-        path = self._path_of(request.path_params["name"])
-        return picture_response(path, size, request.headers.get("if-none-match"))
+    async def _respond_picture(self, request: Request, size: str) -> Response:
+        path = await run_in_threadpool(self._path_of, request.path_params["name"])
+        tag = request.headers.get("if-none-match")
+        return await run_sync(picture_response, path, size, tag, limiter=self._decodings)
 
     def _path_of(self, name: str) -> str:
         path = path_of(self._current(), name)
@@ -236,136 +260,6 @@ class _Api:
         return self._store
 
 
-class _Parameters:
-    """The parameters of a request, each checked. Raises HTTPException 400 for what is wrong with one."""
-
-    def __init__(self, given: Any) -> None:
-        self._given = given
-
-    def text(self, name: str) -> str | None:
-        return next(iter(self.texts(name)), None)
-
-    def texts(self, name: str) -> list[str]:
-        texts = self._given.getlist(name)
-        if any(len(text) > LIMITS["text"] for text in texts) or len(texts) > LIMITS["terms"]:
-            raise HTTPException(400, f"{name}: too long, or too many of them")
-        return list(texts)
-
-    def query(self, images: Sequence[ImageSource]) -> Query:
-        weight = self._score("image_weight")
-        return Query(
-            self.text("q"),
-            images,
-            self.texts("add"),
-            self.texts("subtract"),
-            [self._weighted(text) for text in self.texts("weighted")],
-            1.0 if weight is None else weight,
-            understand_not=self.understands_not,
-            as_word=self.reads_as_word,
-        )
-
-    def ids(self, name: str) -> list[str]:
-        """Ids of pictures, as many as may be marked."""
-        ids = self._given.getlist(name)
-        if len(ids) > LIMITS["marks"]:
-            raise HTTPException(400, f"{name}: more than {LIMITS['marks']} pictures")
-        return list(ids)
-
-    @property
-    def reads_as_word(self) -> bool:
-        return self._switch("as_word")
-
-    @property
-    def understands_not(self) -> bool:
-        return self._switch("understand_not")
-
-    def searcher(self, store: Store) -> Searcher:
-        return Searcher(
-            store,
-            self._number("k", LIMITS["k_default"], 1, LIMITS["k"]),
-            offset=self._number("offset", 0, 0, LIMITS["offset"]),
-            explain=self._switch("explain"),
-            min_score=self._score("min_score"),
-            relevant=self._switch("relevant"),
-            dedupe=NEAR_DUPLICATE if self._switch("dedupe") else None,
-            where=self.where(),
-            sort=self._one_of("sort", SORTS) or "score",
-        )
-
-    def where(self) -> Where:
-        """The filter; empty texts are not asked for, as forms send them so. Raises QueryError for a wrong one."""
-        under, name, camera = ([text for text in self.texts(field) if text] for field in SEVERAL)
-        try:
-            return Where(
-                under=under,
-                name=name,
-                camera=camera,
-                **{field: self.text(field) or None for field in DATES},
-                orientation=self._one_of("orientation", ORIENTATIONS),
-                gps=self._switch("gps") if "gps" in self._given else None,
-            )
-        except ValueError as error:
-            raise QueryError(str(error)) from error
-
-    def _one_of(self, name: str, values: Sequence[T]) -> T | None:
-        text = self._given.get(name)
-        if text is None:
-            return None
-        if text not in values:
-            raise HTTPException(
-                400, f"{name} is {text[:40]!r}, expected one of {', '.join(map(str, values))}"
-            )
-        return values[values.index(text)]
-
-    def _number(self, name: str, default: int, lowest: int, highest: int) -> int:
-        text = self._given.get(name)
-        if text is None:
-            return default
-        if not (text.isascii() and text.isdigit() and len(text) < 10 and lowest <= int(text) <= highest):
-            raise HTTPException(
-                400, f"{name} is {text[:40]!r}, expected a whole number from {lowest} to {highest}"
-            )
-        return int(text)
-
-    def _score(self, name: str) -> float | None:
-        text = self._given.get(name)
-        return None if text is None else _finite(name, text, "a number")
-
-    def _weighted(self, value: str) -> tuple[float, str]:
-        """ "0.5 night": a weight and the text that has it, as after --weighted."""
-        weight, _, text = value.strip().partition(" ")
-        expected = 'a number and a text, as "0.5 night"'
-        if not text:
-            raise HTTPException(400, f"weighted is {value[:40]!r}, expected {expected}")
-        return _finite("weighted", weight, expected), text
-
-    def _switch(self, name: str) -> bool:
-        text = self._given.get(name, "false")
-        if text not in ("true", "false"):
-            raise HTTPException(400, f"{name} is {text[:40]!r}, expected true or false")
-        return bool(text == "true")
-
-
-def _finite(name: str, text: str, expected: str) -> float:
-    with contextlib.suppress(ValueError):
-        if math.isfinite(float(text)):
-            return float(text)
-    raise HTTPException(400, f"{name} is {text[:40]!r}, expected {expected}")
-
-
-def _as_pairs(asked: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """The members of a JSON body as they would stand in a URL."""
-    for name, value in asked.items():
-        if name in DATES and not isinstance(value, str):
-            raise HTTPException(400, f"{name}: expected a text")
-        if name not in SEVERAL:
-            yield name, _as_text(value)
-        elif isinstance(value, list) and all(isinstance(text, str) for text in value):
-            yield from ((name, text) for text in value)
-        else:
-            raise HTTPException(400, f'{name}: expected ["...", ...]')
-
-
 def _how_to_fill(store: Store) -> str:
     """The command that adds pictures to a store that has none."""
     if isinstance(store, Index):
@@ -374,34 +268,9 @@ def _how_to_fill(store: Store) -> str:
     return "itl-infer push"
 
 
-def _parse(body: bytes) -> Any:
-    """What a JSON body says. HTTPException 400 where it is none."""
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise HTTPException(400, f"not JSON: {error}") from error
-
-
-def _as_text(value: Any) -> str:
-    """A value of a JSON body as it would stand in a URL."""
-    if isinstance(value, float) and value.is_integer():  # 68.0 is an integer to JSON Schema
-        value = int(value)
-    return value if isinstance(value, str) else json.dumps(value)
-
-
 def _with_ids(answer: Answer) -> dict[str, Any]:
     """The JSON of the command, with what each picture is called in URLs."""
     content = answer.to_json()
     for row, found in zip(content["results"], answer.results, strict=True):
         row["id"] = picture_id(found.row, found.path)
     return content
-
-
-async def _body(request: Request, limit: int) -> bytes:
-    """The body of a request. HTTPException 413 as soon as it is longer than `limit` bytes."""
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > limit:
-            raise HTTPException(413, f"more than {limit} bytes")
-    return bytes(body)

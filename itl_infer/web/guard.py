@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
@@ -24,6 +24,9 @@ _HEADERS = {
 }
 
 
+_HOST = re.compile(r"(?P<name>[\w.-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(:[0-9]{1,5})?")
+
+
 class HostRule:
     """Which names of this server a request may use; others may be another site's, pointed here (DNS rebinding).
 
@@ -36,10 +39,11 @@ class HostRule:
         self._names = {"localhost", host.lower(), *(name.lower() for name in names)}
 
     def allows(self, host_header: str) -> bool:
-        try:
-            name = urlsplit(f"//{host_header}").hostname or ""
-        except ValueError:
+        """Whether a request that calls the server so is answered: a name or an address, and perhaps a port."""
+        found = _HOST.fullmatch(host_header)
+        if found is None:
             return False
+        name = found["name"].lower().strip("[]")
         return name in self._names or _is_loopback(name) or (self._takes_addresses and _is_address(name))
 
 

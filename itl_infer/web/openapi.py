@@ -18,6 +18,11 @@ LIMITS = {
     "queries": 1000,  # of one batch
     "batch_bytes": 2**21,
     "picture_bytes": 25 * 2**20,
+    "explained": 300,  # words and pictures of a query that are explained
+    "shares": 20_000,  # those words times pictures, of all queries of a request
+    "results": 100_000,  # queries of a batch times k
+    "folded": 2000,  # pictures under which near-duplicates are folded, pages before among them
+    "answer_bytes": 8 * 2**20,
 }
 
 
@@ -53,14 +58,14 @@ def describe_api(root_path: str = "") -> dict[str, Any]:
                         "description": f"A picture of at most {LIMITS['picture_bytes']} bytes",
                         "content": {"image/*": {}},
                     },
-                    "responses": _responses("Answer", 400, 404, 413),
+                    "responses": _responses("Answer", 400, 404, 408, 413, 503),
                 }
             },
             "/api/batch": {
                 "post": {
                     "summary": "Many queries at once",
                     "requestBody": {"required": True, "content": {"application/json": {"schema": _BATCH}}},
-                    "responses": _responses("Answers", 400, 413),
+                    "responses": _responses("Answers", 400, 408, 413, 503),
                 }
             },
             "/api/complete": {
@@ -75,7 +80,7 @@ def describe_api(root_path: str = "") -> dict[str, Any]:
                 "post": {
                     "summary": "Teach a name from pictures that show it, and some that do not",
                     "requestBody": {"required": True, "content": {"application/json": {"schema": _NAME}}},
-                    "responses": _responses("Taught", 400, 404, 413),
+                    "responses": _responses("Taught", 400, 404, 408, 413, 503),
                 },
             },
             "/api/status": {"get": {"summary": "What is searched", "responses": _responses("Status")}},
@@ -129,7 +134,9 @@ def _picture(summary: str) -> dict[str, Any]:
 _ERRORS = {
     400: "Something in the request is wrong, or no word of the query is known",
     404: "No such picture in the index",
+    408: "The body came too slowly",
     413: "The body is too large",
+    503: "Too much at a time: try again",
 }
 _LIKE = _parameter("like", "The id of an indexed picture to add", {"type": "string"})
 _IDS = {"type": "array", "maxItems": LIMITS["marks"], "items": {"type": "string"}}
@@ -182,12 +189,18 @@ _PROPERTIES: dict[str, dict[str, Any]] = {
     "sort": {"enum": list(SORTS), "default": SORTS[0]},
 }
 _MEANINGS = {
-    "k": "How many pictures at most",
+    "k": (
+        f"How many pictures at most; in a batch, times the queries at most {LIMITS['results']}. No answer is longer"
+        f" than {LIMITS['answer_bytes']} bytes"
+    ),
     "offset": "How many of the best to pass over: those of the page before",
     "min_score": "Leave out pictures of a lower score",
     "relevant": "Leave out pictures whose scores do not stand out",
-    "dedupe": "Fold near-duplicates under the best of them",
-    "explain": "Say what became of each word, and what each did",
+    "dedupe": f"Fold near-duplicates under the best of them, in the first {LIMITS['folded']} pictures, the last then",
+    "explain": (
+        f"Say what became of each word, and what each did: of at most {LIMITS['explained']} words and pictures, and of"
+        f" at most {LIMITS['shares']} of them times the pictures found (k)"
+    ),
     "understand_not": "Subtract what the text says is not to be seen",
     "as_word": "Read names that were taught as words",
     "under": "Only pictures in one of these folders: a path, or its end from a remembered folder on",

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from itl_infer.web.app import make_app
+from itl_infer.web.connections import IDLE_SECONDS, Connection, most_connections
 from itl_infer.web.guard import HostRule
+from itl_infer.web.log import log_to
 
 if TYPE_CHECKING:
     from itl_infer.store import Store
@@ -25,15 +27,25 @@ def serve(
     rule: HostRule,
     started: Callable[[str], None],
     root_path: str = "",
+    log: Callable[[str], None] | None = None,
 ) -> None:
-    """Serve the page until interrupted; `started` gets its address. Port 0 takes a free one. Raises OSError."""
+    """Serve the page until interrupted; `started` gets its address, `log` each line of the server's own.
+
+    Port 0 takes a free one. Raises OSError.
+    """
+    Connection.most = most_connections()
+    log_to(log or (lambda _: None))
     family, *_ = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     with socket.create_server((host, port), family=family) as listening:
         name = f"[{host}]" if family == socket.AF_INET6 else host
         config = uvicorn.Config(
             make_app(store, rule, root_path),
-            log_level="warning",
+            http=Connection,
+            ws="none",
+            lifespan="off",
+            log_config=None,
             access_log=False,
+            timeout_keep_alive=int(IDLE_SECONDS),
             server_header=False,
             timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
         )

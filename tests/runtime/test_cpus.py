@@ -32,7 +32,15 @@ def test_all_that_the_process_may_run_on(tmp_path: Path) -> None:
 
 
 def test_environment_has_the_last_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for wish, cpus in (("2", 2), ("4,2", 4), ("16", 16), ("0", 8), ("many", 8)):
+    for wish, cpus in (
+        ("2", 2),
+        ("4,2", 4),
+        ("16", 16),
+        ("0", 8),
+        ("many", 8),
+        ("100000", 64),
+        ("9" * 5000, 64),
+    ):
         monkeypatch.setenv("OMP_NUM_THREADS", wish)
         assert usable_cpus(tmp_path, tmp_path) == cpus
 

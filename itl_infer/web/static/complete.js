@@ -13,6 +13,7 @@ export function completeWords(source) {
       const text = $("text").value;
       const start = text.search(/\S*$/);
       const words = start === text.length ? [] : await source.complete(text.slice(start)).catch(() => []);
+      if (text !== $("text").value) return; // typed on meanwhile
       $("words").replaceChildren(...words.map((word) => element("option", { value: text.slice(0, start) + word })));
     }, QUIET);
   });

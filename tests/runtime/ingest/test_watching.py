@@ -63,12 +63,15 @@ def test_an_index_follows_its_folder(tmp_path: Path, poll: float | None) -> None
         pytest.importorskip("watchfiles")
     photos = tmp_path / "photos"
     write_pictures(photos / "deep", 2)
+    write_picture(photos / "stays.bmp", 40)
     with watching_of([photos], tmp_path / "photos.itl", poll) as watched:
         watched.expect("embedded", photos / "deep" / "001.bmp")
         write_picture(photos / "new.bmp", 50)
         watched.expect("embedded", photos / "new.bmp")
-        (photos / "deep").rename(photos / "moved")
-        watched.expect("renamed", photos / "moved" / "000.bmp")
+        (photos / "deep").rename(photos / "moved in 2019.1")
+        watched.expect("renamed", photos / "moved in 2019.1" / "000.bmp")
+        (photos / "moved in 2019.1").rename(tmp_path / "moved away")
+        watched.expect("removed", photos / "moved in 2019.1" / "001.bmp")
         (photos / "new.bmp").unlink()
         watched.expect("removed", photos / "new.bmp")
         (photos / "bad.jpg").write_bytes(b"Dear all")
@@ -78,7 +81,7 @@ def test_an_index_follows_its_folder(tmp_path: Path, poll: float | None) -> None
         (tmp_path / "unplugged").rename(photos)
         write_picture(photos / "back.bmp", 51)
         watched.expect("embedded", photos / "back.bmp")
-    assert len(watched.changes) == len(set(watched.changes)) == 8
+    assert len(watched.changes) == len(set(watched.changes)) == 11
     assert_whole(Index.open(tmp_path / "photos.itl"), pictures_in(photos))
 
 
@@ -120,6 +123,27 @@ def test_why_folders_are_looked_at_is_said(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(watching, "is_on_network", lambda _: False)
     monkeypatch.setitem(sys.modules, "watchfiles", None)
     assert said().endswith("as watchfiles is not installed: pip install 'itl-infer[watch]'")
+
+
+def test_it_looks_where_the_system_cannot_tell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    watchfiles = pytest.importorskip("watchfiles")
+    errors: list[OSError] = [FileNotFoundError(2, "gone"), OSError("OS file watch limit reached")]
+
+    def fail(*_: object, **__: object) -> Iterator[set[object]]:
+        raise errors.pop(0)
+        yield
+
+    monkeypatch.setattr(watchfiles, "watch", fail)
+    monkeypatch.setattr(watching, "POLL_SECONDS", 0.1)
+    write_pictures(tmp_path / "photos", 1)
+    with watching_of([tmp_path / "photos"], tmp_path / "photos.itl", None) as watched:
+        watched.wait(lambda: len(watched.said) == 2)
+        write_picture(tmp_path / "photos" / "new.bmp", 50)
+        watched.expect("embedded", tmp_path / "photos" / "new.bmp")
+    assert (
+        watched.said[1]
+        == "Looking every 0.1 seconds, as the system does not tell (OS file watch limit reached)"
+    )
 
 
 def test_which_folders_are_on_the_network(tmp_path: Path) -> None:
