@@ -75,8 +75,8 @@ class Report:
     images_per_second: float = 0.0  # of those embedded
 
     def to_json(self) -> dict[str, Any]:
-        """The report as an object for `json`."""
-        return {
+        """The report as an object for `json`; examples of names that are gone only where there are some."""
+        found = {
             **asdict(self),
             "failed": [failure._asdict() for failure in self.failed],
             "kept": [kept._asdict() for kept in self.kept],
@@ -84,6 +84,9 @@ class Report:
             "examples_gone": [example._asdict() for example in self.examples_gone],
             "left_out": left_out_as_json(self.left_out),
         }
+        if not self.examples_gone:
+            del found["examples_gone"]
+        return found
 
 
 def leave_out(left_out: dict[str, LeftOut], suffix: str, extra: str, files: int = 1) -> None:

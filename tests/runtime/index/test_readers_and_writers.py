@@ -147,10 +147,10 @@ def test_a_compaction_between_reading_the_database_and_the_files(
 ) -> None:
     real_map = snapshot._map
 
-    def compact_then_map(*arguments: object) -> snapshot.Snapshot:
+    def compact_then_map(*arguments: object, **options: object) -> snapshot.Snapshot:
         monkeypatch.setattr(snapshot, "_map", real_map)
         prune(index.path)
-        return real_map(*arguments)
+        return real_map(*arguments, **options)
 
     monkeypatch.setattr(snapshot, "_map", compact_then_map)
     reader = Index.open(index.path, FakeBundle(), mode="r")
