@@ -58,10 +58,10 @@ def test_commits_are_synced_to_the_disk(index: Index) -> None:
 
 @pytest.fixture
 def small_disk(tmp_path: Path):
-    """A file system of 300 kB."""
+    """A file system of 600 kB."""
     mount = tmp_path / "small"
     mount.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(mount)]
+    command = ["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", str(mount)]
     if (
         sys.platform != "linux"
         or os.geteuid() != 0
