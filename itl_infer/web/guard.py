@@ -70,6 +70,9 @@ class Guard:
         if not self._rule.allows(host):
             error = "this server does not go by that name: itl-infer serve --allow-host NAME lets it"
             await JSONResponse({"error": error}, 421)(scope, receive, send_with_headers)
+        elif not scope["query_string"].isascii():  # servers other than ours may let it through
+            error = "the address has bytes that are not ASCII: write them as %XX"
+            await JSONResponse({"error": error}, 400)(scope, receive, send_with_headers)
         elif _comes_from_elsewhere(headers, host):
             error = "refused: another site sent this request"
             await JSONResponse({"error": error}, 403)(scope, receive, send_with_headers)
