@@ -101,6 +101,14 @@ class Writer:
         with store_errors(self.folder), self._lock:
             return question(self._connection)
 
+    def close(self) -> None:
+        """Let go of the database once nobody asks it anything: readers that were left behind may be about to.
+
+        SQLite does not look whether a connection that it closes is in use by another thread, and crashes.
+        """
+        with self._lock:
+            self._connection.close()
+
     def executemany(self, sql: str, parameters: Iterable[Sequence[object]]) -> int:
         """Many changes of temporary tables at once; how many rows they changed."""
         with self._lock, transaction(self._connection, "BEGIN"):
@@ -360,7 +368,10 @@ def locked_writer(folder: Path, bundle: Bundle | None, *, repairing: bool = Fals
             write_copies(connection)
         writer = Writer(folder, connection)
         remove_other_generations(folder, writer.state)
-        yield writer
+        try:
+            yield writer
+        finally:
+            writer.close()
 
 
 def _require_proper_records(connection: sqlite3.Connection) -> None:

@@ -159,5 +159,7 @@ export function start(source) {
   completeWords(source);
   $("hint")?.remove();
   look().catch((error) => !shown && note(error.message));
+  const typed = $("text").value; // before anything here could hear it
   restore();
+  if (!shown) $("text").value = typed;
 }

@@ -36,7 +36,7 @@ def test_prune_drops_what_is_gone_and_gives_back_the_space(
 
 
 def test_pruning_makes_the_database_smaller(index: Index, tmp_path: Path) -> None:
-    write_pictures(tmp_path / "many", 800, seed=100)
+    write_pictures(tmp_path / "many", 1600, seed=100)
     embed_directory(tmp_path / "many", index)
     before = (index.path / schema.DATABASE).stat().st_size
     shutil.rmtree(tmp_path / "many")

@@ -38,7 +38,6 @@ def test_the_report_as_json(index: Index, photos: Path) -> None:
         "incomplete": [],
         "left_out": {},
         "kept": [],
-        "examples_gone": [],
         "system_files": {},
     }
     assert_whole(index, [str(photos / f"00{i}.bmp") for i in range(2, 6)])
