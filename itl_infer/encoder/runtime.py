@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable
 from functools import cache
 from typing import Any, TypeVar
+
+import itl_infer.telemetry  # noqa: F401 (before onnxruntime is imported)
 
 _MOST_MEMORY = 2**30  # bytes that all graphs of this process may take together
 _LARGEST_COMPUTED_EARLY = 2**25  # bytes that onnxruntime may make of constants while it opens a graph
@@ -14,16 +15,10 @@ _LOOKED_AFTER = 0.2  # seconds: on Windows, an interrupt does not end a wait
 
 T = TypeVar("T")
 
-# Before anything imports it, in this process or in one that it starts: else it has begun.
-os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-
 
 @cache
 def onnxruntime() -> Any:
-    """The module; a quarter of a second, which only embedding should cost.
-
-    From 1.32 on it writes an id of the machine under the user's cache and calls an address of its maker: never here.
-    """
+    """The module; a quarter of a second, which only embedding should cost."""
     import onnxruntime as module
 
     module.disable_telemetry_events()

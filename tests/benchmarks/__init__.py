@@ -1,3 +1,3 @@
 """What the pages say of speed, measured: no benchmark begins onnxruntime's telemetry."""
 
-import itl_infer.encoder.runtime  # noqa: F401 (before anything imports onnxruntime)
+import itl_infer.telemetry  # noqa: F401 (before anything imports onnxruntime)

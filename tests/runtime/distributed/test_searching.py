@@ -19,6 +19,7 @@ from itl_infer import distributed
 from itl_infer.parquet.files import find_filesystem
 from itl_infer.parquet.shards import read_embeddings
 from itl_infer.store import Origin
+from tests.facts_aside import without_facts
 from tests.runtime.distributed.helpers import command, error_of, in_one_process, itl
 from tests.tiny_bundle import EMBED_DIM
 
@@ -110,11 +111,11 @@ def test_batch_prints_what_it_prints_of_an_index(
     found = command(
         *asked, "--shards", tmp_path / "out", "--ray", cluster
     )  # in a process of its own, as people do
-    assert (found.stdout, found.stderr) == (expected.stdout, expected.stderr)
+    assert (found.stdout, found.stderr) == (without_facts(expected.stdout), expected.stderr)
     assert found.returncode == expected.exit_code == 1  # a line is not UTF-8
     options = ("-k", "3", "--min-score", "0.8")
     found = itl("batch", "--ray", *asked[1:], "--shards", tmp_path / "out", *options)
-    assert found.stdout_bytes == itl(*asked, *options).stdout_bytes
+    assert found.stdout == without_facts(itl(*asked, *options).stdout)
 
 
 UNFIT = [
