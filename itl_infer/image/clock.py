@@ -19,7 +19,7 @@ class Allowance:
 
     def __init__(self, max_megapixels: float) -> None:
         self.max_megapixels = max_megapixels
-        self._more = more = max(1.0, max_megapixels / _MEGAPIXELS)
+        more = max(1.0, max_megapixels / _MEGAPIXELS)
         self.seconds = SECONDS * more
         self.wall_seconds = WALL_SECONDS * more
         self.memory = int(MEMORY * more)
@@ -45,7 +45,7 @@ class Allowance:
         """Of one that may do elsewhere, or at another time."""
         return ImageMemoryError(
             name,
-            f"not enough of a CPU to decode it within {WALL_SECONDS * self._more:.0f} s: close other programs,"
+            f"not enough of a CPU to decode it within {self.wall_seconds:.0f} s: close other programs,"
             " or allow more",
         )
 

@@ -72,12 +72,12 @@ def taken_back(
 
 def exclude(writer: Writer, root: int, path: bytes, glob: str) -> None:
     """Remember an exclusion of the folder at `path` of a root."""
-    writer.note("INSERT OR IGNORE INTO exclusions VALUES (?, ?, ?)", root, path, os.fsencode(glob))
+    writer.change("INSERT OR IGNORE INTO exclusions VALUES (?, ?, ?)", root, path, os.fsencode(glob))
 
 
 def include_again(writer: Writer, root: int, path: bytes, glob: str) -> None:
     """Forget it."""
-    writer.note(
+    writer.change(
         "DELETE FROM exclusions WHERE root = ? AND path = ? AND glob = ?", root, path, os.fsencode(glob)
     )
 
@@ -103,7 +103,7 @@ def remember_places(writer: Writer, root: int, places: Mapping[bytes, Entered]) 
     }
     for path, now in places.items():
         if known.get(path) != now:
-            writer.note(
+            writer.change(
                 "INSERT OR REPLACE INTO places VALUES (?, ?, ?, ?)", root, path, str(now.inode), now.is_mount
             )
 
@@ -112,6 +112,6 @@ def remember_system_files(writer: Writer, root: int, files: Mapping[str, int]) -
     """Note what was left out of a root as a system's own, in place of what was noted before."""
     known = dict(writer.execute("SELECT kind, files FROM system_files WHERE root = ?", (root,)))
     if known != dict(files):
-        writer.note("DELETE FROM system_files WHERE root = ?", root)
+        writer.change("DELETE FROM system_files WHERE root = ?", root)
         for kind, number in files.items():
-            writer.note("INSERT INTO system_files VALUES (?, ?, ?)", root, kind, number)
+            writer.change("INSERT INTO system_files VALUES (?, ?, ?)", root, kind, number)

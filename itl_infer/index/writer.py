@@ -84,12 +84,9 @@ class Writer:
         self._changes: list[_Addition | _Statement] = []
         self.pending = 0  # rows added since the last commit
 
-    def _change(self, sql: str, *parameters: object) -> None:
-        self._changes.append(_Statement(sql, parameters))
-
     def change(self, sql: str, *parameters: object) -> None:
-        """A change of tables that need not agree with the files: of names, and what else is kept with the index."""
-        self._change(sql, *parameters)
+        """A change of the database that the next commit makes."""
+        self._changes.append(_Statement(sql, parameters))
 
     def execute(self, sql: str, parameters: Mapping[str, object] | Sequence[object] = ()) -> list[Any]:
         """The answer to a question, or a change of temporary tables, at once. Safe from any thread."""
@@ -121,24 +118,20 @@ class Writer:
         """Remember a folder, so that pictures can be added to it."""
         self._last_root += 1
         location = store_location(folder, self.folder)
-        self._change("INSERT INTO roots VALUES (?, ?, ?)", self._last_root, location, is_whole)
+        self.change("INSERT INTO roots VALUES (?, ?, ?)", self._last_root, location, is_whole)
         return Root(self._last_root, resolve_location(location, self.folder), is_whole)
 
     def make_whole(self, root: Root) -> None:
         """Note that a folder of which single files were embedded was embedded as a folder."""
-        self._change("UPDATE roots SET is_whole = 1 WHERE id = ?", root.id)
+        self.change("UPDATE roots SET is_whole = 1 WHERE id = ?", root.id)
 
     def forget_root(self, root: int) -> None:
         """Forget a folder, and all that is known of it."""
-        self._change("UPDATE pictures SET state = 2 WHERE root = ?", root)
-        self._change("DELETE FROM failures WHERE root = ?", root)
+        self.change("UPDATE pictures SET state = 2 WHERE root = ?", root)
+        self.change("DELETE FROM failures WHERE root = ?", root)
         for table in schema.OF_ROOTS:
-            self._change(f"DELETE FROM {table} WHERE root = ?", root)
-        self._change("DELETE FROM roots WHERE id = ?", root)
-
-    def note(self, sql: str, *parameters: object) -> None:
-        """A change of a table that says nothing of pictures."""
-        self._change(sql, *parameters)
+            self.change(f"DELETE FROM {table} WHERE root = ?", root)
+        self.change("DELETE FROM roots WHERE id = ?", root)
 
     def add(self, picture: Picture, embedding: npt.NDArray[np.float32], facts: Facts | None = None) -> None:
         """A picture and its unit embedding (D,), in place of what was known of its path, good or bad.
@@ -166,40 +159,40 @@ class Writer:
         numbers = self._numbers[table]
         if line not in numbers:
             number = len(numbers) + 1
-            self._change(f"INSERT INTO {table} VALUES (?{', ?' * len(line)})", number, *line)
+            self.change(f"INSERT INTO {table} VALUES (?{', ?' * len(line)})", number, *line)
             numbers[line] = number
         return numbers[line]
 
     def drop(self, root: int, path: bytes) -> None:
         """Forget what is known of a path, good or bad."""
-        self._change("UPDATE pictures SET state = 2 WHERE root = ? AND path = ? AND state <> 2", root, path)
-        self._change("DELETE FROM failures WHERE root = ? AND path = ?", root, path)
-        self._change("DELETE FROM left_out WHERE root = ? AND path = ?", root, path)
+        self.change("UPDATE pictures SET state = 2 WHERE root = ? AND path = ? AND state <> 2", root, path)
+        self.change("DELETE FROM failures WHERE root = ? AND path = ?", root, path)
+        self.change("DELETE FROM left_out WHERE root = ? AND path = ?", root, path)
 
     def fail(self, file: FailedFile) -> None:
         """Enter a file in the ledger of failures, in place of what was known of its path."""
         self.drop(file.root, file.path)
-        self._change("INSERT INTO failures VALUES (?, ?, ?, ?, ?, ?, ?)", *file)
+        self.change("INSERT INTO failures VALUES (?, ?, ?, ?, ?, ?, ?)", *file)
 
     def leave_out(self, root: int, path: bytes, suffix: str, extra: str) -> None:
         """Note a file that nothing here reads, in place of what was known of its path."""
         self.drop(root, path)
-        self._change("INSERT INTO left_out VALUES (?, ?, ?, ?)", root, path, suffix, extra)
+        self.change("INSERT INTO left_out VALUES (?, ?, ?, ?)", root, path, suffix, extra)
 
     def touch(self, picture: Picture) -> None:
         """The file at a known path, good or bad, has a new size or time, but the content that it had."""
         to = (picture.size, picture.mtime_ns, picture.root, picture.path)
-        self._change(
+        self.change(
             "UPDATE pictures SET size = ?, mtime_ns = ? WHERE root = ? AND path = ? AND state <> 2", *to
         )
-        self._change("UPDATE failures SET size = ?, mtime_ns = ? WHERE root = ? AND path = ?", *to)
+        self.change("UPDATE failures SET size = ?, mtime_ns = ? WHERE root = ? AND path = ?", *to)
 
     def set_state(self, row: int, state: RowState) -> None:
-        self._change("UPDATE pictures SET state = ? WHERE row = ?", int(state), row)
+        self.change("UPDATE pictures SET state = ? WHERE row = ?", int(state), row)
 
     def set_states(self, rows: str, state: RowState) -> None:
         """`set_state` for all that SELECT row FROM `rows` gives at the commit, temporary tables included."""
-        self._change(f"UPDATE pictures SET state = ? WHERE row IN (SELECT row FROM {rows})", int(state))
+        self.change(f"UPDATE pictures SET state = ? WHERE row IN (SELECT row FROM {rows})", int(state))
 
     def embedding(self, row: int) -> npt.NDArray[np.float32]:
         """The stored embedding (D,) of a committed row, whatever its state."""
