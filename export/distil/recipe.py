@@ -12,7 +12,8 @@ class DistilRecipe:
     """How a student learns; saved with its checkpoints. What was tried: docs/quality.md."""
 
     # Passes over all pictures; in the first `frozen_epochs`, layers up to `frozen` stay as they are, and the others
-    # learn from what these make of each view, computed once. Then all learn, at `whole_rate` of the learning rate.
+    # learn from what these make of each view, computed once. Then all learn, at `whole_rate` of the learning rate, which
+    # is for layers that nobody trained; with no frozen epochs before, all learn at the learning rate itself.
     epochs: int = 16
     frozen: str = ""
     frozen_epochs: int = 0
@@ -32,8 +33,5 @@ class DistilRecipe:
         """Learning rate of a step."""
         warm_up = round(self.warm_up * steps_per_epoch)
         share = cosine_rate(step, self.epochs * steps_per_epoch, warm_up)
-        return (
-            self.learning_rate
-            * share
-            * (1 if step < self.frozen_epochs * steps_per_epoch else self.whole_rate)
-        )
+        is_thawed = 0 < self.frozen_epochs * steps_per_epoch <= step
+        return self.learning_rate * share * (self.whole_rate if is_thawed else 1)

@@ -14,6 +14,11 @@ _TERMS = {
     "postcards": "Drawn for this project out of Noto Color Emoji (SIL Open Font License 1.1), five captions each.",
 }
 
+_LEARNED = (
+    " Its network learned to see from the photographs below and not from ImageNet's million, so it finds what is common"
+    " in them, and far less than the bundle that comes with the package: the figures say how much."
+)
+
 
 def write_card(manifest: Mapping[str, Any]) -> str:
     """CARD.md of the bundle with this manifest: card.md, with its figures filled in."""
@@ -28,12 +33,18 @@ def write_card(manifest: Mapping[str, Any]) -> str:
         network=trunk["network"],
         side=trunk["side"],
         weights=_weights(trunk["weights"]),
+        learned=_LEARNED if _is_learned(trunk["weights"]) else "",
         pictures="\n".join(f"- {name}: {count:,} pictures. {_TERMS[name]}" for name, count in counts.items()),
     )
 
 
+def _is_learned(source: str) -> bool:
+    """Whether the trunk is a student of `python -m export distil`."""
+    return source.startswith("learned from")
+
+
 def _weights(source: str) -> str:
-    if source.startswith("learned from"):
+    if _is_learned(source):
         return (
             f"with weights {source}, without labels, from the photographs below. Its own votes for the 1,000 classes"
             " that its teacher knows are part of the answer"

@@ -239,3 +239,12 @@ def test_wrong_folders_are_said_in_a_line(tmp_path: Path) -> None:
         assert result.exit_code == 1
         assert said in result.stderr.splitlines()[-1]
         assert "Traceback" not in result.output
+
+
+def test_the_rate_falls_once_layers_thaw_and_is_whole_where_none_was_frozen() -> None:
+    """Halfway of a run of two epochs the cosine is at one half."""
+    recipe = DistilRecipe(epochs=2, learning_rate=1e-3, whole_rate=0.25, warm_up=0)
+    assert recipe.rate(1000, 1000) == pytest.approx(5e-4)
+    thawed = replace(recipe, frozen="layer1", frozen_epochs=1)
+    assert thawed.rate(999, 1000) == pytest.approx(5e-4, rel=0.01)
+    assert thawed.rate(1000, 1000) == pytest.approx(1.25e-4)

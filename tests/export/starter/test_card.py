@@ -28,3 +28,4 @@ def test_a_trunk_that_learned_from_another_is_said_to_have() -> None:
     card = write_card(manifest)
     assert "with weights learned from efficientnet_lite0 (a package), without labels" in card
     assert "with the ImageNet weights" not in card
+    assert "far less than the bundle that comes with the package" in card
