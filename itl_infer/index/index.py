@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import numpy.typing as npt
 
+from itl_infer import teaching
 from itl_infer.errors import IndexStoreError
 from itl_infer.index import schema
 from itl_infer.index.facts import FactsOfRows
@@ -19,13 +20,13 @@ from itl_infer.index.paths import Paths
 from itl_infer.index.roots import Root
 from itl_infer.index.schema import State
 from itl_infer.index.snapshot import Snapshot, empty_snapshot, take_snapshot
-from itl_infer.teaching import Names, embed_text
 
 # The writer is imported where one is made: a reader does without it.
 if TYPE_CHECKING:
     from itl_infer.bundle import Bundle
     from itl_infer.index.teach import TeachReport
     from itl_infer.index.writer import Writer
+    from itl_infer.teaching import Names
     from itl_infer.where import Where
 
 
@@ -137,7 +138,7 @@ class Index:
         ]
 
     def _embed_query(self, text: str) -> npt.NDArray[np.float32]:
-        return embed_text(self.require_bundle(), text, self.names)
+        return teaching.embed_text(self.require_bundle(), text, self.names)
 
     @property
     def names(self) -> Names:
