@@ -14,12 +14,12 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from itl_infer.ahead import in_threads
 from itl_infer.encoder.products import products_are_fast
 from itl_infer.ranking.candidates import FEWEST_NUMBERS, Indices, keys_of, order_of
 from itl_infer.ranking.codes import CodedQueries, Codes, CodesError
 from itl_infer.ranking.lines import Lines, guessed_lines
 from itl_infer.ranking.scan import Found, Scan, TooManyError
-from itl_infer.ranking.threads import in_threads
 
 Floats = npt.NDArray[np.float32]
 Keys = npt.NDArray[np.uint64]

@@ -9,9 +9,9 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from itl_infer.ahead import in_threads
 from itl_infer.encoder.products import Products
 from itl_infer.ranking.codes import GROUP, CodedQueries, Codes
-from itl_infer.ranking.threads import in_threads
 
 Floats = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.int64]

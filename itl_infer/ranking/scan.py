@@ -9,6 +9,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from itl_infer.ahead import in_threads
 from itl_infer.encoder.products import Products
 from itl_infer.ranking.candidates import Indices, descending, order_of
 from itl_infer.ranking.codes import (
@@ -21,7 +22,6 @@ from itl_infer.ranking.codes import (
     checksum_of_sums,
 )
 from itl_infer.ranking.lines import Lines, bounds_of
-from itl_infer.ranking.threads import in_threads
 
 Floats = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int32]
