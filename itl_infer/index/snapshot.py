@@ -32,6 +32,7 @@ from itl_infer.index.roots import Root, is_location, resolve_location
 from itl_infer.index.schema import State
 from itl_infer.index.taught import names_of, read_moments, read_named
 from itl_infer.teaching import NO_NAMES, Moments, Names
+from itl_infer.where import require_where
 
 if TYPE_CHECKING:
     from itl_infer.where import Where
@@ -120,6 +121,7 @@ class Snapshot:
 
     def among(self, where: Where | None) -> npt.NDArray[np.bool_] | None:
         """Whether each row is meant, (N,); None: all are. Remembered, as one filter is mostly asked with again."""
+        require_where(where)
         if not where:
             return None
         if where not in self._selected:
