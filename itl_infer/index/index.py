@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import numpy.typing as npt
 
+from itl_infer import teaching
 from itl_infer.arguments import (
     require_bundle,
     require_flags,
@@ -27,7 +28,6 @@ from itl_infer.index.paths import Paths
 from itl_infer.index.roots import Root
 from itl_infer.index.schema import State
 from itl_infer.index.snapshot import Snapshot, empty_snapshot, take_snapshot
-from itl_infer.teaching import Names, embed_text, require_name
 from itl_infer.vectors import as_row, as_rows
 
 # The writer is imported where one is made: a reader does without it.
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from itl_infer.bundle import Bundle
     from itl_infer.index.teach import TeachReport
     from itl_infer.index.writer import Writer
+    from itl_infer.teaching import Names
     from itl_infer.where import Where
 
 
@@ -152,7 +153,7 @@ class Index:
         ]
 
     def _embed_query(self, text: str) -> npt.NDArray[np.float32]:
-        return embed_text(self.require_bundle(), text, self.names)
+        return teaching.embed_text(self.require_bundle(), text, self.names)
 
     @property
     def names(self) -> Names:
@@ -177,7 +178,7 @@ class Index:
         """
         from itl_infer.index.teach import teach
 
-        name, bundle = require_name(name), self.require_bundle()
+        name, bundle = teaching.require_name(name), self.require_bundle()
         require_flags(replace=replace)
         for which, given in (("paths", paths), ("against", against)):
             if isinstance(given, (str, os.PathLike)):

@@ -95,6 +95,11 @@ class Paths(Sequence[str]):
         """The row of the files that stands at each position, (N,)."""
         return self._layout.rows()
 
+    @property
+    def holes(self) -> npt.NDArray[np.int64]:
+        """The positions at which another row of the files stands, ascending."""
+        return self._layout.holes
+
     def spans(self, positions: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Where each of some positions begins and ends in `names`."""
         rows = self.rows()[positions]

@@ -17,10 +17,9 @@ import numpy.typing as npt
 
 from itl_infer.cpus import usable_cpus
 from itl_infer.encoder.products import Products, products_are_fast
-from itl_infer.ranking.candidates import Indices, keys_of
+from itl_infer.ranking.candidates import FEWEST_NUMBERS, Indices, keys_of
 from itl_infer.ranking.codes import (
     BLOCK,
-    FEWEST_NUMBERS,
     GROUP,
     CodeBlock,
     CodedQueries,

@@ -25,7 +25,6 @@ from itl_infer.vectors import as_rows
 Floats = npt.NDArray[np.float32]
 Bytes = npt.NDArray[np.uint8]
 
-FEWEST_NUMBERS = 2**22  # of N x D, from which on ranking by codes pays (docs/exact_codes.md)
 GROUP = 32  # rows of one scale
 BLOCK = 2**15  # rows of one checksum
 ZERO = 128  # what a code of 0 is kept as

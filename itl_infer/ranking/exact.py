@@ -14,6 +14,7 @@ half of the time over 1,000 rows.
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -28,9 +29,10 @@ from itl_infer.ranking.candidates import (
     rows_of,
     scores_of,
 )
-from itl_infer.ranking.coded import best_keys, codes_pay
-from itl_infer.ranking.codes import Codes
 from itl_infer.vectors import as_rows
+
+if TYPE_CHECKING:
+    from itl_infer.ranking.codes import Codes
 
 _BLOCK_QUERIES = 256
 _BLOCK_ROWS = 2**16  # at most
@@ -65,14 +67,20 @@ def rank(
     if among is not None and (among.dtype != np.bool_ or among.shape != embeddings.shape[:1]):
         raise ValueError(f"among is {among.dtype} {among.shape}, expected bool ({len(embeddings)},)")
     if codes is not None:
+        from itl_infer.ranking.codes import Codes
+
         require_instance("codes", codes, Codes, "codes, as quantize_rows() gives them")
     if codes is not None and (len(codes), codes.dim) != embeddings.shape:
         raise ValueError(
             f"codes are those of {len(codes)} rows of {codes.dim}, embeddings have shape {embeddings.shape}"
         )
     k = min(k, len(embeddings) if among is None else int(np.count_nonzero(among)))
-    if codes is not None and not (k and codes_pay(queries, codes, k, among)):
-        codes = None
+    if codes is not None:
+        # Imported here, as a lone query over few rows does without.
+        from itl_infer.ranking.coded import best_keys, codes_pay
+
+        if not (k and codes_pay(queries, codes, k, among)):
+            codes = None
     if codes is None and len(queries) == 1 and 0 < len(embeddings) <= _BLOCK_ROWS and k:
         return _rank_one(queries[0], embeddings, k, among)
     keys = np.empty((len(queries), k), np.uint64)

@@ -22,23 +22,14 @@ from itl_infer.arguments import (
 )
 from itl_infer.errors import ImageError, QueryError
 from itl_infer.search.negation import split_negations
-from itl_infer.teaching import (
-    NO_NAMES,
-    Moments,
-    Names,
-    Taught,
-    mark,
-    read_text,
-    says_something,
-    sum_of,
-    weigh,
-)
+from itl_infer.teaching import NO_NAMES, Names, read_text, says_something, sum_of, weigh
 from itl_infer.text import weigh as weigh_ids
 from itl_infer.vectors import as_row
 
 if TYPE_CHECKING:
     from itl_infer.bundle import Bundle
     from itl_infer.image import ImageSource
+    from itl_infer.teaching import Moments, Taught
     from itl_infer.text import CarriedWord, ParsedText
 
 Vector = npt.NDArray[np.float32]
@@ -193,6 +184,8 @@ class Query:
         self, bundle: Bundle, among: Moments | None, weights: Vector, embeddings: Vector
     ) -> tuple[Vector, Vector]:
         """With one row more, of what the marked pictures have in common."""
+        from itl_infer.teaching import Moments, mark
+
         like, unlike = (_embed_some(bundle, pictures) for pictures in (self.like, self.unlike))
         rest = sum_of(weights, embeddings) if len(weights) else None
         row, weight = mark(rest, like, unlike, among or Moments.none(bundle.embed_dim))

@@ -29,13 +29,12 @@ from itl_infer.search.answer import Answer, Duplicate, Found, Place, Share, Word
 from itl_infer.search.duplicates import Rows, fold
 from itl_infer.search.query import EmbeddedQuery, Query, Term, embed_each
 from itl_infer.search.relevance import relevant_from
-from itl_infer.teaching import Names
-from itl_infer.where import require_where
 
 if TYPE_CHECKING:
     from itl_infer.bundle import Bundle
     from itl_infer.image import ImageSource
     from itl_infer.store import Store, View, Whole
+    from itl_infer.teaching import Names
     from itl_infer.where import Where
 
 Floats = npt.NDArray[np.float32]
@@ -86,9 +85,14 @@ class Searcher:
         for number in ("min_score", "dedupe"):
             if getattr(self, number) is not None:
                 require_number(number, getattr(self, number))
-        require_where(self.where)
+        if self.where is not None:
+            from itl_infer.where import require_where  # milliseconds, for a query without a filter
+
+            require_where(self.where)
         require_one_of("sort", self.sort, SORTS)
         if self.names is not None:
+            from itl_infer.teaching import Names
+
             require_instance("names", self.names, Names, "names, as those of an index")
 
     def answer(self, query: str | Query | EmbeddedQuery) -> Answer:
