@@ -1,13 +1,16 @@
-"""Work in order, begun by threads ahead of whoever takes its results."""
+"""Work that threads share: in order, begun ahead of whoever takes its results, or in any order."""
 
 from __future__ import annotations
 
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Executor, Future, wait
+from collections.abc import Callable, Generator, Iterable, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
+
+from itl_infer.cpus import usable_cpus
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -65,3 +68,34 @@ def in_order_ahead(
         with uninterrupted():
             for future in window:
                 future.cancel()
+
+
+def in_threads(
+    items: Sequence[T],
+    worker: Callable[[], Callable[[T], R]],
+    *,
+    fewest: int = 1,
+    within: Callable[[], AbstractContextManager[object]] = nullcontext,
+) -> list[R]:
+    """What threads make of the items, in any order: each has a worker of its own, and takes the next when done.
+
+    As many as this process may use CPUs, if there are `fewest` items for each; each works `within` a context.
+    """
+    queue = iter(items)
+    done: list[R] = []
+
+    def run() -> None:
+        work = worker()
+        with within():
+            done.extend(map(work, queue))
+
+    threads = min(usable_cpus(), -(-len(items) // fewest))
+    if threads < 2:
+        run()
+        return done
+    with ThreadPoolExecutor(threads - 1) as pool:
+        others = [pool.submit(run) for _ in range(threads - 1)]
+        run()
+        for other in others:
+            other.result()
+    return done

@@ -8,14 +8,14 @@ codes, to the last bit.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple, TypeAlias, TypeVar
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from itl_infer.cpus import usable_cpus
+from itl_infer.ahead import in_threads
 from itl_infer.encoder.products import Products, products_are_fast
 from itl_infer.ranking.candidates import FEWEST_NUMBERS, Indices, keys_of
 from itl_infer.ranking.codes import (
@@ -32,8 +32,6 @@ from itl_infer.ranking.codes import (
 Floats = npt.NDArray[np.float32]
 Keys = npt.NDArray[np.uint64]
 Mask: TypeAlias = "npt.NDArray[np.bool_] | None"
-T = TypeVar("T")
-R = TypeVar("R")
 
 # Where codes are used, as measured by tests/benchmarks/ranking.py.
 _FEWEST_FOR_FEW = 2**24  # numbers, for few queries
@@ -54,6 +52,7 @@ _MOST_CANDIDATES = 1 / 32  # of all products: where there are more, the codes te
 _SLACK = np.float32(2.0**-18)  # wider than what float32 rounds off a bound
 _SCORE_SLACK = np.float32(2.0**-20)  # or off a code score
 _VANISHED = np.float32(2.0**-110)  # what products of tiny numbers may lose
+_ignoring = partial(np.errstate, over="ignore", invalid="ignore")  # lines of -inf
 
 
 def codes_pay(queries: Floats, codes: Codes, k: int, among: Mask = None) -> bool:
@@ -149,7 +148,7 @@ class _Search:
         for number, block in enumerate(self._codes.blocks):
             for start in range(-block.first % apart, len(block.quantized.codes), apart):
                 pieces += self._pieces(number, start, start + size, self._step)
-        self._draw_lines(np.concatenate(_in_threads(pieces, self._sampler)))
+        self._draw_lines(np.concatenate(in_threads(pieces, self._sampler, within=_ignoring)))
 
     def scan(self) -> None:
         """Look at all rows. Raises CodesError where a block is not what was written, and _TooManyError."""
@@ -161,7 +160,7 @@ class _Search:
         if not self._has_lines:  # no sample: the first piece draws the line for the others
             self._scanner()(pieces.pop(0))
         for share in _SHARES if len(pieces) > 2 * _SHARES[0] else (1,):
-            _in_threads(pieces[::share], self._scanner)
+            in_threads(pieces[::share], self._scanner, within=_ignoring)
             del pieces[::share]
             if pieces and self._parts:
                 self._thin_out()
@@ -332,7 +331,7 @@ class _Search:
             queries = np.take(self._queries, found.query[which[some]], axis=0, mode="clip")
             np.einsum("nd,nd->n", queries, rows, out=scores[some])
 
-        _in_threads(range(0, len(which), _SCORED), lambda: score)
+        in_threads(range(0, len(which), _SCORED), lambda: score)
         if not (np.abs(scores - found.score[which]) <= found.bound[which]).all():
             raise CodesError("codes are not those of these embeddings")
         found.score[which], found.bound[which] = scores, 0
@@ -340,25 +339,3 @@ class _Search:
 
 
 Products_: TypeAlias = npt.NDArray[np.int32]
-
-
-def _in_threads(items: Sequence[T], worker: Callable[[], Callable[[T], R]], fewest: int = 1) -> list[R]:
-    """What threads make of the items, in any order: each has a worker of its own, and takes the next when done."""
-    queue = iter(items)
-    done: list[R] = []
-
-    def run() -> None:
-        work = worker()
-        with np.errstate(over="ignore", invalid="ignore"):  # lines of -inf
-            done.extend(map(work, queue))
-
-    threads = min(usable_cpus(), -(-len(items) // fewest))
-    if threads < 2:
-        run()
-        return done
-    with ThreadPoolExecutor(threads - 1) as pool:
-        others = [pool.submit(run) for _ in range(threads - 1)]
-        run()
-        for other in others:
-            other.result()
-    return done
