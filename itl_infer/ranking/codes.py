@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from itl_infer.ahead import in_order_ahead
 from itl_infer.cpus import usable_cpus
+from itl_infer.vectors import as_rows
 
 Floats = npt.NDArray[np.float32]
 Bytes = npt.NDArray[np.uint8]
@@ -115,9 +116,7 @@ def quantize_rows(images: Floats) -> Codes:
     They stand for these rows alone: make them anew where a row changes. Raises ValueError for another shape, and for
     numbers that are not finite.
     """
-    images = np.asarray(images, np.float32)
-    if images.ndim != 2:
-        raise ValueError(f"embeddings have shape {images.shape}, expected (rows, columns)")
+    images = as_rows("embeddings", images)
     return Codes(list(quantized_blocks(images)), images.shape[1])
 
 
