@@ -150,7 +150,7 @@ def rows_of(keys: npt.NDArray[np.uint64]) -> Indices:
 def order_of(keys: npt.NDArray[np.uint64]) -> Indices:
     """Where the keys (n,) stand in order; they are below 2^40, and n is 2^24 at most.
 
-    As np.argsort, in a fraction of its time: the instructions that numpy sorts numbers by carry nothing with them.
+    As np.argsort, in little more than half of its time: numbers are sorted with their places in them.
     """
     keys = keys << np.uint64(24) | np.arange(len(keys), dtype=np.uint64)
     keys.sort()
