@@ -128,6 +128,11 @@ class Snapshot:
 
     def among(self, where: Where | None) -> npt.NDArray[np.bool_] | None:
         """Whether each row is meant, (N,); None: all are. Remembered, as one filter is mostly asked with again."""
+        if where is None:
+            return None
+        from itl_infer.where import require_where
+
+        require_where(where)
         if not where:
             return None
         if where not in self._selected:

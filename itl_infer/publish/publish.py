@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from itl_infer.arguments import (
+    require_callables,
+    require_flags,
+    require_instance,
+    require_path,
+    require_text,
+    require_whole,
+)
 from itl_infer.errors import ImageError, PublishError, reason_of
+from itl_infer.index import Index
 from itl_infer.progress import Progress
 from itl_infer.publish.folder import as_json
 from itl_infer.publish.index_data import write_vectors
@@ -24,7 +33,6 @@ from itl_infer.publish.text_data import write_text_data
 
 if TYPE_CHECKING:
     from itl_infer.image import Facts
-    from itl_infer.index import Index
 
 DEFAULT_SIDE = 320  # pixels of the longer side of a thumbnail
 _SAID = 20  # names
@@ -67,7 +75,7 @@ class Publication:
     """
 
     index: Index
-    out: Path
+    out: Path  # or a text: it becomes one
     title: str = "Pictures"
     side: int = DEFAULT_SIDE
     originals: Originals = field(default_factory=Originals)
@@ -76,6 +84,13 @@ class Publication:
     taught: bool = False
 
     def __post_init__(self) -> None:
+        require_instance("index", self.index, Index, "an index, as Index.open() gives it")
+        require_path("out", self.out)
+        object.__setattr__(self, "out", Path(self.out))
+        require_text("title", self.title)
+        require_whole("side", self.side, 1)
+        require_instance("originals", self.originals, Originals, 'such as Originals("copy")')
+        require_flags(hide_names=self.hide_names, single_file=self.single_file, taught=self.taught)
         count = len(self.index)
         if count == 0:
             raise PublishError(
@@ -153,6 +168,9 @@ class Publication:
         PublishError, where all of them are or `out` cannot be written, and BundleError for a bundle whose text rules
         a page does not know.
         """
+        if workers is not None:
+            require_whole("workers", workers, 1)
+        require_callables(progress=progress)
         begun, report = time.monotonic(), PublishReport()
         with tempfile.TemporaryDirectory(prefix="itl-publish-") as folder:
             data = _written_to(Path(folder), lambda path: write_text_data(self.index.require_bundle(), path))

@@ -128,9 +128,13 @@ def below_kth_best(products: Floats, k: int) -> Floats:
 
 
 def keys_of(rows: Indices, scores: Floats) -> npt.NDArray[np.uint64]:
+    return descending(scores).astype(np.uint64) << np.uint64(32) | rows.astype(np.uint64)
+
+
+def descending(scores: Floats) -> npt.NDArray[np.uint32]:
+    """Numbers that ascend while the scores descend."""
     bits = (scores + np.float32(0)).view(np.uint32)  # one zero: -0 + 0 = 0
-    descending = np.where(bits >> 31, bits, ~bits & np.uint32(0x7FFFFFFF))
-    return descending.astype(np.uint64) << np.uint64(32) | rows.astype(np.uint64)
+    return np.where(bits >> 31, bits, ~bits & np.uint32(0x7FFFFFFF))
 
 
 def scores_of(keys: npt.NDArray[np.uint64]) -> Floats:
@@ -141,3 +145,13 @@ def scores_of(keys: npt.NDArray[np.uint64]) -> Floats:
 
 def rows_of(keys: npt.NDArray[np.uint64]) -> Indices:
     return (keys & np.uint64(0xFFFFFFFF)).astype(np.int64)
+
+
+def order_of(keys: npt.NDArray[np.uint64]) -> Indices:
+    """Where the keys (n,) stand in order; they are below 2^40, and n is 2^24 at most.
+
+    As np.argsort, in a fraction of its time: the instructions that numpy sorts numbers by carry nothing with them.
+    """
+    keys = keys << np.uint64(24) | np.arange(len(keys), dtype=np.uint64)
+    keys.sort()
+    return (keys & np.uint64(2**24 - 1)).astype(np.int64)

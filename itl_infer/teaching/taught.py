@@ -85,9 +85,9 @@ class Names(Mapping[str, Taught]):
         self._taught: dict[str, Taught] = {}
 
     def __getitem__(self, name: str) -> Taught:
-        key = key_of(name)
-        if key not in self._named:
+        if name not in self:
             raise KeyError(name)
+        key = key_of(name)
         if key not in self._taught:
             self._taught[key] = self._read(key)
         return self._taught[key]

@@ -176,9 +176,7 @@ def test_the_page_over_a_collection(colours: Index, pushed: str, bundle: Bundle)
         assert "which Milvus does not give" in refused.json()["error"]
 
 
-def test_names_are_read_from_an_index_or_a_file(
-    colours: Index, pushed: str, bundle: Bundle, tmp_path: Path
-) -> None:
+def test_names_are_read_from_an_index_or_a_file(colours: Index, pushed: str, tmp_path: Path) -> None:
     """A collection keeps none: with them, a query is only another vector."""
     pictures = colours.path.parent / "pictures"
     colours.teach("Blue Rosa", [pictures / "blue.png", pictures / "teal.png"], [pictures / "red.png"])
