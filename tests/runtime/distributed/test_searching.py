@@ -202,3 +202,21 @@ def test_shards_that_are_not_all_there(
     assert error.startswith(
         f"{tmp_path / 'out'}: 1 of 4 shards are not there yet: run the same `itl-infer embed-"
     )
+
+
+@pytest.mark.usefixtures("one_process")
+def test_names_are_read_from_a_file(
+    bundle: itl_infer.Bundle, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Shards keep none: with them, a query is only another vector."""
+    monkeypatch.setenv("ITL_BUNDLE", str(bundle.path))
+    distributed.embed(pictures, tmp_path / "out", bundle=bundle, shard_rows=4)
+    assert itl("embed-images", pictures, "-d", tmp_path / "photos.itl").exit_code == 0
+    some = sorted(pictures.iterdir())[:3]
+    assert itl("teach", "Blue Rosa", *some, "-d", tmp_path / "photos.itl").exit_code == 0
+    assert itl("names", "export", tmp_path / "names.json", "-d", tmp_path / "photos.itl").exit_code == 0
+    expected = itl("batch", "-", "-d", tmp_path / "photos.itl", input="blue rosa\nred\n")
+    asked = ("batch", "-", "--shards", tmp_path / "out", "--names", tmp_path / "names.json")
+    found = itl(*asked, input="blue rosa\nred\n")
+    assert '"taught": ["Blue Rosa"]' in found.stdout
+    assert (found.stdout, found.stderr) == (without_facts(expected.stdout), expected.stderr)
