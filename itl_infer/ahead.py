@@ -1,13 +1,15 @@
-"""Work in order, begun by threads ahead of whoever takes its results."""
+"""Work that threads share: in order, begun ahead of whoever takes its results, or in any order."""
 
 from __future__ import annotations
 
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Executor, Future, wait
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from typing import Any, TypeVar
+
+from itl_infer.cpus import usable_cpus
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -65,3 +67,20 @@ def in_order_ahead(
         with uninterrupted():
             for future in window:
                 future.cancel()
+
+
+def in_threads(items: Sequence[T], work: Callable[[Iterator[T]], object], *, fewest: int = 1) -> None:
+    """Give `work` in each of some threads the same items, of which each takes the next when it is done with one.
+
+    As many threads as this process may use CPUs, if there are `fewest` items for each.
+    """
+    shared = iter(items)
+    threads = min(usable_cpus(), -(-len(items) // fewest))
+    if threads < 2:
+        work(shared)
+        return
+    with ThreadPoolExecutor(threads - 1) as pool:
+        others = [pool.submit(work, shared) for _ in range(threads - 1)]
+        work(shared)
+        for other in others:
+            other.result()

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from itl_infer.arguments import require_path
 from itl_infer.store import Store, is_collection
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ def open_store(location: str | os.PathLike[str], bundle: Bundle | None = None) -
     A bundle is needed to search by text, and must be the one that the rows were made with. Raises IndexStoreError,
     and ClusterError where Milvus does not answer.
     """
+    require_path("location", location)
     if is_collection(location):
         from itl_infer.milvus import Collection
 

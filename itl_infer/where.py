@@ -9,8 +9,10 @@ from dataclasses import dataclass, fields
 from datetime import date, datetime, timedelta
 from fnmatch import translate
 from functools import lru_cache
+from numbers import Integral
 from typing import Literal, TypeAlias, get_args
 
+from itl_infer.arguments import require_flags, require_instance, require_paths, require_text, wrong
 from itl_infer.files import one_form
 
 Orientation: TypeAlias = Literal["landscape", "portrait", "square"]
@@ -51,10 +53,14 @@ class Where:
     gps: bool | None = None
 
     def __post_init__(self) -> None:
+        if self.orientation is not None:
+            require_text("orientation", self.orientation)
+        if self.gps is not None:
+            require_flags(gps=self.gps)
         for field in ("under", "name", "camera"):
             object.__setattr__(self, field, _as_texts(field, getattr(self, field)))
         for field in ("taken", "newer", "older"):
-            object.__setattr__(self, field, _as_date(getattr(self, field)))
+            object.__setattr__(self, field, _as_date(field, getattr(self, field)))
         if wrong := [glob for glob in self.names if "/" in glob]:
             raise ValueError(f"name is {wrong[0]!r}, expected a glob of file names; folders go with under")
         if self.orientation not in (None, *ORIENTATIONS):
@@ -100,10 +106,12 @@ class Where:
 
     def fits_name(self, name: str) -> bool:
         """Whether a file is called so that it is meant."""
+        require_text("name", name)
         return not self.names or any(_glob(glob).fullmatch(one_form(name)) for glob in self.names)
 
     def fits_camera(self, camera: str) -> bool:
         """Whether this is a camera that is meant; "" is none."""
+        require_text("camera", camera)
         held = one_form(camera).casefold()
         return not self.cameras or (
             camera != ""
@@ -112,16 +120,23 @@ class Where:
 
 
 def _as_texts(field: str, given: Texts) -> tuple[str, ...]:
-    several = [given] if isinstance(given, (str, os.PathLike)) else given
-    texts = tuple(os.fspath(text) for text in several)
+    texts = tuple(os.fspath(text) for text in require_paths(field, given))
     if any(not text.strip() for text in texts):
         raise ValueError(f"{field} is empty")
     return texts
 
 
-def _as_date(given: When) -> str | None:
+def require_where(where: object) -> None:
+    """ArgumentError for what is neither a filter nor None."""
+    if where is not None:
+        require_instance("where", where, Where, 'a filter, such as Where(taken="2019")')
+
+
+def _as_date(field: str, given: When) -> str | None:
     if isinstance(given, datetime):
         return given.isoformat(timespec="seconds")
+    if isinstance(given, bool) or not isinstance(given, (str, Integral, date, type(None))):
+        raise wrong(field, given, RANGE_FORM if field == "taken" else DATE_FORM)
     return None if given is None else str(given)
 
 

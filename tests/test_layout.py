@@ -15,7 +15,7 @@ from tests.places import ROOT
 # Each line may import from itself and the lines above it. docs/contributing.md draws them.
 ROOMS = {
     "itl_infer": """
-        errors ahead cgroups cpus memory files progress vectors system_files telemetry
+        errors arguments children ahead cgroups cpus memory files progress vectors system_files telemetry
         where
         text
         image
@@ -38,7 +38,7 @@ ROOMS = {
         __main__
     """,
     "export": """
-        __init__ errors report allocator schedule layers loop
+        __init__ errors limited report allocator schedule layers loop
         data
         trunk
         graphs

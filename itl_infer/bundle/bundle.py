@@ -15,6 +15,14 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from itl_infer.arguments import (
+    require_path,
+    require_real,
+    require_several,
+    require_text,
+    require_whole,
+    wrong,
+)
 from itl_infer.bundle.files import RESTORE, read_plain_file
 from itl_infer.bundle.manifest import (
     CARD,
@@ -63,7 +71,7 @@ def load_bundle(path: str | os.PathLike[str] | None = None, *, threads: int | No
     Cheap: the manifest is checked now, the vocabulary and each graph when they are first needed.
     `threads` is how many a graph may use; default: as many as the CPUs this process may use.
     """
-    return Bundle(_default_path() if path is None else Path(path), threads=threads)
+    return Bundle(_default_path() if path is None else path, threads=threads)
 
 
 class Bundle:
@@ -72,14 +80,11 @@ class Bundle:
     Every file's hash is checked as it is opened: any method raises BundleError where it is not what it was.
     """
 
-    def __init__(self, path: Path, *, threads: int | None = None) -> None:
-        if threads is not None and not isinstance(threads, int):
-            raise ValueError(f"threads is {threads!r}, expected a whole number")
-        if threads is not None and threads < 1:
-            raise ValueError(f"threads is {threads}, expected 1 or more")
-        self.path = path
-        self._threads = None if threads is None else min(threads, most_threads())
-        manifest = read_manifest(path)
+    def __init__(self, path: str | os.PathLike[str], *, threads: int | None = None) -> None:
+        require_path("path", path)
+        self.path = Path(path)
+        self._threads = None if threads is None else min(require_whole("threads", threads, 1), most_threads())
+        manifest = read_manifest(self.path)
         self.manifest = manifest.content
         self.name = manifest.name
         self.domain = manifest.domain
@@ -116,6 +121,8 @@ class Bundle:
         """
         if isinstance(images, (str, os.PathLike)):
             raise TypeError("embed_images takes a list of pictures: embed_images([picture])")
+        if isinstance(images, (bytes, dict)) or not isinstance(images, Iterable):
+            raise wrong("images", images, "a list of pictures")
         pixels = self._load_all(images, max_megapixels)
         embeddings = [np.empty((0, self.embed_dim), np.float32)]
         while batch := list(islice(pixels, self.image_rules.pictures_at_a_time(BATCH_SIZE))):
@@ -133,6 +140,9 @@ class Bundle:
         `batch_size` of them at a time.
         """
         side = self.image_rules.side
+        batch_size = require_whole("batch_size", batch_size, 1)
+        if not isinstance(pixel_values, np.ndarray):
+            raise wrong("pixel_values", pixel_values, f"an array, uint8 (N, {side}, {side}, 3)")
         if pixel_values.dtype != np.uint8 or pixel_values.shape[1:] != (side, side, 3):
             raise ValueError(
                 f"pixel_values are {pixel_values.dtype} {pixel_values.shape},"
@@ -147,9 +157,9 @@ class Bundle:
         """(N, embed_dim) float32, unit rows; no texts give (0, embed_dim). Raises QueryError."""
         if isinstance(texts, str):
             raise TypeError("embed_texts takes a list of texts: embed_texts([text])")
-        texts = list(texts)
-        if wrong := [text for text in texts if not isinstance(text, str)]:
-            raise TypeError(f"embed_texts takes texts, not {type(wrong[0]).__name__}")
+        texts = require_several("texts", texts, "texts")
+        if others := [text for text in texts if not isinstance(text, str)]:
+            raise TypeError(f"embed_texts takes texts, not {type(others[0]).__name__}")
         return self.embed_ids([self.parse_query(text).weighted_ids for text in texts])
 
     def embed_ids(self, rows: Iterable[Sequence[int] | dict[int, float]]) -> npt.NDArray[np.float32]:
@@ -158,7 +168,7 @@ class Bundle:
         To the last bit an embedding depends neither on the texts beside it nor on the order of the words. Raises
         TypeError for ids that are no whole numbers, ValueError for ids that the vocabulary does not have.
         """
-        given = list(rows)
+        given = require_several("rows", rows, "the ids of texts")
         for row in given:
             self._require_ids(row)
         of_length: defaultdict[tuple[int, bool], list[int]] = defaultdict(list)
@@ -184,15 +194,21 @@ class Bundle:
 
     def parse_text(self, text: str) -> ParsedText:
         """What the bundle makes of the words of any text, whether it knows one of them or not."""
+        require_text("text", text)
         return self.text_processor().parse(text)
 
     def _require_ids(self, row: Sequence[int] | dict[int, float]) -> None:
+        if not isinstance(row, Iterable):
+            raise TypeError(f"embed_ids takes lists of the ids of texts, whole numbers, not {str(row)[:80]}")
         ids = list(row)
         if not all(type(one) is int or isinstance(one, np.integer) for one in ids):
             raise TypeError(f"embed_ids takes the ids of texts, whole numbers, not {str(row)[:80]}")
         most = len(self.text_processor().stems)
         if ids and not 0 <= min(ids) <= max(ids) <= most:
             raise ValueError(f"ids go from 1 to {most} (0 is padding), given are {min(ids)} to {max(ids)}")
+        if isinstance(row, dict):
+            for number, weight in row.items():
+                require_real(f"the weight of id {number}", weight)
         if isinstance(row, dict) and not np.isfinite(list(row.values())).all():
             raise ValueError("the weights of ids must be finite numbers")
 
@@ -241,10 +257,12 @@ class Bundle:
 
     def read_as(self, text: str) -> tuple[tuple[str, str], ...]:
         """Each known word of a text as it was typed, with the plainest word of the same id: feet, foot."""
+        require_text("text", text)
         return self.text_processor().read_as(text)
 
     def carried_words(self, letters: str = "") -> list[CarriedWord]:
         """The words that no caption had and that are read as known ones: those with these letters in them."""
+        require_text("letters", letters)
         table = self.text_processor().carried
         return [] if table is None else table.containing(letters)
 
@@ -255,20 +273,29 @@ class Bundle:
 
     def suggest_words(self, word: str) -> tuple[str, ...]:
         """The known words that are spelled most like an unknown one, best first."""
+        require_text("word", word)
         return self.text_processor().suggest(word)
 
     def complete_word(self, prefix: str) -> tuple[str, ...]:
         """The ten commonest known words that begin so; below them, where there are fewer, carried ones."""
+        require_text("prefix", prefix)
         return self.text_processor().complete(prefix)
 
     def describe_unknown(self, words: Sequence[str]) -> str:
         """Unknown words for a message, with what may have been meant: "surfr (did you mean surfer?), zyx"."""
+        words = require_several("words", words, "words", require_text)
         described = [with_suggestions(word[:40], self.suggest_words(word)) for word in words[:_LISTED]]
         return ", ".join(described) + (", ..." if len(words) > _LISTED else "")
 
     def read_file(self, name: str) -> bytes:
         """The content of a file that the manifest lists. Raises BundleError where it is not what it was."""
-        record = (self.checked.files | (self.checked.gallery_files or {}))[name]
+        require_text("name", name)
+        files = self.checked.files | (self.checked.gallery_files or {})
+        if name not in files:
+            raise BundleError(
+                f"{self.path}: its manifest lists no file {name[:100]!r}: {', '.join(self.checked.files)}"
+            )
+        record = files[name]
         path = self.path / name
         content = read_plain_file(self.path, name, record.bytes)
         sha256 = hashlib.sha256(content).hexdigest()
@@ -330,7 +357,8 @@ class Bundle:
 
         for number, image in enumerate(images):
             try:
-                yield load_pixels(image, self.image_rules, max_megapixels=max_megapixels)
+                name = None if hasattr(image, "name") else f"images[{number}]"
+                yield load_pixels(image, self.image_rules, max_megapixels=max_megapixels, name=name)
             except ImageError as error:
                 if isinstance(image, (str, os.PathLike)):
                     raise

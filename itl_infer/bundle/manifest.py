@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, TypeVar
 
 from itl_infer.bundle.files import RESTORE as RESTORE
@@ -60,6 +60,7 @@ _LARGEST_WIDTH = 2**14  # of an embedding
 _LONGEST_NAME = 1000  # characters, of whatever is a name
 _LARGEST_NUMBER = 2**63  # more is no size of anything
 _HALF_A_PAIR = re.compile("[\ud800-\udfff]")
+_NO_WAY_DOWN = re.compile(r"[\\:\x00-\x1f]")
 _IN_WORDS = {str: "a text", int: "a whole number", float: "a number", dict: "an object", list: "a list"}
 
 T = TypeVar("T", str, int, float, dict[str, Any], list[Any])
@@ -95,7 +96,7 @@ def read_manifest(folder: Path) -> Manifest:
     """Read and check the manifest of a bundle. Raises BundleError."""
     path = folder / MANIFEST
     try:
-        content = json.loads(read_plain_file(folder, MANIFEST, _LONGEST_MANIFEST), parse_constant=_no_number)
+        content = read_plain_file(folder, MANIFEST, _LONGEST_MANIFEST)
     except BundleError as error:
         if not isinstance(error.__cause__, (FileNotFoundError, NotADirectoryError)):
             raise
@@ -103,9 +104,7 @@ def read_manifest(folder: Path) -> Manifest:
             f"{folder}: no bundle there (no {MANIFEST}): name the folder of one, or make it with"
             " `python -m export starter`"
         ) from error.__cause__
-    except (ValueError, RecursionError) as error:
-        raise BundleError(f"{path}: not JSON ({reason_of(error)}); {RESTORE}") from error
-    return _check(content, str(path))
+    return _check(_parse(content, str(path)), str(path))
 
 
 def write_manifest(folder: str | os.PathLike[str], content: Mapping[str, Any]) -> Manifest:
@@ -133,7 +132,7 @@ def write_manifest(folder: str | os.PathLike[str], content: Mapping[str, Any]) -
             "files": {name: _record_of(folder / name) for name in names},
         }
     text = json.dumps(complete, indent=1, ensure_ascii=False) + "\n"
-    manifest = _check(json.loads(text), str(path))
+    manifest = _check(_parse(text, str(path)), str(path))
     with replacing(path) as file:
         file.write(text.encode())
     return manifest
@@ -166,30 +165,34 @@ def compute_fingerprint(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(decisive, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
+def _parse(text: str | bytes, where: str) -> Any:
+    """JSON. Raises BundleError, also for what could not be printed, or is no size of anything, wherever it stands."""
+
+    def number(digits: str) -> int | float:
+        value = float(digits) if set(digits) & set(".eE") else int(digits)
+        if not -_LARGEST_NUMBER < value < _LARGEST_NUMBER:
+            raise BundleError(f"{where}: a number in it is beyond all sizes, {digits[:40]}; {RESTORE}")
+        return value
+
+    try:
+        content = json.loads(text, parse_int=number, parse_float=number, parse_constant=_no_number)
+        half = _HALF_A_PAIR.search(
+            json.dumps(content, ensure_ascii=False)
+        )  # in one go, as there are thousands
+    except (ValueError, RecursionError) as error:
+        raise BundleError(f"{where}: not JSON ({reason_of(error)}); {RESTORE}") from error
+    if half:
+        raise BundleError(f"{where}: half a character in it ({half[0]!a}); {RESTORE}")
+    return content
+
+
 def _no_number(name: str) -> float:
     raise ValueError(f"{name} is no number")
-
-
-def _require_plain_values(content: Any, where: str) -> None:
-    """Raise BundleError for what could not be printed, or is no size of anything, wherever it stands."""
-    waiting = [content]
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, dict):
-            waiting += [*value, *value.values()]
-        elif isinstance(value, list):
-            waiting += value
-        elif isinstance(value, str):
-            if half := _HALF_A_PAIR.search(value):
-                raise BundleError(f"{where}: half a character in it ({half[0]!a}); {RESTORE}")
-        elif isinstance(value, (int, float)) and not -_LARGEST_NUMBER < value < _LARGEST_NUMBER:
-            raise BundleError(f"{where}: a number in it is beyond all sizes, {str(value)[:40]}; {RESTORE}")
 
 
 def _check(content: Any, where: str) -> Manifest:
     if type(content) is not dict:
         raise BundleError(f"{where}: not a JSON object; {RESTORE}")
-    _require_plain_values(content, where)
     version = _field(content, "format_version", int, where)
     if version > FORMAT_VERSION:
         raise BundleError(
@@ -312,10 +315,8 @@ def _file_records(table: Mapping[str, Any], where: str) -> dict[str, FileRecord]
 
 def _leaves_folder(name: str) -> bool:
     """Whether a name is anything but a plain way down from the folder, on any system."""
-    path = PurePosixPath(name)
-    return (
-        path.is_absolute() or not path.parts or ".." in path.parts or bool(re.search(r"[\\:\x00-\x1f]", name))
-    )
+    parts = {*name.split("/")}
+    return name.startswith("/") or ".." in parts or parts <= {"", "."} or bool(_NO_WAY_DOWN.search(name))
 
 
 def _record_of(path: Path) -> dict[str, Any]:

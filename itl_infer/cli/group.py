@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import sys
@@ -39,6 +40,7 @@ _MODULES = {
     "watch": "watch",
 }
 _INTERRUPTED = 130
+_OBJECTS_BETWEEN = 50_000  # made, until those that nobody holds are looked for
 _BARE = f"{__name__}.bare"  # where a context keeps the first word of a query without a command
 
 
@@ -171,6 +173,8 @@ def run() -> NoReturn:
     that matters is flushed and closed.
     """
     code: Any = 0
+    # What is made while modules are imported stays: to look through it again and again would be 2 % of a query.
+    gc.set_threshold(_OBJECTS_BETWEEN)
     end_soon_when_interrupted("\nInterrupted; what was done is kept.", _INTERRUPTED)
     try:
         main(prog_name="itl-infer")

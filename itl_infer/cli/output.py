@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
 import re
@@ -93,6 +91,9 @@ def as_bytes(answer: Answer, format_name: str) -> bytes:
         case "jsonl":
             return b"".join(as_json(found.to_json()) for found in results)
         case "csv":
+            import csv
+            import io
+
             lines = io.StringIO()
             writer = csv.DictWriter(lines, _COLUMNS, extrasaction="ignore", lineterminator="\n")
             writer.writeheader()

@@ -12,6 +12,7 @@ import click
 
 from itl_infer.cli.opened import SearchOptions, check_sheet, open_bundle, open_names, open_store, write_sheet
 from itl_infer.cli.options import (
+    FILTERS,
     CommandWithMany,
     all_of,
     as_word_option,
@@ -231,6 +232,9 @@ def _run_query(text: str | None, images: tuple[str, ...], options: QueryOptions)
 
 
 def _nothing_found(answer: Answer, options: QueryOptions) -> str:
+    if not answer.pictures and options.where():
+        given = ", ".join(f"--{name}" for name in FILTERS if getattr(options, name) not in ((), None))
+        return f"Nothing found: no picture fits {given}."
     if not answer.pictures:
         return "Nothing found: there are no pictures in there: itl-infer embed-images PICTURES puts some in."
     if options.min_score is not None:

@@ -9,6 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from itl_infer.arguments import (
+    require_bundle,
+    require_callables,
+    require_instance,
+    require_path,
+    require_text,
+    require_whole,
+)
 from itl_infer.bundle import Bundle
 from itl_infer.captions import CaptionDataset, match_captions, read_captions
 from itl_infer.errors import CaptionsError
@@ -88,6 +96,7 @@ class Evaluation(Measured):
 
     def write_ranks(self, path: str | os.PathLike[str]) -> None:
         """The rank of every caption as CSV in UTF-8 (but for names that are not): columns rank, image, caption."""
+        require_path("path", path)
         lines = io.StringIO()
         writer = csv.writer(lines, lineterminator="\n")
         writer.writerow(["rank", "image", "caption"])
@@ -113,6 +122,7 @@ def evaluate_index(
     so that figures compare with those of others. Raises CaptionsError where nothing is left to measure, and
     IndexStoreError where the index was opened without a bundle.
     """
+    require_instance("index", index, Index, "an index, as Index.open() gives it")
     bundle = index.require_bundle()
     dataset, embeddings = captioned_rows(
         captions, index, images=images, splits=splits, split=split, seed=seed
@@ -131,6 +141,12 @@ def captioned_rows(
     progress: ShowProgress | None = None,
 ) -> tuple[CaptionDataset, Floats]:
     """The captioned pictures of one split that an index holds, or that a bundle embeds, and their unit rows (N, D)."""
+    for name, path in (("captions", captions), ("images", images), ("splits", splits)):
+        if path is not None or name == "captions":
+            require_path(name, path)
+    require_text("split", split)
+    seed = require_whole("seed", seed)
+    require_callables(progress=progress)
     captions = Path(captions)
     if isinstance(source, Index):
         pictures, rows = pictures_in_index(source, captions, _path(images))
@@ -156,6 +172,7 @@ def evaluate_bundle(
     As `evaluate_index`, but pictures are those in the folder `images`, by default where the captions are. Those that
     cannot be read are among the `faults`. `progress` is called after every few pictures.
     """
+    require_bundle(bundle)
     dataset, embeddings = captioned_rows(
         captions, bundle, images=images, splits=splits, split=split, seed=seed, progress=progress
     )

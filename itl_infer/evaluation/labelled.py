@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from itl_infer.arguments import require_bundle, require_callables, require_path
 from itl_infer.bundle import Bundle
 from itl_infer.captions.dataset import one_line
 from itl_infer.captions.pictures import pictures_in
@@ -129,6 +130,12 @@ def labelled_rows(
     progress: ShowProgress | None = None,
 ) -> tuple[Labels, Floats, tuple[str, ...]]:
     """What `evaluate_labelled` measures on: labels, the unit rows (N, D) of their pictures, and notes on these."""
+    require_path("labelled", labelled)
+    if images is not None:
+        require_path("images", images)
+    require_callables(progress=progress)
+    if not isinstance(source, Index):
+        require_bundle(source, "source")
     labelled, images = Path(labelled), None if images is None else Path(images)
     require_labels(labelled)
     if images is not None and labelled.is_dir():

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from itl_infer.arguments import require_number, wrong
 from itl_infer.errors import ImageError, ImageMemoryError, is_shortage_of_memory, reason_of
 from itl_infer.image.admission import SHORT, Admission, Apart, Turns, check_size, is_there_room
 from itl_infer.image.clock import Allowance, ClockedFile
@@ -75,6 +76,7 @@ def load_pixels(
     """
     from PIL import Image
 
+    max_megapixels = require_number("max_megapixels", max_megapixels, above=0)
     if isinstance(source, np.ndarray):
         image = _from_array(source)
         return _decode("array", lambda: _prepare(image, 1, rules))
@@ -91,8 +93,19 @@ def load_pixels(
     if isinstance(source, (str, os.PathLike)):
         with open_picture_file(source) as file:
             return decode_file(file, os.fspath(source), _pixels(rules), max_megapixels, notes)
-    source.seek(0)
+    if isinstance(source, io.TextIOBase) or not all(
+        hasattr(source, call) for call in ("read", "seek", "tell")
+    ):
+        raise wrong(
+            name or "picture",
+            source,
+            "a path, a file open to be read as bytes, a Pillow image or a uint8 array",
+        )
     name = str(getattr(source, "name", "picture")) if name is None else name
+    try:
+        source.seek(0)
+    except (OSError, ValueError) as error:  # it is closed, or a pipe
+        raise ImageError(name, f"cannot be read from its start: {reason_of(error)}") from error
     return decode_file(source, name, _pixels(rules), max_megapixels, notes)
 
 

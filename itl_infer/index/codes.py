@@ -31,7 +31,6 @@ from itl_infer.index.schema import State
 from itl_infer.ranking import Codes
 from itl_infer.ranking.codes import (
     BLOCK,
-    FEWEST_NUMBERS,
     GROUP,
     CodeBlock,
     Quantized,
@@ -55,11 +54,6 @@ _log = logging.getLogger(__name__)
 def codes_file(folder: Path, state: State) -> Path:
     """Where the codes of a generation are."""
     return folder / f"codes-{state.generation:06}.u8"
-
-
-def are_worth_it(state: State) -> bool:
-    """Whether there are so many rows that they are found sooner by codes."""
-    return state.rows * state.embed_dim >= FEWEST_NUMBERS
 
 
 class _Head(NamedTuple):
@@ -147,7 +141,7 @@ def write_codes(folder: Path, state: State) -> None:
     path = codes_file(folder, state)
     for name in (path.name, f"{path.name}.part"):
         require_plain(folder / name, to_write=True)
-    if not are_worth_it(state):
+    if not state.has_codes:
         path.unlink(missing_ok=True)
         return
     vectors = _vectors(folder, state)[: state.rows // GROUP * GROUP]
@@ -161,7 +155,7 @@ def write_codes(folder: Path, state: State) -> None:
 
 def extend_codes(folder: Path, state: State) -> None:
     """Add the codes of rows that were added since. What goes wrong here costs nothing that was committed."""
-    if not are_worth_it(state):
+    if not state.has_codes:
         return
     try:
         path = codes_file(folder, state)
@@ -204,7 +198,7 @@ def _write(file: IO[bytes], content: bytes) -> None:
 def problem_of_codes(folder: Path, state: State) -> str | None:
     """What is wrong with the codes, all of which are compared with their checksums; None where they are not there."""
     path = codes_file(folder, state)
-    if not path.exists() or not are_worth_it(state):
+    if not path.exists() or not state.has_codes:
         return None
     with open_plain(path) as file:
         heads = list(_heads(file, _vectors(folder, state)))
@@ -235,7 +229,7 @@ class DerivedCodes:
 
         A file that is missing or not that of these vectors is made anew first, where it may be written.
         """
-        if not are_worth_it(self._state) or not products_are_fast():
+        if not self._state.has_codes or not products_are_fast():
             return None
         with self._lock:
             if not self._is_read:

@@ -70,7 +70,9 @@ def _write_generation(folder: Path, connection: sqlite3.Connection, old: State, 
 def _write_facts(folder: Path, connection: sqlite3.Connection, old: State, order: Rows) -> list[tuple[int]]:
     """The next file of facts, without what is damaged; the rows of which it says nothing, though it should."""
     records = read_records(folder, old)
-    said = _rows(connection, "has_facts = 1")
+    said = _rows(
+        connection, "has_facts = 1 AND state <> 2"
+    )  # those that are dropped may be of rows beyond all files
     is_said = np.zeros(old.rows, bool)
     is_said[said] = True
     is_good = is_said & are_whole(records) & (records["flags"] & KNOWN > 0)

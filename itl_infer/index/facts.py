@@ -18,7 +18,7 @@ import numpy.typing as npt
 from itl_infer.files import sync, sync_folder
 from itl_infer.image import Facts
 from itl_infer.index import schema
-from itl_infer.index.damage import typed
+from itl_infer.index.damage import all_typed
 from itl_infer.index.disk import map_file, store_errors
 from itl_infer.index.plain import make_anew, open_plain, size_of
 from itl_infer.index.schema import State
@@ -159,7 +159,7 @@ class FactsOfRows(Sequence["Facts | None"]):
         if self._folder is None:
             return []
         with store_errors(self._folder), schema.reading(self._folder) as connection:
-            return list(typed(connection.execute(query), *kinds))
+            return all_typed(connection.execute(query).fetchall(), *kinds)
 
 
 def unpack(record: Any, camera: str) -> Facts | None:

@@ -12,6 +12,15 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import numpy.typing as npt
 
+from itl_infer import teaching
+from itl_infer.arguments import (
+    require_bundle,
+    require_flags,
+    require_one_of,
+    require_path,
+    require_several,
+    require_text,
+)
 from itl_infer.errors import IndexStoreError
 from itl_infer.index import schema
 from itl_infer.index.facts import FactsOfRows
@@ -19,13 +28,14 @@ from itl_infer.index.paths import Paths
 from itl_infer.index.roots import Root
 from itl_infer.index.schema import State
 from itl_infer.index.snapshot import Snapshot, empty_snapshot, take_snapshot
-from itl_infer.teaching import Names, embed_text
+from itl_infer.vectors import as_row, as_rows
 
 # The writer is imported where one is made: a reader does without it.
 if TYPE_CHECKING:
     from itl_infer.bundle import Bundle
     from itl_infer.index.teach import TeachReport
     from itl_infer.index.writer import Writer
+    from itl_infer.teaching import Names
     from itl_infer.where import Where
 
 
@@ -61,6 +71,10 @@ class Index:
         must exist. A bundle is needed to embed, and to search by text. Raises IndexStoreError for an index
         that is missing, damaged, of a newer format, or made with another bundle than the one given.
         """
+        require_path("path", path)
+        require_one_of("mode", mode, ("r", "w"))
+        if bundle is not None:
+            require_bundle(bundle)
         path = Path(path)
         return cls(path, bundle, mode == "w", _take_snapshot(path, bundle, may_be_new=mode == "w"))
 
@@ -75,6 +89,9 @@ class Index:
         """
         from itl_infer.index.writer import open_writer
 
+        require_path("path", path)
+        require_bundle(bundle)
+        require_flags(prune=prune, wait=wait)
         path = Path(path)
         with open_writer(path, bundle, wait=wait) as writer:
             missing = [root for root in writer.roots().values() if root.is_missing()]
@@ -119,15 +136,14 @@ class Index:
 
         Raises QueryError for a text without a single known word, ValueError for k < 1.
         """
-        if isinstance(query, str):
-            query = self._embed_query(query)
-        return self.search_many(np.asarray(query)[None], k, where=where)[0]
+        query = self._embed_query(query) if isinstance(query, str) else as_row("query", query)
+        return self.search_many(query[None], k, where=where)[0]
 
     def search_many(
         self, queries: npt.NDArray[np.float32], k: int = 10, *, where: Where | None = None
     ) -> list[list[SearchResult]]:
         """`search` for each row of `queries` (Q, D): the same results, far faster than one by one."""
-        snapshot = self._snapshot
+        queries, snapshot = as_rows("queries", queries), self._snapshot
         return [
             [
                 SearchResult(rank, score, snapshot.path_of(row))
@@ -137,7 +153,7 @@ class Index:
         ]
 
     def _embed_query(self, text: str) -> npt.NDArray[np.float32]:
-        return embed_text(self.require_bundle(), text, self.names)
+        return teaching.embed_text(self.require_bundle(), text, self.names)
 
     @property
     def names(self) -> Names:
@@ -162,7 +178,13 @@ class Index:
         """
         from itl_infer.index.teach import teach
 
-        bundle = self.require_bundle()
+        name, bundle = teaching.require_name(name), self.require_bundle()
+        require_flags(replace=replace)
+        for which, given in (("paths", paths), ("against", against)):
+            if isinstance(given, (str, os.PathLike)):
+                raise TypeError(f"{which} is a list of paths: teach(name, [path])")
+        paths = require_several("paths", paths, "paths", require_path)
+        against = require_several("against", against, "paths", require_path)
         with self.writing(wait=wait) as writer:
             return teach(writer, bundle, name, paths, against, replace=replace)
 
@@ -170,6 +192,7 @@ class Index:
         """Forget a name and its examples; the pictures stay. Raises TeachError where there is no such name."""
         from itl_infer.index.teach import forget
 
+        require_text("name", name)
         with self.writing(wait=wait) as writer:
             forget(writer, name)
 
@@ -180,6 +203,7 @@ class Index:
         """
         from itl_infer.teaching.separation import separation
 
+        require_text("name", name)
         snapshot = self._snapshot
         return separation(snapshot.names[name], snapshot.embeddings)
 
@@ -187,6 +211,7 @@ class Index:
         """Write all names with their examples to a file. Raises TeachError where it cannot be written."""
         from itl_infer.teaching.file import write_names
 
+        require_path("path", path)
         state = self.state
         write_names(path, self.names, self._snapshot.moments, state.bundle_name, state.bundle_fingerprint)
 
@@ -197,6 +222,7 @@ class Index:
         """
         from itl_infer.index.teach import import_names
 
+        require_path("path", path)
         with self.writing(wait=wait) as writer:
             return import_names(writer, path)
 
@@ -241,6 +267,7 @@ class Index:
     @contextlib.contextmanager
     def writing(self, *, wait: bool = False) -> Iterator[Writer]:
         """Be the index's one writer. Raises IndexStoreError where another is, unless told to `wait`."""
+        require_flags(wait=wait)
         if not self._writable:
             raise IndexStoreError(f'{self.path}: opened to read only: Index.open(path, bundle, mode="w")')
         from itl_infer.index.writer import open_writer

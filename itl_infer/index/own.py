@@ -7,10 +7,12 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from functools import lru_cache
+from itertools import islice
 from typing import NamedTuple
 
 from itl_infer.index.damage import Damage
 
+_OBJECTS = "SELECT type, name, tbl_name, sql FROM sqlite_master"
 _COMMENT = re.compile(r"--[^\n]*")
 _SPACE = re.compile(r"\s+")
 _SPACE_AROUND = re.compile(r"\s*([(),])\s*")
@@ -33,10 +35,14 @@ def require_own_tables(connection: sqlite3.Connection, statements: tuple[str, ..
     A table of another name is one that a later itl-infer keeps beside them: nothing here reads it. Views, triggers and
     indexes that are not ours would be code of whoever made the index.
     """
+    made = _rows_made(statements)
+    rows = list(islice(connection.execute(_OBJECTS), len(made) + 1))
+    if len(rows) == len(made) and set(rows) == made:
+        return  # to the letter, as nearly always
     expected = expected_objects(statements)
     tables = {each.name for each in expected.values()}
     found = set()
-    for row in connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master"):
+    for row in connection.execute(_OBJECTS):
         if not all(isinstance(value, str) for value in row[:3]):
             raise Damage("malformed schema")
         kind, name, table, sql = row
@@ -59,14 +65,19 @@ def _is_plain_table(one: _Object) -> bool:
 @lru_cache(maxsize=4)
 def expected_objects(statements: tuple[str, ...]) -> Mapping[tuple[str, str], _Object]:
     """Every table and index that statements make, by kind and name."""
+    return {
+        (kind, name): _Object(kind, name, table, None if sql is None else _normal(sql))
+        for kind, name, table, sql in _rows_made(statements)
+    }
+
+
+@lru_cache(maxsize=4)
+def _rows_made(statements: tuple[str, ...]) -> frozenset[tuple[str, str, str, str | None]]:
+    """What `_OBJECTS` gives of a database that statements made."""
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
         for statement in statements:
             connection.execute(statement)
-        rows = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master").fetchall()
-    return {
-        (kind, name): _Object(kind, name, table, None if sql is None else _normal(sql))
-        for kind, name, table, sql in rows
-    }
+        return frozenset(connection.execute(_OBJECTS))
 
 
 def required_objects(statements: tuple[str, ...]) -> Iterator[tuple[str, str]]:

@@ -42,6 +42,13 @@ class Layout:
             return int(self.fillers[hole])
         return position
 
+    def rows_at(self, positions: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """The row at each of some positions."""
+        places = np.minimum(np.searchsorted(self.holes, positions), len(self.holes) - 1)
+        if not len(self.holes):
+            return positions
+        return np.where(self.holes[places] == positions, self.fillers[places], positions)
+
     def rows(self) -> npt.NDArray[np.int64]:
         """The row at every position, (live,)."""
         rows = np.arange(self.live)
@@ -95,11 +102,21 @@ class Paths(Sequence[str]):
         """The row of the files that stands at each position, (N,)."""
         return self._layout.rows()
 
-    def spans(self, positions: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Where each of some positions begins and ends in `names`."""
-        rows = self.rows()[positions]
-        starts = np.concatenate([[0], self._ends[:-1] + 1]) if len(self._ends) else self._ends
-        return starts[rows], self._ends[rows]
+    @property
+    def holes(self) -> npt.NDArray[np.int64]:
+        """The positions at which another row of the files stands, ascending."""
+        return self._layout.holes
+
+    def spans(
+        self, positions: slice | npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Where each of some positions begins and ends in `names`; of a slice, which has a start, without holes."""
+        if isinstance(positions, slice):
+            ends = self._ends[positions]
+            before = self._ends[positions.start - 1] if positions.start else -1
+            return np.concatenate([[before], ends[:-1]]) + 1, ends
+        rows = self._layout.rows_at(positions)
+        return np.where(rows > 0, self._ends[rows - 1] + 1, 0), self._ends[rows]
 
     @cached_property
     def _ends(self) -> npt.NDArray[np.int64]:

@@ -14,6 +14,7 @@ from itl_infer.errors import IndexStoreError
 from itl_infer.index.damage import Damage
 from itl_infer.index.own import require_own_tables
 from itl_infer.index.plain import copy_database, require_plain_database, size_of
+from itl_infer.ranking.candidates import FEWEST_NUMBERS
 
 DATABASE = "index.sqlite"
 LOCK = "writer.lock"
@@ -242,6 +243,11 @@ class State:
     @property
     def vectors_bytes(self) -> int:
         return self.rows * self.embed_dim * 4
+
+    @property
+    def has_codes(self) -> bool:
+        """Whether there are so many rows that they are found sooner by codes."""
+        return self.rows * self.embed_dim >= FEWEST_NUMBERS
 
     @property
     def next_generation(self) -> int:

@@ -1,23 +1,24 @@
 """Which rows of a view are meant by a `Where`: from records and folders at once, from names only where these are asked.
 
 A million rows take some milliseconds: each question is answered for all of them together, names by their bytes. What
-cannot be told that way (names that are not of ASCII, rows without facts, globs with more than a star) is looked at one
-by one.
+cannot be told that way (names that are not of ASCII, rows without facts) is looked at one by one.
 """
 
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from itl_infer.ahead import in_threads
 from itl_infer.files import one_form
-from itl_infer.index.facts import ASCII_NAME, GPS, KNOWN, NO_DATE, FactsOfRows, to_seconds
+from itl_infer.index.facts import ASCII_NAME, GPS, KNOWN, NO_DATE, FactsOfRows, Records, to_seconds
+from itl_infer.index.globs import Glob
 from itl_infer.index.paths import Paths
 from itl_infer.index.roots import Root, real_path
 
@@ -27,56 +28,72 @@ if TYPE_CHECKING:
 Mask = npt.NDArray[np.bool_]
 Numbers = npt.NDArray[np.int64]
 
-_SPECIAL = re.compile(r"[?\[]")  # of a glob, besides the star
+
+_BLOCK = 2**15  # rows at a time, so that what is made of them stays in the cache of a core
+_FOR_A_THREAD = 4  # blocks, from which on it is worth while
+
+_Rows: TypeAlias = slice | Numbers
+_Question: TypeAlias = Callable[[_Rows, Records], Mask]
+"""Whether each of some positions fits, (n,), by their records, (n,), and whatever else is known of them."""
 
 
 def rows_where(where: Where, facts: FactsOfRows, paths: Paths, roots: Mapping[int, Root]) -> Mask:
     """Whether each position of a view is meant, (N,)."""
-    records = facts.records
-    mask = _of_facts(facts, where)
-    if where.folders:
-        folders = facts.folders()
-        targets = [_targets(folder, roots.values()) for folder in where.folders]
-        inside = _table(
-            (number for number, *_ in folders),
-            (
-                root in roots and any(_is_inside(roots[root], path, target) for target in targets)
-                for _, root, path in folders
-            ),
-        )
-        unknown = _without_folder(records, mask)
-        mask &= inside[np.minimum(records["folder"], len(inside) - 1)]
-        for position in unknown:
-            folder = one_form(os.path.dirname(paths[int(position)]))  # noqa: PTH120 (names as they are)
-            mask[position] = any(_holds(one, folder) for target in targets for one in target)
-    if where.names:
-        candidates = np.flatnonzero(mask)
-        mask[candidates] = _fit_names(where, facts, paths, candidates)
+    questions = [*_of_facts(where, facts), *_of_paths(where, facts, paths, roots)]
+    mask = np.empty(len(facts), bool)
+
+    def look(blocks: Iterator[_Rows]) -> None:
+        for rows in blocks:
+            records = facts.records[rows]
+            fits = np.ones(len(records), bool)
+            for ask in questions:
+                if fits.any():
+                    fits &= ask(rows, records)
+            mask[rows] = fits
+
+    in_threads([*_blocks(len(facts), paths.holes)], look, fewest=_FOR_A_THREAD)
     return mask
 
 
-def _of_facts(facts: FactsOfRows, where: Where) -> Mask:
-    records = facts.records
-    mask = np.ones(len(records), bool)
+def _blocks(count: int, holes: Numbers) -> Iterator[_Rows]:
+    """All positions, some at a time, in the order of their rows in the files."""
+    for start in range(0, count, _BLOCK):
+        end = min(start + _BLOCK, count)
+        first, last = np.searchsorted(holes, (start, end))
+        yield slice(start, end) if first == last else np.setdiff1d(np.arange(start, end), holes[first:last])
+    for start in range(0, len(holes), _BLOCK):
+        yield holes[start : start + _BLOCK]
+
+
+def _of_facts(where: Where, facts: FactsOfRows) -> Iterator[_Question]:
     start, end = where.period()
     if start is not None or end is not None:
-        taken = records["taken"]
-        mask &= (records["flags"] & KNOWN > 0) & (taken != NO_DATE)
-        if start is not None:
-            mask &= taken >= to_seconds(start)
-        if end is not None:
-            mask &= taken < to_seconds(end)
+        since = NO_DATE + 1 if start is None else to_seconds(start)
+        until = np.iinfo(np.int64).max if end is None else to_seconds(end)
+        yield (
+            lambda _, records: (
+                (records["flags"] & KNOWN > 0) & (records["taken"] >= since) & (records["taken"] < until)
+            )
+        )
     if where.orientation is not None:
-        width, height = records["width"], records["height"]
         compare = {"landscape": np.greater, "portrait": np.less, "square": np.equal}[where.orientation]
-        mask &= compare(width, height) & (width > 0)
+        yield lambda _, records: compare(records["width"], records["height"]) & (records["width"] > 0)
     if where.gps is not None:
-        mask &= (records["flags"] & (KNOWN | GPS)) == (KNOWN | GPS if where.gps else KNOWN)
+        wanted = KNOWN | GPS if where.gps else KNOWN
+        yield lambda _, records: records["flags"] & (KNOWN | GPS) == wanted
     if where.cameras:
         cameras = facts.cameras()
         fitting = _table(cameras, map(where.fits_camera, cameras.values()))
-        mask &= fitting[np.minimum(records["camera"], len(fitting) - 1)]
-    return mask
+        yield lambda _, records: fitting[np.minimum(records["camera"], len(fitting) - 1)]
+
+
+def _of_paths(
+    where: Where, facts: FactsOfRows, paths: Paths, roots: Mapping[int, Root]
+) -> Iterator[_Question]:
+    if where.folders:
+        yield _Under(where.folders, facts.folders(), paths, roots)
+    if where.names:
+        yield _Named(where, facts, paths)
 
 
 def _table(numbers: Iterable[int], fitting: Iterable[bool]) -> Mask:
@@ -89,8 +106,30 @@ def _table(numbers: Iterable[int], fitting: Iterable[bool]) -> Mask:
     return table
 
 
-def _without_folder(records: npt.NDArray[np.void], mask: Mask) -> Numbers:
-    return np.flatnonzero(mask & (records["folder"] == 0))
+class _Under:
+    """Whether pictures are in one of some folders."""
+
+    def __init__(
+        self,
+        wanted: Iterable[str],
+        folders: list[tuple[int, int, bytes]],
+        paths: Paths,
+        roots: Mapping[int, Root],
+    ) -> None:
+        self._paths = paths
+        self._targets = [target for folder in wanted for target in _targets(folder, roots.values())]
+        below = {root.id: _below(root, self._targets) for root in roots.values()}
+        self._inside = _table(
+            (number for number, *_ in folders),
+            (root in roots and _is_inside(roots[root], path, below[root]) for _, root, path in folders),
+        )
+
+    def __call__(self, rows: _Rows, records: Records) -> Mask:
+        fits: Mask = self._inside[np.minimum(records["folder"], len(self._inside) - 1)]
+        for place in np.flatnonzero(records["folder"] == 0).tolist():  # what earlier versions embedded
+            folder = one_form(os.path.dirname(self._paths[_position(rows, place)]))  # noqa: PTH120 (names as they are)
+            fits[place] = any(_holds(target, folder) for target in self._targets)
+        return fits
 
 
 def _targets(folder: str, roots: Iterable[Root]) -> list[str]:
@@ -103,9 +142,27 @@ def _targets(folder: str, roots: Iterable[Root]) -> list[str]:
     return list(dict.fromkeys(map(one_form, found)))
 
 
-def _is_inside(root: Root, path: bytes, targets: list[str]) -> bool:
-    folder = one_form(root.locate(path) if path else str(root.folder))
-    return any(_holds(target, folder) for target in targets)
+def _below(root: Root, targets: Iterable[str]) -> tuple[bytes, ...]:
+    """What the paths of a root begin with that are in a target, with "/" at their ends; "" where all are."""
+    base = one_form(str(root.folder))
+    start = base.rstrip(os.sep) + os.sep
+    if any(_holds(target, base) for target in targets):
+        return (b"",)
+    return tuple(
+        os.fsencode(target.removeprefix(start).replace(os.sep, "/")) + b"/"
+        for target in targets
+        if target.startswith(start)
+    )
+
+
+def _is_inside(root: Root, path: bytes, below: tuple[bytes, ...]) -> bool:
+    """Whether a folder of a root is in one of those below it."""
+    form = path if path.isascii() else os.fsencode(one_form(os.fsdecode(path)))
+    if not (form + b"/").startswith(below):
+        return False
+    if path:
+        root.locate(path)  # which raises where it leads out
+    return True
 
 
 def _holds(target: str, folder: str) -> bool:
@@ -113,91 +170,48 @@ def _holds(target: str, folder: str) -> bool:
     return folder == target or folder.startswith(target.rstrip(os.sep) + os.sep)
 
 
-def _fit_names(where: Where, facts: FactsOfRows, paths: Paths, positions: Numbers) -> Mask:
-    """Whether the file at each of some positions is called so, (n,)."""
-    flags, folders = facts.records["flags"][positions], facts.records["folder"][positions]
-    fits = np.zeros(len(positions), bool)
-    # Without a folder it is not known where a name begins in the path.
-    is_plain = (flags & ASCII_NAME > 0) & (folders > 0)
-    plain = np.flatnonzero(is_plain)
-    one_by_one = [np.flatnonzero(~is_plain)]
-    if len(plain):
-        names = _Names(facts, paths, positions[plain], folders[plain])
-        for glob in map(one_form, where.names):
-            found, is_certain = names.fitting(glob)
-            if is_certain:
-                fits[plain[found]] = True
-            else:
-                one_by_one.append(plain[found])
-    for place in sorted(set(np.concatenate(one_by_one).tolist())):
-        if not fits[place]:
-            name = os.path.basename(paths[int(positions[place])])  # noqa: PTH119
-            fits[place] = where.fits_name(name)
-    return fits
+class _Named:
+    """Whether pictures are called so that they are meant."""
+
+    def __init__(self, where: Where, facts: FactsOfRows, paths: Paths) -> None:
+        self._where, self._facts, self._paths = where, facts, paths
+        self._globs = [Glob(one_form(glob)) for glob in where.names]
+        self._buffer = np.frombuffer(paths.names, np.uint8)
+
+    @cached_property
+    def _lengths(self) -> Numbers:
+        """How many bytes stand before a name in the file of paths, "ROOT/FOLDER/", by the number of its folder."""
+        folders = self._facts.folders()
+        lengths = np.zeros(len(folders) + 1, np.int64)
+        if folders:
+            numbers, roots, paths = zip(*folders, strict=True)
+            of_root = {root: len(b"%d/" % root) for root in {*roots}}
+            found = np.array([len(path) + bool(path) for path in paths])
+            found += np.array([of_root[root] for root in roots])
+            at = np.array(numbers)
+            are = (at > 0) & (at <= len(folders))  # else it is damage: they are counted without gaps
+            lengths[at[are]] = found[are]
+        return lengths
+
+    def __call__(self, rows: _Rows, records: Records) -> Mask:
+        starts, ends = self._paths.spans(rows)
+        fits = np.zeros(len(records), bool)
+        # Without a folder it is not known where a name begins in the path.
+        is_plain = (records["flags"] & ASCII_NAME > 0) & (records["folder"] > 0)
+        plain = np.flatnonzero(is_plain)
+        if len(plain):
+            first, last = int(starts[plain[0]]), int(ends[plain[-1]])
+            begins, stops = starts[plain] - first, ends[plain] - first
+            if not all(glob.is_ending for glob in self._globs):
+                begins += self._lengths[np.minimum(records["folder"][plain], len(self._lengths) - 1)]
+            for glob in self._globs:
+                fits[plain[glob.fitting(self._buffer[first:last], begins, stops)]] = True
+        for place in np.flatnonzero(~is_plain).tolist():
+            name = bytes(self._paths.names[starts[place] : ends[place]]).rpartition(b"/")[2]
+            fits[place] = self._where.fits_name(os.fsdecode(name))
+        return fits
 
 
-class _Names:
-    """The names of some files, of ASCII alone, as bytes: where each begins and ends in the file of paths."""
-
-    def __init__(
-        self, facts: FactsOfRows, paths: Paths, positions: Numbers, folders: npt.NDArray[np.uint32]
-    ) -> None:
-        self._bytes = np.frombuffer(paths.names, np.uint8)
-        starts, self._ends = paths.spans(positions)
-        self._starts = starts + _lengths_before_names(facts.folders(), folders)
-
-    def fitting(self, glob: str) -> tuple[Numbers, bool]:
-        """Which may fit a glob, and whether these do for certain."""
-        everything = np.arange(len(self._starts))
-        if not glob.isascii() or _SPECIAL.search(glob):
-            return everything, False
-        first, *rest = os.fsencode(glob).split(b"*")
-        *middle, last = rest or [b""]
-        found = self._beginning(everything, first)
-        if not rest:
-            return found[self._ends[found] - self._starts[found] == len(first)], True
-        length = len(first) + sum(map(len, middle)) + len(last)
-        found = self._ending(found[self._ends[found] - self._starts[found] >= length], last)
-        held = [part for part in middle if part]
-        for part in held:
-            found = self._holding(found, part)
-        # One part between two stars is anywhere in a name of nothing else; more have an order to be looked at.
-        return found, not held or (len(held) == 1 and not first and not last)
-
-    def _beginning(self, found: Numbers, text: bytes) -> Numbers:
-        found = _those(found, self._ends[found] - self._starts[found] >= len(text))
-        for i, byte in enumerate(text):
-            found = _those(found, self._bytes[self._starts[found] + i] == byte)
-        return found
-
-    def _ending(self, found: Numbers, text: bytes) -> Numbers:
-        for i, byte in enumerate(reversed(text), start=1):
-            found = _those(found, self._bytes[self._ends[found] - i] == byte)
-        return found
-
-    def _holding(self, found: Numbers, text: bytes) -> Numbers:
-        hits = np.append(self._hits(text), np.iinfo(np.int64).max // 2)
-        # The first hit that is not before the name must end within it.
-        first = hits[np.searchsorted(hits, self._starts[found])]
-        return _those(found, first + len(text) <= self._ends[found])
-
-    def _hits(self, text: bytes) -> Numbers:
-        """Where a text stands among all bytes."""
-        hits: Numbers = np.flatnonzero(self._bytes[: len(self._bytes) - len(text) + 1] == text[0])
-        for i, byte in enumerate(text[1:], start=1):
-            hits = hits[self._bytes[hits + i] == byte]
-        return hits
-
-
-def _those(found: Numbers, are: Mask) -> Numbers:
-    return found if are.all() else found[are]
-
-
-def _lengths_before_names(folders: list[tuple[int, int, bytes]], numbers: npt.NDArray[np.uint32]) -> Numbers:
-    """How many bytes stand before a name in the file of paths, "ROOT/FOLDER/", by the number of its folder, (n,)."""
-    lengths = np.zeros(len(folders) + 1, np.int64)
-    for number, root, path in folders:
-        if 0 < number <= len(folders):
-            lengths[number] = len(b"%d/" % root) + len(path) + bool(path)
-    of_each: Numbers = lengths[np.minimum(numbers, len(folders))]
-    return of_each
+def _position(rows: _Rows, place: int) -> int:
+    """The position that stands at a place of some."""
+    return rows.start + place if isinstance(rows, slice) else int(rows[place])

@@ -17,11 +17,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from itl_infer import ranking
+from itl_infer import ranking, teaching
 from itl_infer.errors import IndexStoreError
 from itl_infer.image import Facts
 from itl_infer.index import schema
-from itl_infer.index.codes import DerivedCodes
 from itl_infer.index.copies import require_copies
 from itl_infer.index.damage import Damage, typed
 from itl_infer.index.disk import map_file, store_errors
@@ -31,9 +30,10 @@ from itl_infer.index.paths import Layout, Paths
 from itl_infer.index.roots import Root, is_location, resolve_location
 from itl_infer.index.schema import State
 from itl_infer.index.taught import names_of, read_moments, read_named
-from itl_infer.teaching import NO_NAMES, Moments, Names
 
 if TYPE_CHECKING:
+    from itl_infer.index.codes import DerivedCodes
+    from itl_infer.teaching import Moments, Names
     from itl_infer.where import Where
 
 _REPAIR = "itl-infer check --repair drops what is damaged and keeps the rest"
@@ -52,7 +52,6 @@ class Snapshot:
     facts: FactsOfRows
     folder: Path | None = None  # None: there is none yet
     named: dict[str, str] = field(default_factory=dict, repr=False)  # by their keys, how names are written
-    codes: DerivedCodes | None = None
     _compared: set[int] = field(default_factory=set, repr=False, compare=False)  # rows, with their checksums
     _selected: dict[Where, npt.NDArray[np.bool_]] = field(default_factory=dict, repr=False, compare=False)
 
@@ -63,14 +62,23 @@ class Snapshot:
         if self.folder is not None:
             with contextlib.suppress(IndexStoreError):  # gone since, or damaged: they are only a short way
                 kept = read_moments(self.folder, self.state, len(self))
-        return Moments.of(self.embeddings) if kept is None else kept
+        return teaching.Moments.of(self.embeddings) if kept is None else kept
 
     @cached_property
     def names(self) -> Names:
         """The names that were taught."""
         if self.folder is None:
-            return NO_NAMES
+            return teaching.NO_NAMES
         return names_of(self.named, self.folder, self.state, lambda: self.moments)
+
+    @cached_property
+    def codes(self) -> DerivedCodes | None:
+        """The codes of its rows; None where these are so few that floats are as fast."""
+        if self.folder is None or not self.state.has_codes:
+            return None
+        from itl_infer.index.codes import DerivedCodes
+
+        return DerivedCodes(self.folder, self.state, self.paths.holes)
 
     def __len__(self) -> int:
         return len(self.embeddings)
@@ -120,6 +128,11 @@ class Snapshot:
 
     def among(self, where: Where | None) -> npt.NDArray[np.bool_] | None:
         """Whether each row is meant, (N,); None: all are. Remembered, as one filter is mostly asked with again."""
+        if where is None:
+            return None
+        from itl_infer.where import require_where
+
+        require_where(where)
         if not where:
             return None
         if where not in self._selected:
@@ -220,7 +233,6 @@ def _map(
         FactsOfRows(folder if has_facts else None, _filled(records, layout)),
         folder,
         named,
-        DerivedCodes(folder, state, layout.holes),
     )
 
 

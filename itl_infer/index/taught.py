@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from itl_infer import teaching
 from itl_infer.errors import IndexStoreError
 from itl_infer.index import schema
 from itl_infer.index.disk import store_errors
 from itl_infer.index.roots import resolve_location, store_location
 from itl_infer.store import are_unit_rows
-from itl_infer.teaching import NO_NAMES, Example, Moments, Names, Taught, key_of
 
 if TYPE_CHECKING:
     from itl_infer.index.schema import State
+    from itl_infer.teaching import Example, Moments, Names, Taught
 
 _COLUMNS = "digest, location, is_wanted, fingerprint, embedding, crc"
 _MOMENTS = "fingerprint, generation, rows, live, mean, covariance, crc"
@@ -34,14 +35,14 @@ Change = Callable[..., None]  # Writer.change: an SQL statement and its paramete
 def names_of(named: dict[str, str], folder: Path, state: State, moments: Callable[[], Moments]) -> Names:
     """The names in an index as they were in a state, of `read_named`; their examples are read when they are needed."""
     if not named:
-        return NO_NAMES
+        return teaching.NO_NAMES
 
     def read(key: str) -> Taught:
         with store_errors(folder), schema.reading(folder) as connection:
             examples = tuple(read_examples(connection, folder, key, state))
-        return Taught(named[key], examples, moments())
+        return teaching.Taught(named[key], examples, moments())
 
-    return Names(named, read)
+    return teaching.Names(named, read)
 
 
 def read_named(connection: sqlite3.Connection, not_of: str | None = None) -> dict[str, str]:
@@ -67,7 +68,7 @@ def read_examples(connection: sqlite3.Connection, folder: Path, key: str, state:
             rows = np.frombuffer(embedding, "<f4")
             if len(rows) != state.embed_dim or not are_unit_rows(rows[None])[0]:
                 raise IndexStoreError(f"{folder}: an example of the name {key!r} is damaged: {_MENDED}")
-        yield Example(locate(location, folder), digest, bool(is_wanted), rows)
+        yield teaching.Example(locate(location, folder), digest, bool(is_wanted), rows)
 
 
 def locate(location: bytes, folder: Path) -> str:
@@ -93,7 +94,9 @@ def _moments(kept: tuple[Any, ...], state: State, live: int, tolerance: float) -
         return None
     if abs(rows - live) > tolerance * live or (len(mean), len(covariance)) != (8 * width, 8 * width * width):
         return None
-    return Moments(rows, np.frombuffer(mean, "<f8"), np.frombuffer(covariance, "<f8").reshape(width, width))
+    return teaching.Moments(
+        rows, np.frombuffer(mean, "<f8"), np.frombuffer(covariance, "<f8").reshape(width, width)
+    )
 
 
 def are_of(connection: sqlite3.Connection, state: State, live: int) -> bool:
@@ -120,7 +123,7 @@ def put_name(change: Change, name: str) -> None:
     """Remember a name; one that is there keeps its examples."""
     change(
         "INSERT INTO taught VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET name = excluded.name",
-        key_of(name),
+        teaching.key_of(name),
         name,
     )
 
@@ -129,7 +132,12 @@ def put_example(change: Change, folder: Path, name: str, example: Example, finge
     """Remember an example of a name, in place of what was known of the same picture."""
     assert example.embedding is not None
     content = (
-        *(key_of(name), example.digest, store_location(Path(example.path), folder), int(example.is_wanted)),
+        *(
+            teaching.key_of(name),
+            example.digest,
+            store_location(Path(example.path), folder),
+            int(example.is_wanted),
+        ),
         *(fingerprint, example.embedding.astype("<f4").tobytes()),
     )
     change(
@@ -144,7 +152,7 @@ def put_example(change: Change, folder: Path, name: str, example: Example, finge
 def drop_name(change: Change, name: str) -> None:
     """Forget a name and its examples."""
     for table in ("taught", "examples"):
-        change(f"DELETE FROM {table} WHERE key = ?", key_of(name))
+        change(f"DELETE FROM {table} WHERE key = ?", teaching.key_of(name))
 
 
 def damaged(connection: sqlite3.Connection) -> Iterator[tuple[str, str, tuple[object, ...]]]:
@@ -152,7 +160,7 @@ def damaged(connection: sqlite3.Connection) -> Iterator[tuple[str, str, tuple[ob
     if not schema.has_table(connection, "taught"):
         return
     for key, name in connection.execute("SELECT key, name FROM taught"):
-        if not (isinstance(name, str) and isinstance(key, str) and key_of(name) == key):
+        if not (isinstance(name, str) and isinstance(key, str) and teaching.key_of(name) == key):
             yield (
                 f"the name {str(key)[:40]!r} is not what was taught",
                 "DELETE FROM taught WHERE key IS ?",

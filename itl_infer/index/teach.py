@@ -69,8 +69,8 @@ def teach(
     report = TeachReport(name)
     known = {} if replace else {example.digest: example for example in examples_of(writer, key_of(name))}
     finder = _Finder(writer, bundle, report)
-    wanted = finder.find(_as_list(paths, "paths"), is_wanted=True)
-    unwanted = finder.find(_as_list(against, "against"), is_wanted=False)
+    wanted = finder.find([os.fspath(path) for path in paths], is_wanted=True)
+    unwanted = finder.find([os.fspath(path) for path in against], is_wanted=False)
     _refuse_both(name, wanted, unwanted)
     for example in (*wanted, *unwanted):
         _join(known, example, report)
@@ -168,12 +168,6 @@ def examples_of(writer: Writer, key: str) -> list[Example]:
     return writer.ask(
         lambda connection: list(records.read_examples(connection, writer.folder, key, writer.state))
     )
-
-
-def _as_list(paths: Iterable[Location], name: str) -> list[str]:
-    if isinstance(paths, (str, os.PathLike)):
-        raise TypeError(f"{name} is a list of paths: teach(name, [path])")
-    return [os.fspath(path) for path in paths]
 
 
 def _join(known: dict[bytes, Example], example: Example, report: TeachReport) -> None:

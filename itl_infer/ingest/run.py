@@ -13,6 +13,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from itl_infer.ahead import in_order_ahead, is_done, uninterrupted
+from itl_infer.arguments import (
+    require_callables,
+    require_flags,
+    require_instance,
+    require_number,
+    require_paths,
+    require_several,
+    require_text,
+    require_whole,
+)
 from itl_infer.cpus import usable_cpus
 from itl_infer.errors import FolderError, IndexStoreError
 from itl_infer.image import DEFAULT_MAX_MEGAPIXELS, describe_formats
@@ -93,12 +103,25 @@ def embed_directory(
     where another process is writing the index, unless told to `wait`, and where a glob of `no_exclude` is none that
     the index remembers.
     """
-    if workers is not None and workers < 1:
-        raise ValueError(f"workers is {workers}, expected 1 or more")
-    if batch_size is not None and not 1 <= batch_size <= MAX_BATCH_SIZE:
-        raise ValueError(f"batch_size is {batch_size}, expected 1 to {MAX_BATCH_SIZE}")
     started = time.monotonic()
-    given = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
+    given = require_paths("paths", paths)
+    require_instance("index", index, Index, "an index, as Index.open() gives it")
+    if workers is not None:
+        require_whole("workers", workers, 1)
+    if batch_size is not None and require_whole("batch_size", batch_size, 1) > MAX_BATCH_SIZE:
+        raise ValueError(f"batch_size is {batch_size}, expected 1 to {MAX_BATCH_SIZE}")
+    exclude = require_several("exclude", exclude, "globs", require_text)
+    if not isinstance(no_exclude, bool):
+        no_exclude = require_several("no_exclude", no_exclude, "globs, True or False", require_text)
+    max_megapixels = require_number("max_megapixels", max_megapixels, above=0)
+    require_flags(
+        include_hidden=include_hidden,
+        include_system=include_system,
+        retry_failed=retry_failed,
+        prune=prune,
+        wait=wait,
+    )
+    require_callables(progress=progress, announce=announce, on_change=on_change, pass_over=pass_over)
     folders = [Target(Path(path)).real for path in given]
     remembered = read_exclusions(index.path)
     dropped = taken_back(remembered, no_exclude, folders, index.path)

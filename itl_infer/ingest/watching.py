@@ -14,6 +14,13 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from itl_infer.arguments import (
+    require_callables,
+    require_instance,
+    require_number,
+    require_paths,
+    wrong,
+)
 from itl_infer.errors import FolderError
 from itl_infer.files import as_on_disk
 from itl_infer.image import IMAGE_SUFFIXES
@@ -53,7 +60,16 @@ def watch(
 
     Raises IndexStoreError where the index cannot be written.
     """
-    given = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
+    given = require_paths("paths", paths)
+    require_instance("index", index, Index, "an index, as Index.open() gives it")
+    if on_change is None:
+        raise wrong("on_change", on_change, "a function")
+    require_callables(on_change=on_change, announce=announce)
+    if poll is not None:
+        require_number("poll", poll, above=0)
+    require_number("settle", settle, above=-1e-9)
+    if stop is not None:
+        require_instance("stop", stop, threading.Event, "an event of threading")
     folders = [as_on_disk(Path(os.path.abspath(path))) for path in given]  # noqa: PTH100, links are left to the run
     stop = stop or threading.Event()
     say = announce or (lambda _: None)

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from itl_infer import ranking
+from itl_infer.arguments import require_whole
 from itl_infer.errors import ClusterError, IndexStoreError, QueryError
 from itl_infer.milvus.address import Address
 from itl_infer.milvus.client import SECONDS, Connection
@@ -18,6 +19,7 @@ from itl_infer.milvus.rows import EMBEDDING, KEY_LENGTH, PATH, text_to_path
 from itl_infer.milvus.setup import _require_engine, load, read_origin, require_same_origin
 from itl_infer.store import Origin
 from itl_infer.teaching import NO_NAMES
+from itl_infer.where import require_where
 
 if TYPE_CHECKING:
     from itl_infer.bundle import Bundle
@@ -120,8 +122,7 @@ class Collection:
         As good as Milvus' index finds them, the cosines exact: those of the stored float32 numbers. Equal ones stand
         in order of path. Raises QueryError for more than Milvus gives.
         """
-        if k < 1:
-            raise ValueError(f"k is {k}, expected 1 or more")
+        k = require_whole("k", k, 1)
         if k > MOST_ROWS:
             raise QueryError(f"{k} pictures: Milvus gives at most {MOST_ROWS} for a query: ask for fewer")
         results: list[list[tuple[int, float, str, Floats]]] = [[] for _ in vectors]
@@ -233,6 +234,7 @@ class CollectionView:
 
 
 def _refuse(where: Where | None) -> None:
+    require_where(where)
     if where:
         raise QueryError(
             "a collection of Milvus has paths and embeddings alone, and cannot be filtered: search an index on this"

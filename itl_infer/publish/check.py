@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from itl_infer.arguments import require_path
 from itl_infer.errors import PublishError, reason_of
 from itl_infer.publish.folder import MANIFEST, is_inside, listed_files, read_manifest
 from itl_infer.publish.sites import LISTED, is_published_file
@@ -33,6 +34,7 @@ class CheckReport:
 
 def check_published(path: str | os.PathLike[str]) -> CheckReport:
     """Compare what was published at `path` with its manifest. Raises PublishError where nothing was."""
+    require_path("path", path)
     path, report = Path(path), CheckReport()
     if path.is_file():
         if not is_published_file(path):

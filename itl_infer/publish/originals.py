@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 from urllib.parse import quote, urlsplit
 
+from itl_infer.arguments import require_one_of, require_path, require_text
 from itl_infer.errors import PublishError
 from itl_infer.publish.folder import FILES
 from itl_infer.publish.pictures import Shown
@@ -28,6 +29,11 @@ class Originals:
     folder: Path | None = None  # that has the page
 
     def __post_init__(self) -> None:
+        require_one_of("mode", self.mode, MODES)
+        if self.base_url is not None:
+            require_text("base_url", self.base_url)
+        if self.folder is not None:
+            require_path("folder", self.folder)
         if self.base_url is not None and urlsplit(self.base_url).scheme not in ("http", "https", ""):
             raise PublishError(
                 f"{self.base_url}: not an address of the web: begin it with https://, or with a folder"

@@ -14,10 +14,12 @@ half of the time over 1,000 rows.
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from itl_infer.arguments import require_instance, require_whole, wrong
 from itl_infer.ranking.candidates import (
     Candidates,
     Floats,
@@ -27,8 +29,10 @@ from itl_infer.ranking.candidates import (
     rows_of,
     scores_of,
 )
-from itl_infer.ranking.coded import best_keys, codes_pay
-from itl_infer.ranking.codes import Codes
+from itl_infer.vectors import as_rows
+
+if TYPE_CHECKING:
+    from itl_infer.ranking.codes import Codes
 
 _BLOCK_QUERIES = 256
 _BLOCK_ROWS = 2**16  # at most
@@ -54,30 +58,42 @@ def rank(
     and its result, more only where k is in the hundred thousands. Raises ValueError for k < 1, for shapes that do not
     fit, and for NaN.
     """
-    queries, embeddings = _as_rows(queries, "queries"), _as_rows(embeddings, "embeddings")
+    queries, embeddings = as_rows("queries", queries), as_rows("embeddings", embeddings)
     if queries.shape[1] != embeddings.shape[1]:
         raise ValueError(f"queries have {queries.shape[1]} columns, embeddings {embeddings.shape[1]}")
-    if not isinstance(k, (int, np.integer)):
-        raise ValueError(f"k is {k!r}, expected a whole number")
-    if k < 1:
-        raise ValueError(f"k is {k}, expected 1 or more")
+    k = require_whole("k", k, 1)
+    if among is not None and not isinstance(among, np.ndarray):
+        raise wrong("among", among, "an array, or None")
     if among is not None and (among.dtype != np.bool_ or among.shape != embeddings.shape[:1]):
         raise ValueError(f"among is {among.dtype} {among.shape}, expected bool ({len(embeddings)},)")
+    if codes is not None:
+        from itl_infer.ranking.codes import Codes
+
+        require_instance("codes", codes, Codes, "codes, as quantize_rows() gives them")
     if codes is not None and (len(codes), codes.dim) != embeddings.shape:
         raise ValueError(
             f"codes are those of {len(codes)} rows of {codes.dim}, embeddings have shape {embeddings.shape}"
         )
     k = min(k, len(embeddings) if among is None else int(np.count_nonzero(among)))
-    if codes is not None and not (k and codes_pay(queries, codes, k, among)):
-        codes = None
+    if codes is not None:
+        # Imported here, as a lone query over few rows does without.
+        from itl_infer.ranking.coded import best_keys, codes_pay
+
+        if not (k and codes_pay(queries, codes, k, among)):
+            codes = None
     if codes is None and len(queries) == 1 and 0 < len(embeddings) <= _BLOCK_ROWS and k:
         return _rank_one(queries[0], embeddings, k, among)
     keys = np.empty((len(queries), k), np.uint64)
     step = max(1, min(_BLOCK_QUERIES, _BLOCK_CANDIDATES // (2 * k + 1)))
     for start in range(0, len(queries) if k else 0, step):
         some = queries[start : start + step]
-        best = None if codes is None else best_keys(some, embeddings, codes, k, among)
-        keys[start : start + step] = _best_keys(some, embeddings, k, among) if best is None else best
+        if codes is None:
+            keys[start : start + step] = _best_keys(some, embeddings, k, among)
+            continue
+        best, were_found = best_keys(some, embeddings, codes, k, among)
+        if not were_found.all():
+            best[~were_found] = _best_keys(some[~were_found], embeddings, k, among)
+        keys[start : start + step] = best
     return rows_of(keys), scores_of(keys)
 
 
@@ -102,13 +118,6 @@ def _rank_one(
     if math.isnan(best[-1]):  # which stands behind all numbers
         raise ValueError("queries or embeddings hold NaN")
     return rows[order][None], best[None]
-
-
-def _as_rows(array: Floats, name: str) -> Floats:
-    array = np.asarray(array, dtype=np.float32)
-    if array.ndim != 2:
-        raise ValueError(f"{name} have shape {array.shape}, expected (rows, columns)")
-    return array
 
 
 def _best_keys(

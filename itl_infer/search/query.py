@@ -6,29 +6,30 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from textwrap import shorten
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
+from itl_infer.arguments import (
+    require_bundle,
+    require_flags,
+    require_instance,
+    require_real,
+    require_several,
+    require_text,
+    wrong,
+)
 from itl_infer.errors import ImageError, QueryError
 from itl_infer.search.negation import split_negations
-from itl_infer.teaching import (
-    NO_NAMES,
-    Moments,
-    Names,
-    Taught,
-    mark,
-    read_text,
-    says_something,
-    sum_of,
-    weigh,
-)
+from itl_infer.teaching import NO_NAMES, Names, read_text, says_something, sum_of, weigh
 from itl_infer.text import weigh as weigh_ids
+from itl_infer.vectors import as_row
 
 if TYPE_CHECKING:
     from itl_infer.bundle import Bundle
     from itl_infer.image import ImageSource
+    from itl_infer.teaching import Moments, Taught
     from itl_infer.text import CarriedWord, ParsedText
 
 Vector = npt.NDArray[np.float32]
@@ -59,6 +60,21 @@ class Query:
     as_word: bool = False
     like: Sequence[ImageSource | Vector] = ()
     unlike: Sequence[ImageSource | Vector] = ()
+
+    def __post_init__(self) -> None:
+        if self.text is not None:
+            require_text("text", self.text)
+        for name, of, check in (
+            ("images", "pictures", None),
+            ("add", "texts", require_text),
+            ("subtract", "texts", require_text),
+            ("weighted", "weights and texts, such as (0.5, 'beach')", _require_weighted),
+            ("like", "pictures", None),
+            ("unlike", "pictures", None),
+        ):
+            object.__setattr__(self, name, require_several(name, getattr(self, name), of, check))
+        require_real("image_weight", self.image_weight)
+        require_flags(understand_not=self.understand_not, as_word=self.as_word)
 
     @property
     def texts(self) -> list[tuple[float, str]]:
@@ -101,6 +117,8 @@ class Query:
         `names` may stand in its texts, and `among` are the moments of the rows that are to be searched, without which
         `like` and `unlike` are only averaged.
         """
+        require_bundle(bundle)
+        require_instance("names", names, Names, "names, as those of an index")
         names = NO_NAMES if self.as_word else names
         understood = self._understood(bundle, names)
         if understood is None:
@@ -166,6 +184,8 @@ class Query:
         self, bundle: Bundle, among: Moments | None, weights: Vector, embeddings: Vector
     ) -> tuple[Vector, Vector]:
         """With one row more, of what the marked pictures have in common."""
+        from itl_infer.teaching import Moments, mark
+
         like, unlike = (_embed_some(bundle, pictures) for pictures in (self.like, self.unlike))
         rest = sum_of(weights, embeddings) if len(weights) else None
         row, weight = mark(rest, like, unlike, among or Moments.none(bundle.embed_dim))
@@ -175,12 +195,30 @@ class Query:
 def _embed_some(bundle: Bundle, pictures: Sequence[ImageSource | Vector]) -> Vector:
     """The embeddings (n, D) of pictures, some of which may be embeddings already."""
     rows = [
-        np.asarray(one, np.float32)
+        _require_vector(one, bundle)
         if isinstance(one, np.ndarray) and one.ndim == 1
         else bundle.embed_images([cast("ImageSource", one)])[0]
         for one in pictures
     ]
     return np.array(rows, np.float32).reshape(len(rows), bundle.embed_dim)
+
+
+def _require_vector(vector: npt.NDArray[Any], bundle: Bundle) -> Vector:
+    """A vector of the bundle's, (D,) float32. Raises ValueError for one of another width, or with NaN in it."""
+    row = as_row("the embedding of a picture", vector)
+    if row.shape != (bundle.embed_dim,) or not np.isfinite(row).all():
+        raise ValueError(
+            f"the embedding of a picture has {len(row)} numbers, expected {bundle.embed_dim} finite ones, as bundle"
+            f" {bundle.name!r} gives them"
+        )
+    return row
+
+
+def _require_weighted(name: str, value: Any) -> None:
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        raise wrong(name, value, "a weight and a text, such as (0.5, 'beach')")
+    require_real(f"the weight of {name}", value[0])
+    require_text(f"the text of {name}", value[1])
 
 
 def names_of(images: Sequence[object]) -> list[str]:
@@ -205,6 +243,10 @@ def embed_each(
             if isinstance(query, Query):
                 moments = among() if query.like or query.unlike else None
                 query = query.embed(bundle, names, moments)
+            elif isinstance(query, EmbeddedQuery):
+                _require_vector(query.vector, bundle)
+            elif not isinstance(query, (QueryError, ImageError)):
+                raise wrong("a query", query, "a text, a Query or an embedded one")
             embedded.append(query)
         except (QueryError, ImageError) as error:
             embedded.append(error)

@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from itl_infer.arguments import require_instance
+from itl_infer.index import Index
 from itl_infer.index.facts import KNOWN
 from itl_infer.index.upkeep import sizes_of
 from itl_infer.search.answer import facts_as_json
+from itl_infer.where import require_where
 
 if TYPE_CHECKING:
     from itl_infer.image import Facts
-    from itl_infer.index import Index
     from itl_infer.where import Where
 
 # Measured by `python -m tests.benchmarks.duplicates`.
@@ -86,6 +88,8 @@ def find_duplicates(index: Index, *, where: Where | None = None) -> Duplicates:
     every first, none is left to chance: 100,000 take seconds, a million some minutes. Changes nothing, and reads no
     file but the index. Raises IndexStoreError.
     """
+    require_instance("index", index, Index, "an index, as Index.open() gives it")
+    require_where(where)
     sizes = sizes_of(index)
     view = index.snapshot
     records, among = view.facts.records, view.among(where)

@@ -7,12 +7,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from itl_infer import ranking
+from itl_infer.arguments import (
+    require_flags,
+    require_instance,
+    require_number,
+    require_one_of,
+    require_several,
+    require_text,
+    require_whole,
+    wrong,
+)
 from itl_infer.errors import ImageError, QueryError
 from itl_infer.files import one_form
 from itl_infer.search.answer import Answer, Duplicate, Found, Place, Share, Word
@@ -29,6 +39,7 @@ if TYPE_CHECKING:
 
 Floats = npt.NDArray[np.float32]
 Sort = Literal["score", "taken"]
+SORTS: tuple[Sort, ...] = get_args(Sort)
 
 MOST_EXPLAINED = (
     1000  # words and pictures: each is left out in turn, which is work that grows with their square
@@ -63,6 +74,27 @@ class Searcher:
     offset: int = 0
     names: Names | None = None
 
+    def __post_init__(self) -> None:
+        if not all(hasattr(self.index, name) for name in ("snapshot", "require_bundle")):
+            raise wrong("index", self.index, "an index, as open_store() gives it")
+        require_whole("k", self.k, 1)
+        require_whole("offset", self.offset, 0)
+        if self.truth is not None:
+            require_text("truth", self.truth)
+        require_flags(explain=self.explain, relevant=self.relevant)
+        for number in ("min_score", "dedupe"):
+            if getattr(self, number) is not None:
+                require_number(number, getattr(self, number))
+        if self.where is not None:
+            from itl_infer.where import require_where  # milliseconds, for a query without a filter
+
+            require_where(self.where)
+        require_one_of("sort", self.sort, SORTS)
+        if self.names is not None:
+            from itl_infer.teaching import Names
+
+            require_instance("names", self.names, Names, "names, as those of an index")
+
     def answer(self, query: str | Query | EmbeddedQuery) -> Answer:
         """Raises QueryError, and ImageError for a picture of the query that cannot be read."""
         [answer] = self.answer_many([query])
@@ -74,6 +106,7 @@ class Searcher:
         self, queries: Sequence[str | Query | EmbeddedQuery]
     ) -> list[EmbeddedQuery | QueryError | ImageError]:
         """Each query embedded as `answer_many` does it before it looks, or why it cannot be answered."""
+        queries = require_several("queries", queries, "queries")
         view = self.index.snapshot
         names = view.names if self.names is None else self.names
         asked = [_with_pictures_of(view, query) for query in queries]
@@ -84,6 +117,7 @@ class Searcher:
         self, queries: Sequence[str | Query | EmbeddedQuery]
     ) -> list[Answer | QueryError | ImageError]:
         """For each query its answer, the same as alone, or its error; far faster than one by one."""
+        queries = require_several("queries", queries, "queries")
         bundle, view = self.index.require_bundle(), self.index.snapshot
         embedded = self.embed_many(queries)
         vectors = [one.vector for one in embedded if isinstance(one, EmbeddedQuery)]

@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from itl_infer.arguments import require_instance, require_path, require_several
 from itl_infer.errors import SheetError, reason_of
 from itl_infer.files import replacing
 from itl_infer.search import Answer
@@ -21,6 +22,8 @@ def write_sheet(answers: Sequence[Answer], path: str | os.PathLike[str]) -> None
 
     A picture that cannot be read is shown as an empty frame that says so.
     """
+    require_path("path", path)
+    answers = require_several("answers", answers, "answers", _require_answer)
     path = Path(path)
     suffix = require_sheet_name(path)
     if suffix in (".html", ".htm"):
@@ -39,6 +42,10 @@ def write_sheet(answers: Sequence[Answer], path: str | os.PathLike[str]) -> None
             file.write(content)
     except OSError as error:
         raise SheetError(f"{path}: cannot be written: {reason_of(error)}") from error
+
+
+def _require_answer(name: str, value: object) -> None:
+    require_instance(name, value, Answer, "an answer, as Searcher.answer() gives it")
 
 
 def require_sheet_name(path: Path) -> str:

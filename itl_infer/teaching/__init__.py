@@ -1,37 +1,47 @@
-"""Names of one's own, taught from a few pictures: `discriminant` is the formula, `naming` finds names in texts."""
+"""Names of one's own, taught from a few pictures: `discriminant` is the formula, `naming` finds names in texts.
 
-from itl_infer.teaching.discriminant import FEWEST_ROWS, Moments, direction, mark, teach
-from itl_infer.teaching.naming import LONGEST_NAME, key_of, require_name
-from itl_infer.teaching.taught import (
-    NO_NAMES,
-    Example,
-    Names,
-    ReadText,
-    Taught,
-    embed_text,
-    read_text,
-    says_something,
-    sum_of,
-    weigh,
-)
+Importing this costs nothing: a query without names needs little of it.
+"""
 
-__all__ = [
-    "FEWEST_ROWS",
-    "LONGEST_NAME",
-    "NO_NAMES",
-    "Example",
-    "Moments",
-    "Names",
-    "ReadText",
-    "Taught",
-    "direction",
-    "embed_text",
-    "key_of",
-    "mark",
-    "read_text",
-    "require_name",
-    "says_something",
-    "sum_of",
-    "teach",
-    "weigh",
-]
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from itl_infer.teaching.discriminant import FEWEST_ROWS as FEWEST_ROWS
+    from itl_infer.teaching.discriminant import Moments as Moments
+    from itl_infer.teaching.discriminant import direction as direction
+    from itl_infer.teaching.discriminant import mark as mark
+    from itl_infer.teaching.discriminant import teach as teach
+    from itl_infer.teaching.naming import LONGEST_NAME as LONGEST_NAME
+    from itl_infer.teaching.naming import key_of as key_of
+    from itl_infer.teaching.naming import require_name as require_name
+    from itl_infer.teaching.taught import NO_NAMES as NO_NAMES
+    from itl_infer.teaching.taught import Example as Example
+    from itl_infer.teaching.taught import Names as Names
+    from itl_infer.teaching.taught import ReadText as ReadText
+    from itl_infer.teaching.taught import Taught as Taught
+    from itl_infer.teaching.taught import embed_text as embed_text
+    from itl_infer.teaching.taught import read_text as read_text
+    from itl_infer.teaching.taught import says_something as says_something
+    from itl_infer.teaching.taught import sum_of as sum_of
+    from itl_infer.teaching.taught import weigh as weigh
+
+_MODULES = {
+    "discriminant": ("FEWEST_ROWS", "Moments", "direction", "mark", "teach"),
+    "naming": ("LONGEST_NAME", "key_of", "require_name"),
+    "taught": (
+        *("NO_NAMES", "Example", "Names", "ReadText", "Taught"),
+        *("embed_text", "read_text", "says_something", "sum_of", "weigh"),
+    ),
+}
+_HOMES = {name: module for module, names in _MODULES.items() for name in names}
+
+__all__ = [*_HOMES]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from itl_infer.vectors import as_rows
+
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 
@@ -70,8 +72,8 @@ def teach(positives: Floats, among: Floats, negatives: Floats | None = None) -> 
     they do not differ, it is the direction of the mean of the examples. Raises ValueError for no example, for shapes
     that do not fit, and for NaN.
     """
-    positives, among = _as_rows(positives, "positives"), _as_rows(among, "among")
-    negatives = among[:0] if negatives is None else _as_rows(negatives, "negatives")
+    positives, among = as_rows("positives", positives), as_rows("among", among)
+    negatives = among[:0] if negatives is None else as_rows("negatives", negatives)
     if not positives.shape[1] == among.shape[1] == negatives.shape[1]:
         raise ValueError(
             f"positives have {positives.shape[1]} columns, among {among.shape[1]}, negatives {negatives.shape[1]}"
@@ -122,10 +124,3 @@ def _first_axis(width: int) -> Doubles:
     """Any direction: for examples that are opposite to each other."""
     axis: Doubles = np.eye(width)[0]
     return axis
-
-
-def _as_rows(array: Floats, name: str) -> Floats:
-    array = np.asarray(array, dtype=np.float32)
-    if array.ndim != 2:
-        raise ValueError(f"{name} have shape {array.shape}, expected (rows, columns)")
-    return array

@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from itl_infer.arguments import require_text
 from itl_infer.errors import TeachError
 from itl_infer.text.tokens import plain_letters
 
@@ -17,6 +18,7 @@ _POSSESSIVE = ("'", "s")  # the marks behind a name that go with it: "Rex's ball
 
 def require_name(name: str) -> str:
     """A name without the space around it. Raises TeachError for one that nobody could ask for."""
+    require_text("name", name)
     name = name.strip()
     wrong = None
     if not name:

@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from itl_infer.errors import QueryError
-from itl_infer.teaching.discriminant import Floats, Moments, direction
 from itl_infer.teaching.naming import NameFinder, key_of
 
 if TYPE_CHECKING:
     from itl_infer.bundle import Bundle
+    from itl_infer.teaching.discriminant import Floats, Moments
     from itl_infer.text import ParsedText
 
 _NOTHING = 1e-4  # a sum of unit rows that is shorter than this has no direction worth the name
@@ -59,6 +59,8 @@ class Taught:
             raise QueryError(
                 f"the pictures that {self.name} was taught from are gone: teach it again, or itl-infer forget"
             )
+        from itl_infer.teaching.discriminant import direction  # which a query without names does without
+
         return direction(positives, self.among, self.rows_of(self.unwanted))
 
     @cached_property
@@ -83,9 +85,9 @@ class Names(Mapping[str, Taught]):
         self._taught: dict[str, Taught] = {}
 
     def __getitem__(self, name: str) -> Taught:
-        key = key_of(name)
-        if key not in self._named:
+        if name not in self:
             raise KeyError(name)
+        key = key_of(name)
         if key not in self._taught:
             self._taught[key] = self._read(key)
         return self._taught[key]

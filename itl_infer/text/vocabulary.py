@@ -120,7 +120,7 @@ def format_spellings(spellings: Iterable[Sequence[str]]) -> bytes:
 
 def parse_spellings(content: bytes) -> list[list[str]]:
     """The lines of words.txt; ValueError where they are not UTF-8, or one is empty."""
-    spellings = [line.split(" ") for line in parse_vocabulary(content)]
-    if not all(all(words) for words in spellings):
+    lines = parse_vocabulary(content)
+    if lines and "  " in f" {' '.join(lines)} ":
         raise ValueError("a line without a word")
-    return spellings
+    return [line.split(" ") for line in lines]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import Any
 
 from itl_infer import __version__
-from itl_infer.search import Sort
+from itl_infer.search import SORTS
 from itl_infer.where import DATE_FORM, ORIENTATIONS, RANGE_FORM
 
 LIMITS = {
@@ -28,7 +28,6 @@ LIMITS = {
 
 SEVERAL = ("under", "name", "camera")  # filters that may be given several times
 DATES = ("taken", "newer", "older")
-SORTS: tuple[Sort, ...] = get_args(Sort)
 
 
 def describe_api(root_path: str = "") -> dict[str, Any]:

@@ -13,9 +13,9 @@ from starlette.datastructures import MultiDict
 from starlette.exceptions import HTTPException
 
 from itl_infer.errors import QueryError
-from itl_infer.search import NEAR_DUPLICATE, Answer, Searcher
+from itl_infer.search import NEAR_DUPLICATE, SORTS, Answer, Searcher
 from itl_infer.search.query import Query
-from itl_infer.web.openapi import DATES, LIMITS, SEVERAL, SORTS
+from itl_infer.web.openapi import DATES, LIMITS, SEVERAL
 from itl_infer.where import ORIENTATIONS, Where
 
 if TYPE_CHECKING:

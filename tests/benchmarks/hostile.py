@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image
@@ -59,9 +60,9 @@ def saved(kind: str, size: tuple[int, int], mode: str = "RGB", **options: object
     return content.getvalue()
 
 
-def measure(path: Path) -> tuple[float, float, str]:
-    """Megabytes, seconds, and the first thing that was said."""
-    command = [sys.executable, "-m", "itl_infer", "embed-images", str(path), "-d", f"{path}.itl"]
+def measure(path: Path, wrapper: Sequence[str] = ()) -> tuple[float, float, str]:
+    """Megabytes, seconds, and the first thing that was said; by a command that a `wrapper` starts."""
+    command = [*wrapper, sys.executable, "-m", "itl_infer", "embed-images", str(path), "-d", f"{path}.itl"]
     before = os.times()
     most = 0
     with subprocess.Popen(

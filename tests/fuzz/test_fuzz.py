@@ -30,7 +30,9 @@ def test_what_comes_from_elsewhere_costs_a_line(name: str) -> None:
     seeds = list(target.seeds())
     inputs = [*found, *islice(seeds, 0, None, max(1, len(seeds) // _SEEDS))]
     chance = random.Random(name)
-    inputs += [changed(chance.choice(inputs), chance) for _ in range(_CHANGED)]
+    # What goes on for ever goes on for ever in most of its changes: those of Keras files are of the seeds.
+    to_change = inputs[len(found) :] if name == "keras" else list(inputs)
+    inputs += [changed(chance.choice(to_change), chance) for _ in range(_CHANGED)]
     for data in inputs:
         try:
             target.run(data)

@@ -13,10 +13,11 @@ import h5py
 import pytest
 
 from export.errors import ExportError
-from tests.places import FIXTURES
+from tests.places import FIXTURES, TESTS
 
 KERAS = FIXTURES / "keras"
 IMAGE_MODEL = KERAS / "keras2" / "image_model_1h_v1.h5"
+FOUND = TESTS / "fuzz" / "corpus" / "keras"
 TEXT_MODEL = KERAS / "keras2" / "text_model_1h_v1.h5"
 TOKENIZER = KERAS / "keras2" / "tokenizer_one_hot.pickle"
 TEXT_MODELS = ["keras2/text_model_1h_v1", "keras2/functional", "keras3/sequential", "keras3/functional"]

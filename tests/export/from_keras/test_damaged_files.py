@@ -15,8 +15,9 @@ import h5py
 
 from export.errors import ExportError
 from export.from_keras.stack import read_branch
+from export.limited import reader
 from export.trunk.keras import keras_trunk
-from tests.export.from_keras.helpers import TEXT_MODEL, edited, one_line
+from tests.export.from_keras.helpers import FOUND, TEXT_MODEL, edited, one_line
 
 
 class TestDamagedFiles:
@@ -106,6 +107,35 @@ class TestDamagedFiles:
         with h5py.File(path) as file:
             layer = str(file["model_weights"].attrs["layer_names"][0])
         return path, f"/model_weights/{layer}/{layer}/kernel:0"
+
+    def test_many_arrays_of_nothing(self, tmp_path: Path) -> None:
+        """None of which is larger than the file."""
+        path, name = self._kernel(tmp_path)
+        size = path.stat().st_size
+        with h5py.File(path, "r+") as file:
+            for number in range(20):
+                file.create_dataset(f"{name}{number}", (size // 8,), np.float32, chunks=(10,))
+        with pytest.raises(ExportError, match=r"claims \d+ bytes in a smaller file"):
+            read_branch(path)
+
+    def test_what_the_library_reads_for_ever(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(reader, "SECONDS", 0.5)
+        path = tmp_path / "endless.h5"
+        path.write_bytes((FOUND / "read-for-ever").read_bytes()[1:])
+        with pytest.raises(ExportError) as error:
+            read_branch(path)
+        assert f"{path} is damaged or no Keras .h5 file (what reads it did not end within" in one_line(error)
+        assert read_branch(TEXT_MODEL)  # by another process
+
+    def test_a_clock_for_what_sleeps(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(reader, "WALL_SECONDS", 0.2)
+        sleeping = reader.LimitedReader("import time; time.sleep(60)", "Keras .h5 file")
+        with pytest.raises(ExportError, match=r"what reads it did not end within \d+ s"):
+            sleeping.read(TEXT_MODEL, 0)
+
+    def test_a_reader_that_breaks_down(self) -> None:
+        with pytest.raises(ExportError, match="what reads it broke down, status 77"):
+            reader.LimitedReader("import os; os._exit(77)", "Keras .h5 file").read(TEXT_MODEL, 0)
 
     def test_nested_json_without_end(self, tmp_path: Path) -> None:
         path = tmp_path / "deep.h5"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import os
 import pickle
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,9 @@ pytest.importorskip("torch", reason="the training side needs the extra: pip inst
 
 from export.errors import ExportError
 from export.from_keras.tokenizer import read_stems
+from export.limited import reader
 from tests.export.from_keras.helpers import (
+    FOUND,
     KERAS,
     NEW_TOKENIZER,
     TOKENIZER,
@@ -94,6 +97,21 @@ class TestTokenizer:
         with pytest.raises(ExportError) as error:
             read_stems(path)
         assert f"{path} {message}" in one_line(error)
+
+    def test_what_takes_all_memory(self, tmp_path: Path) -> None:
+        path = tmp_path / "bad.pickle"
+        path.write_bytes((FOUND / "takes-gigabytes").read_bytes()[1:])
+        with pytest.raises(ExportError) as error:
+            read_stems(path)
+        assert f"{path} is damaged or no pickled Keras tokenizer (" in one_line(error)
+
+    @pytest.mark.skipif(sys.version_info >= (3, 14), reason="tuples remember their hashes there")
+    def test_what_is_hashed_for_ever(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(reader, "SECONDS", 0.5)
+        path = tmp_path / "bad.pickle"
+        path.write_bytes(b"\x80\x03})" + b"2\x86" * 60 + b"K\x01s.")  # a key of 2**60 tuples
+        with pytest.raises(ExportError, match="what reads it did not end within"):
+            read_stems(path)
 
     @pytest.mark.parametrize(
         ("state", "message"),

@@ -137,3 +137,11 @@ def test_relevance_folding_and_places_within_a_filter(album: Path, tiny_bundle: 
     assert "not among the pictures that the filter leaves" in error_of(
         run("query", "red", "-d", album, "-m", tiny_bundle, "--newer", "2019", "--truth", "plain.png"), 1
     )
+
+
+def test_a_filter_that_leaves_nothing_is_named(album: Path, tiny_bundle: Path) -> None:
+    result = run(
+        "query", "red", "-d", album, "-m", tiny_bundle, "--taken", "1999", "--camera", "leica", "--no-gps"
+    )
+    assert result.exit_code == 0
+    assert result.stderr == "Nothing found: no picture fits --taken, --camera, --gps.\n"

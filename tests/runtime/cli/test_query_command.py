@@ -5,11 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
+import subprocess
+import sys
 from datetime import datetime
 from pathlib import Path
 
 import pytest
 
+from tests.places import ROOT
 from tests.runtime.cli.helpers import error_of, run
 
 # query
@@ -141,3 +144,23 @@ def test_what_may_have_been_meant_as_a_command(index: Path) -> None:
     assert "'find' is not a command either" in error_of(run("find", "red", "-d", index), 2)
     assert "a command" not in error_of(run("a quokka", "-d", index))
     assert "a command" not in error_of(run("query", "quokka", "-d", index))
+
+
+def test_a_lone_query_imports_no_more_than_it_needs(index: Path) -> None:
+    """What only other questions need would be some percent of its time."""
+    check = (
+        "import sys\nfrom itl_infer.cli import main\n"
+        f"main(['query', 'red', '-d', {str(index)!r}], standalone_mode=False)\n"
+        "print(*sys.modules)"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", check], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    imported = set(found.stdout.splitlines()[-1].split())
+    not_needed = {
+        *("concurrent.futures", "csv", "PIL", "numpy.ma"),
+        *("itl_infer.index.codes", "itl_infer.index.selection", "itl_infer.index.writer", "itl_infer.where"),
+        *("itl_infer.ranking.codes", "itl_infer.ranking.coded", "itl_infer.teaching.discriminant"),
+    }
+    assert "itl_infer.ranking.exact" in imported
+    assert sorted(imported & not_needed) == []
