@@ -27,6 +27,13 @@ from export.trunk.names import LITE0
 @trunk_options("imagenet", LITE0)
 @click.option("--side", type=click.IntRange(min=1), default=288, show_default=True, help="Pixels a side.")
 @click.option("--epochs", type=click.IntRange(min=1), help="[default: the recipe's]")
+@click.option(
+    "--hidden",
+    type=click.IntRange(min=1),
+    default=VotingRecipe.hidden,
+    show_default=True,
+    help="Width of both branches: most of a bundle's size beside its trunk, where the trunk has many features.",
+)
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option(
     "--out", type=PATH, default=Path("artifacts/starter"), show_default=True, help="Where the bundle goes."
@@ -54,6 +61,7 @@ def starter(
     trunk_weights: str,
     side: int,
     epochs: int | None,
+    hidden: int,
     seed: int,
     out: Path,
     gallery: int,
@@ -74,7 +82,7 @@ def starter(
     from export.starter.make import StarterSettings, make_starter
     from itl_infer.evaluation.metrics import format_figures
 
-    recipe = VotingRecipe(seed=seed, epochs=epochs or VotingRecipe.epochs)
+    recipe = VotingRecipe(seed=seed, epochs=epochs or VotingRecipe.epochs, hidden=hidden)
     settings = StarterSettings(
         trunk, trunk_weights, side, recipe, gallery, tuple(left_out.read().split()) if left_out else ()
     )

@@ -12,8 +12,8 @@ class DistilRecipe:
     """How a student learns; saved with its checkpoints. What was tried: docs/quality.md."""
 
     # Passes over all pictures; in the first `frozen_epochs`, layers up to `frozen` stay as they are, and the others
-    # learn from what these make of each view, computed once. Then all learn, at `whole_rate` of the learning rate, which
-    # is for layers that nobody trained; with no frozen epochs before, all learn at the learning rate itself.
+    # learn from what these make of each view, computed once. Then all learn, at `whole_rate` of the learning rate: that
+    # is for layers that nobody trained. With no frozen epochs before, all learn at the learning rate itself.
     epochs: int = 16
     frozen: str = ""
     frozen_epochs: int = 0

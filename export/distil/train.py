@@ -177,6 +177,13 @@ def train_student(
     history = trainer.loop.run(trainer.step, epoch_end, progress)
     model = trainer.model.cpu().eval()
     classifier = model.classes.requires_grad_(False)
-    begun = "" if student.source == "none" else f", begun with {student.source}"
-    source = f"learned from {teacher.name} ({teacher.source}){begun}"
+    source = _source(student, teacher)
     return replace(student, source=source, classifier=classifier, class_names=teacher.class_names), history
+
+
+def _source(student: Trunk, teacher: Trunk) -> str:
+    """Where the student's weights are from, in words; one who learned from this teacher before has gone on."""
+    learned = f"learned from {teacher.name} ({teacher.source})"
+    if student.source.startswith(learned):
+        return student.source
+    return learned if student.source == "none" else f"{learned}, begun with {student.source}"

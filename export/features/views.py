@@ -48,19 +48,21 @@ def views_of(
         ]
     )
 
+    seen = [*trunk.map_layers, trunk.pool_layer, str(record)]
+
     def compute(start: int, failed: list[ImageError]) -> Iterator[np.ndarray[Any, Any]]:
-        seen_too = " ".join([key, *trunk.map_layers, trunk.pool_layer])
+        seen_too = " ".join([key, *seen])
         session = compared_session(Looking(seen_too, _View(trunk), trunk.side, trunk.name))
         for pixels in pixels_from(dataset, trunk.image_rules, cache, start, failed):
-            seen = np.ascontiguousarray(pixels[:, :, ::-1]) if mirrored else pixels
+            turned = np.ascontiguousarray(pixels[:, :, ::-1]) if mirrored else pixels
             rows = np.empty(len(pixels), record)
             for name, found in zip(
-                record.names or (), session.run(None, {"pixel_values": seen}), strict=True
+                record.names or (), session.run(None, {"pixel_values": turned}), strict=True
             ):
                 rows[name] = found
             yield rows
 
-    pictures = pictures_key(dataset, trunk.image_rules, key, *trunk.map_layers, trunk.pool_layer)
+    pictures = pictures_key(dataset, trunk.image_rules, key, *seen)
     path = cache / f"views-{pictures}{'-mirrored' if mirrored else ''}.npy"
     return cached_rows(path, (), record, len(dataset), compute, progress)
 

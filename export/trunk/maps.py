@@ -14,7 +14,7 @@ class WithMaps(nn.Module):
     """Float (N, 3, H, W) -> what a trunk sees: features (N, F) at large, and its maps (N, C, h, w), the finest first.
 
     At large: its own features, in the first `feature_dim` columns; the largest of each of these over the places that
-    they are the mean of; and mean and largest of each channel of the maps. A mean says what a picture is of, the
+    they are the mean of; and mean and largest of each channel of the other maps. A mean says what a picture is of, the
     largest what is somewhere in it.
     """
 
@@ -42,7 +42,9 @@ class WithMaps(nn.Module):
                 handle.remove()
         seen = tuple(maps[layer] for layer in self._layers)
         largest = [m.amax(dim=(2, 3)) for m in pooled]
-        of_maps = [of for m in seen for of in (m.mean(dim=(2, 3)), m.amax(dim=(2, 3)))]
+        # The last map may be the one that the features are the mean of: what is said of that is not said again.
+        others = [m for m in seen if all(m is not own for own in pooled)]
+        of_maps = [of for m in others for of in (m.mean(dim=(2, 3)), m.amax(dim=(2, 3)))]
         return torch.cat([features, *largest, *of_maps], dim=1), seen
 
 
