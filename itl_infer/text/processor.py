@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import islice
 
 import numpy as np
@@ -57,10 +58,7 @@ class TextProcessor:
     ) -> None:
         self.rules = rules
         self.stems = tuple(stems)
-        self.spellings = (
-            tuple((stem,) for stem in self.stems) if spellings is None else tuple(map(tuple, spellings))
-        )
-        self.words = tuple(words[0] for words in self.spellings)
+        self.spellings = [(stem,) for stem in self.stems] if spellings is None else spellings
         self._ids = {stem: number for number, stem in enumerate(self.stems, start=1)}
         if len(self._ids) != len(self.stems):
             raise ValueError(f"{len(self.stems) - len(self._ids)} stems of the vocabulary are repeated")
@@ -73,6 +71,11 @@ class TextProcessor:
         )
         self._reader = Reader(rules, known, self._ids)
         self.carried = None if carried is None else CarriedWords(*carried, self._ids, self._noun)
+
+    @cached_property
+    def words(self) -> tuple[str, ...]:
+        """The commonest word of each stem."""
+        return tuple(words[0] for words in self.spellings)
 
     def parse(self, text: str) -> ParsedText:
         """The unique ids of a text and the words behind them, whatever the text; BundleError for a damaged table."""
