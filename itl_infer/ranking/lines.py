@@ -37,8 +37,11 @@ class Lines:
         self._by_query: Floats = (bounds / queries.scales).astype(np.float32)
 
     def lowest_products(self, by_group: Floats) -> Floats:
-        """From which product on (groups, Q) a row's score may reach the line; of (groups, 3) `Codes.by_group`."""
-        lowest: Floats = by_group @ self._by_query
+        """From which product on (groups, Q) a row's score may reach the line; of (3, groups) `Codes.by_group`."""
+        # Not as a matrix product: threads of BLAS would wait in a loop for the next one, on the cores that scan.
+        lowest: Floats = np.multiply.outer(by_group[0], self._by_query[0])
+        for of_groups, of_queries in zip(by_group[1:], self._by_query[1:], strict=True):
+            lowest += np.multiply.outer(of_groups, of_queries)
         return lowest
 
 
@@ -80,7 +83,7 @@ def guessed_lines(queries: CodedQueries, codes: Codes, k: int, among: Mask) -> F
 
 def _drawn(total: int, k: int, batch: int) -> Indices:
     """The numbers of some rows, one from each of as many stretches."""
-    wanted = _SAMPLED * math.sqrt(total * min(1, batch / _MANY)) * max(1, k / 10) ** (1 / 3)
+    wanted = _SAMPLED * math.sqrt(total * min(1, max(1 / 8, batch / _MANY))) * max(1, k / 10) ** (1 / 3)
     apart = max(8, int(total / wanted))
     starts = np.arange(0, total - apart + 1, apart)
     return starts + np.random.default_rng(0).integers(0, apart, len(starts))

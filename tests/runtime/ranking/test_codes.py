@@ -25,7 +25,7 @@ def _by_codes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Codes are used for the fewest rows, and on CPUs where they are not fast, too."""
     for name, value in (
         ("FEWEST_NUMBERS", 0),
-        ("_FEWEST_FOR_FEW", 0),
+        ("_FEWEST_FOR_ONE", 0),
         ("_ROWS_FOR_EACH", 1),
     ):
         monkeypatch.setattr(coded, name, value)
