@@ -89,9 +89,10 @@ class Codes:
 
     @cached_property
     def by_group(self) -> Floats:
-        """1, the lengths and the errors of each group, over its scale: (3, groups)."""
+        """1, the lengths and the errors of each group, over its scale: (groups, 3)."""
         scales, lengths, errors = self.bounds
-        by_group: Floats = np.stack([np.ones_like(scales), lengths, errors]) / scales
+        by_group: Floats = np.stack([np.ones_like(scales), lengths, errors], axis=1)
+        by_group /= scales[:, None]
         return by_group
 
     def take(self, rows: npt.NDArray[np.int64]) -> Bytes:

@@ -18,7 +18,7 @@ Indices = npt.NDArray[np.int64]
 Mask: TypeAlias = "npt.NDArray[np.bool_] | None"
 
 _SAMPLED = 16  # times the square root of the rows are drawn, for the ten best of many queries
-_MANY = 128  # queries, for which it takes longer to multiply a sample than to copy it
+_MANY = 16  # queries, for which it takes longer to multiply a sample than to copy it
 _PRODUCTS = 2**19  # at a time
 _USUAL_ERROR = np.float32(1 / 8)  # of a code score, in bounds, and not often more
 _SLACK = np.float32(2.0**-18)  # wider than what float32 rounds off a bound
@@ -37,11 +37,8 @@ class Lines:
         self._by_query: Floats = (bounds / queries.scales).astype(np.float32)
 
     def lowest_products(self, by_group: Floats) -> Floats:
-        """From which product on (groups, Q) a row's score may reach the line; of (3, groups) `Codes.by_group`."""
-        # Not as a matrix product: threads of BLAS would wait in a loop for the next one, on the cores that scan.
-        lowest: Floats = np.multiply.outer(by_group[0], self._by_query[0])
-        for of_groups, of_queries in zip(by_group[1:], self._by_query[1:], strict=True):
-            lowest += np.multiply.outer(of_groups, of_queries)
+        """From which product on (groups, Q) a row's score may reach the line; of (groups, 3) `Codes.by_group`."""
+        lowest: Floats = by_group @ self._by_query
         return lowest
 
 
@@ -83,7 +80,7 @@ def guessed_lines(queries: CodedQueries, codes: Codes, k: int, among: Mask) -> F
 
 def _drawn(total: int, k: int, batch: int) -> Indices:
     """The numbers of some rows, one from each of as many stretches."""
-    wanted = _SAMPLED * math.sqrt(total * min(1, max(1 / 8, batch / _MANY))) * max(1, k / 10) ** (1 / 3)
+    wanted = _SAMPLED * math.sqrt(total * min(1, max(2, batch) / _MANY)) * max(1, k / 10) ** (1 / 3)
     apart = max(8, int(total / wanted))
     starts = np.arange(0, total - apart + 1, apart)
     return starts + np.random.default_rng(0).integers(0, apart, len(starts))

@@ -149,7 +149,7 @@ class Scan:
                     self._sums[piece.number] = self._sums.get(piece.number, 0) + part
             maxima = maxima[:, :-1]
         first = (block.first + piece.start) // GROUP
-        lowest = lines.lowest_products(self._codes.by_group[:, first : first + len(maxima)])
+        lowest = lines.lowest_products(self._codes.by_group[first : first + len(maxima)])
         passing = np.flatnonzero(maxima >= lowest)
         if not len(passing):
             return None
