@@ -80,6 +80,7 @@ def guessed_lines(queries: CodedQueries, codes: Codes, k: int, among: Mask) -> F
 
 def _drawn(total: int, k: int, batch: int) -> Indices:
     """The numbers of some rows, one from each of as many stretches."""
+    # What it takes to look at the sample, and at the more candidates the smaller it is, is least near here.
     wanted = _SAMPLED * math.sqrt(total * min(1, max(2, batch) / _MANY)) * max(1, k / 10) ** (1 / 3)
     apart = max(8, int(total / wanted))
     starts = np.arange(0, total - apart + 1, apart)

@@ -264,6 +264,20 @@ def test_a_block_is_compared_with_its_checksum_when_it_is_first_read(batch: int)
             rank(queries, rows, 10, codes=Codes(blocks, 128))
 
 
+def test_two_searches_may_read_a_block_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other is done with a block of which this one has read a part."""
+    rows, queries = unit_rows(BLOCK + 5000, 32), unit_rows(40, 32, seed=1)
+    codes, look = Codes(with_checksums(rows), 32), scan.Scan._open
+
+    def meanwhile(*args):
+        opened = look(*args)
+        codes.unread.clear()
+        return opened
+
+    monkeypatch.setattr(scan.Scan, "_open", meanwhile)
+    assert_same(queries, rows, 10, codes)
+
+
 @pytest.mark.parametrize(("rows", "queries"), [(GROUP, 1), (96, 5), (4096, 257)])
 def test_products_are_those_of_whole_numbers(rows: int, queries: int) -> None:
     rng = np.random.default_rng(0)
