@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from itl_infer.ahead import in_threads
 from itl_infer.encoder.products import products_are_fast
-from itl_infer.ranking.candidates import FEWEST_NUMBERS, Indices, keys_of, order_of
+from itl_infer.ranking.candidates import FEWEST_NUMBERS, Indices, keys_of
 from itl_infer.ranking.codes import CodedQueries, Codes, CodesError
 from itl_infer.ranking.lines import Lines, guessed_lines
 from itl_infer.ranking.scan import Found, Scan, TooManyError
@@ -26,15 +26,15 @@ Keys = npt.NDArray[np.uint64]
 Mask: TypeAlias = "npt.NDArray[np.bool_] | None"
 
 # Where codes are used, as measured by tests/benchmarks/ranking.py.
-_FEWEST_FOR_FEW = 2**24  # numbers, for few queries
-_FEW = 16
-_ROWS_FOR_EACH = 256  # of the k best
+_FEWEST_FOR_ONE = 2**26  # numbers, for a lone query
+_ROWS_FOR_EACH = 512  # of the k best
 _FEWEST_AMONG = 1 / 4  # of the rows
 _FEWEST_COLUMNS = 32
 _WIDEST = 2**15  # numbers of a row, whose products fit into 32 bits
 _LARGEST = 1e15  # number of a query, whose square is one
 
 _STAGES = (16, 5, 1)  # one piece of so many is looked at before the lines are raised for the others
+_MANY = 16  # times the k best of each query: so many candidates are thinned out before they are scored from floats
 _SCORED = 2**9  # rows scored from floats at a time
 
 
@@ -43,7 +43,7 @@ def codes_pay(queries: Floats, codes: Codes, k: int, among: Mask = None) -> bool
     rows = len(codes) if among is None else int(np.count_nonzero(among))
     return (
         codes.are_of_unit_rows
-        and len(codes) * codes.dim >= (FEWEST_NUMBERS if len(queries) >= _FEW else _FEWEST_FOR_FEW)
+        and len(codes) * codes.dim >= (_FEWEST_FOR_ONE if len(queries) == 1 else FEWEST_NUMBERS)
         and k * _ROWS_FOR_EACH <= rows
         and rows >= _FEWEST_AMONG * len(codes)
         and _FEWEST_COLUMNS <= codes.dim <= _WIDEST
@@ -85,14 +85,20 @@ class _Search:
         for share in _STAGES if len(pieces) > 2 * _STAGES[0] else (1,):
             found = Found.of([found, *scan.look(pieces[::share], lines)])
             del pieces[::share]
-            found, lines = self._raised(found, lines)
+            if pieces or len(found.row) > _MANY * max(_SCORED, self._k * len(self._queries)):
+                found, lines = self._raised(found, lines)
         scan.require_checksums()
-        self._settle(found, np.flatnonzero(found.bound))  # in order of query, where there are k of one
+        self._settle(found, np.flatnonzero(found.bound))
+        return self._best(found, lines)
+
+    def _best(self, found: Found, lines: Lines) -> tuple[Keys, npt.NDArray[np.bool_]]:
+        """Of candidates with sure scores."""
         best = np.empty((len(self._queries), self._k), np.uint64)
-        keys = keys_of(found.row.astype(np.int64), found.score)
         reached = found.score >= lines.values[found.query]
         were_right = np.bincount(found.query[reached], minlength=len(best)) >= self._k
-        ends = np.searchsorted(found.query, np.arange(len(best)), side="right").tolist()
+        order = np.argsort(found.query, kind="stable")  # of 16 bits: by radix
+        keys = keys_of(found.row[order].astype(np.int64), found.score[order])
+        ends = np.bincount(found.query, minlength=len(best)).cumsum().tolist()
         for i, (start, end) in enumerate(zip([0, *ends], ends, strict=False)):
             if were_right[i]:
                 best[i] = np.sort(keys[start:end])[: self._k]
@@ -114,7 +120,6 @@ class _Search:
 
     def _settle(self, found: Found, which: Indices) -> None:
         """Put in place of the code scores of some candidates those of floats, which are sure."""
-        which = which[order_of(found.row[which].astype(np.uint64))]  # memory is read in order
         scores = np.empty(len(which), np.float32)
 
         def score(starts: Iterator[int]) -> None:
