@@ -147,8 +147,8 @@ def read_text(bundle: Bundle, text: str, names: Names) -> ReadText:
     taught = tuple(names[key] for key in keys)
     notes = tuple(
         f"{one.name} is the name that was taught here; as a word of the language: --as-word"
-        for one in taught
-        if _is_known(bundle, one.name)
+        for key, one in zip(keys, taught, strict=True)
+        if bundle.knows_as_written(key.split())
     )
     parsed = bundle.parse_text(rest)
     if parsed.weighted_ids:
@@ -159,11 +159,6 @@ def read_text(bundle: Bundle, text: str, names: Names) -> ReadText:
 def says_something(bundle: Bundle, text: str, names: Names) -> bool:
     """Whether there is a known word or a name in a text."""
     return bool(bundle.parse_text(text).weighted_ids) or bool(names.split(text)[1])
-
-
-def _is_known(bundle: Bundle, name: str) -> bool:
-    parsed = bundle.parse_text(name)
-    return bool(parsed.weighted_ids) and not parsed.unknown_words
 
 
 def weigh(embeddings: Floats, taught: Sequence[Taught], weights: Sequence[float]) -> npt.NDArray[np.float32]:

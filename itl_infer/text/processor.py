@@ -69,6 +69,7 @@ class TextProcessor:
             if spellings is None
             else {word: stem for stem, words in zip(stems, spellings, strict=True) for word in words}
         )
+        self._known, self._stop_words = known, frozenset(rules.stop_words)
         self._reader = Reader(rules, known, self._ids)
         self.carried = None if carried is None else CarriedWords(*carried, self._ids, self._noun)
 
@@ -100,6 +101,14 @@ class TextProcessor:
             tuple(unknown),
             tuple(used.values()),
             tuple(carried.values()),
+        )
+
+    def knows_as_written(self, words: Iterable[str]) -> bool:
+        """Whether words in plain letters are all known as they are, without a stemmer; stop words and marks aside."""
+        meant = [word for word in words if word[0].isalnum() and word not in self._stop_words]
+        return bool(meant) and all(
+            word in self._known or word in self._ids or bool(self.carried and self.carried.find(word))
+            for word in meant
         )
 
     def ids_of(self, text: str) -> tuple[int, ...]:
