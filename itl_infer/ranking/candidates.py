@@ -8,7 +8,7 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.int64]
 
-FEWEST_NUMBERS = 2**22  # of N x D, from which on candidates are found sooner by codes (docs/exact_codes.md)
+FEWEST_NUMBERS = 2**23  # of N x D, from which on candidates are found sooner by codes (docs/exact_codes.md)
 
 # Of two errors, for each column and unit of length. Higham, Accuracy and Stability of Numerical Algorithms, 3.1: D
 # products and sums, each rounded to within 2^-24, are off by D * 2^-24 * |q| |x| at most; a little more for the

@@ -26,9 +26,8 @@ Keys = npt.NDArray[np.uint64]
 Mask: TypeAlias = "npt.NDArray[np.bool_] | None"
 
 # Where codes are used, as measured by tests/benchmarks/ranking.py.
-_FEWEST_FOR_FEW = 2**24  # numbers, for few queries
-_FEW = 16
-_ROWS_FOR_EACH = 256  # of the k best
+_FEWEST_FOR_ONE = 2**26  # numbers, for a lone query
+_ROWS_FOR_EACH = 512  # of the k best
 _FEWEST_AMONG = 1 / 4  # of the rows
 _FEWEST_COLUMNS = 32
 _WIDEST = 2**15  # numbers of a row, whose products fit into 32 bits
@@ -44,7 +43,7 @@ def codes_pay(queries: Floats, codes: Codes, k: int, among: Mask = None) -> bool
     rows = len(codes) if among is None else int(np.count_nonzero(among))
     return (
         codes.are_of_unit_rows
-        and len(codes) * codes.dim >= (FEWEST_NUMBERS if len(queries) >= _FEW else _FEWEST_FOR_FEW)
+        and len(codes) * codes.dim >= (_FEWEST_FOR_ONE if len(queries) == 1 else FEWEST_NUMBERS)
         and k * _ROWS_FOR_EACH <= rows
         and rows >= _FEWEST_AMONG * len(codes)
         and _FEWEST_COLUMNS <= codes.dim <= _WIDEST
@@ -86,7 +85,7 @@ class _Search:
         for share in _STAGES if len(pieces) > 2 * _STAGES[0] else (1,):
             found = Found.of([found, *scan.look(pieces[::share], lines)])
             del pieces[::share]
-            if pieces or len(found.row) > _MANY * self._k * len(self._queries):
+            if pieces or len(found.row) > _MANY * max(_SCORED, self._k * len(self._queries)):
                 found, lines = self._raised(found, lines)
         scan.require_checksums()
         self._settle(found, np.flatnonzero(found.bound))

@@ -18,7 +18,7 @@ Indices = npt.NDArray[np.int64]
 Mask: TypeAlias = "npt.NDArray[np.bool_] | None"
 
 _SAMPLED = 16  # times the square root of the rows are drawn, for the ten best of many queries
-_MANY = 128  # queries, for which it takes longer to multiply a sample than to copy it
+_MANY = 16  # queries, for which it takes longer to multiply a sample than to copy it
 _PRODUCTS = 2**19  # at a time
 _USUAL_ERROR = np.float32(1 / 8)  # of a code score, in bounds, and not often more
 _SLACK = np.float32(2.0**-18)  # wider than what float32 rounds off a bound
@@ -80,7 +80,8 @@ def guessed_lines(queries: CodedQueries, codes: Codes, k: int, among: Mask) -> F
 
 def _drawn(total: int, k: int, batch: int) -> Indices:
     """The numbers of some rows, one from each of as many stretches."""
-    wanted = _SAMPLED * math.sqrt(total * min(1, batch / _MANY)) * max(1, k / 10) ** (1 / 3)
+    # What it takes to look at the sample, and at the more candidates the smaller it is, is least near here.
+    wanted = _SAMPLED * math.sqrt(total * min(1, max(2, batch) / _MANY)) * max(1, k / 10) ** (1 / 3)
     apart = max(8, int(total / wanted))
     starts = np.arange(0, total - apart + 1, apart)
     return starts + np.random.default_rng(0).integers(0, apart, len(starts))

@@ -85,8 +85,9 @@ class Scan:
     def __init__(self, queries: CodedQueries, codes: Codes, k: int, among: Mask) -> None:
         self._queries, self._codes, self._among = queries, codes, among
         self._batch = queries.codes.shape[1]
+        self._unread = frozenset(codes.unread)  # whatever another search reads meanwhile
         self._factors = queries.codes
-        if codes.unread:
+        if self._unread:
             self._factors = np.concatenate([self._factors, check_column(codes.dim)[:, None]], axis=1)
         self._step = max(GROUP, min(BLOCK, _PRODUCTS // self._batch // GROUP * GROUP))
         self._idle: list[Products] = []  # buffers that no thread uses
@@ -142,8 +143,8 @@ class Scan:
         """The groups of a piece in which rows reach the lines."""
         block = self._codes.blocks[piece.number]
         of_rows, maxima = products.of(block.quantized.codes[piece.start : piece.end])
-        if self._factors is not self._queries.codes:
-            if piece.number in self._codes.unread:
+        if self._unread:
+            if piece.number in self._unread:
                 part = checksum_of_sums(of_rows[:, -1], piece.start)
                 with self._lock:
                     self._sums[piece.number] = self._sums.get(piece.number, 0) + part

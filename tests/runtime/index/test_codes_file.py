@@ -28,7 +28,7 @@ def _by_codes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Codes are used for few rows too, of few numbers, and nothing else answers."""
     monkeypatch.setattr(schema, "FEWEST_NUMBERS", 2000 * DIM)
     monkeypatch.setattr(coded, "FEWEST_NUMBERS", 2000 * DIM)
-    monkeypatch.setattr(coded, "_FEWEST_FOR_FEW", 2000 * DIM)
+    monkeypatch.setattr(coded, "_FEWEST_FOR_ONE", 2000 * DIM)
     monkeypatch.setattr(coded, "_ROWS_FOR_EACH", 1)
     monkeypatch.setattr(coded, "_FEWEST_COLUMNS", 1)
     monkeypatch.setattr(scan, "_MOST_CANDIDATES", 1)

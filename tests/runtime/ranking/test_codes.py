@@ -25,7 +25,7 @@ def _by_codes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Codes are used for the fewest rows, and on CPUs where they are not fast, too."""
     for name, value in (
         ("FEWEST_NUMBERS", 0),
-        ("_FEWEST_FOR_FEW", 0),
+        ("_FEWEST_FOR_ONE", 0),
         ("_ROWS_FOR_EACH", 1),
     ):
         monkeypatch.setattr(coded, name, value)
@@ -262,6 +262,20 @@ def test_a_block_is_compared_with_its_checksum_when_it_is_first_read(batch: int)
         damaged[rng.integers(len(damaged))] ^= np.uint8(1 << rng.integers(8))
         with pytest.raises(CodesError, match="do not match their checksum"):
             rank(queries, rows, 10, codes=Codes(blocks, 128))
+
+
+def test_two_searches_may_read_a_block_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other is done with a block of which this one has read a part."""
+    rows, queries = unit_rows(BLOCK + 5000, 32), unit_rows(40, 32, seed=1)
+    codes, look = Codes(with_checksums(rows), 32), scan.Scan._open
+
+    def meanwhile(*args):
+        opened = look(*args)
+        codes.unread.clear()
+        return opened
+
+    monkeypatch.setattr(scan.Scan, "_open", meanwhile)
+    assert_same(queries, rows, 10, codes)
 
 
 @pytest.mark.parametrize(("rows", "queries"), [(GROUP, 1), (96, 5), (4096, 257)])
