@@ -11,7 +11,7 @@ export class Names {
     this.named = new Map(
       names.map(([key, name], place) => {
         const vector = floats.subarray(dim * (dim + place), dim * (dim + place + 1));
-        return [key, { name, vector }];
+        return [key, { key, name, vector }];
       }),
     );
     this.lengths = new Map(); // in words, the longest first, by the first word of a key

@@ -55,14 +55,22 @@ export class QueryReader {
     const { rest, taught } = this.names?.split(text) ?? { rest: text, taught: [] };
     if (!taught.length) return { parsed: await this.parseQuery(text), taught, notes: [] };
     const notes = [];
-    for (const { name } of taught) {
-      const { weighted, unknown } = await this.parse(name);
-      if (!weighted.size || unknown.length) continue;
+    for (const { key, name } of taught) {
+      if (!(await this.knowsAsWritten(key.split(" ")))) continue;
       notes.push(`${name} is the name that was taught here; as a word of the language: --as-word`);
     }
     const parsed = await this.parse(rest);
     // The second time it says what is to be said of foreign words.
     return { parsed: parsed.weighted.size ? await this.parseQuery(rest) : parsed, taught, notes };
+  }
+
+  /** Whether words in plain letters are all known as captions or carried words have them; stop words and marks aside. */
+  async knowsAsWritten(words) {
+    const { known, ids, stopWords } = this.processor.reader;
+    const meant = words.filter((word) => this.letters.isAlnum([...word][0]) && !stopWords.has(word));
+    const others = meant.filter((word) => !known.has(word) && !ids.has(word));
+    const table = others.length ? await this.tables.carried() : null;
+    return meant.length > 0 && others.every((word) => table?.find(word));
   }
 
   /** Whether there is a known word or a name in a text. */

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from itl_infer.publish.index_data import write_vectors
 from itl_infer.publish.names_data import write_names
 from itl_infer.publish.text_data import write_text_data
 from itl_infer.search import Query
+from tests.places import ROOT
 from tests.runtime.publish.helpers import NODE, Node, running_node
 from tests.runtime.publish.test_search_in_the_browser import as_the_page_has_it, assert_alike
 
@@ -26,6 +29,7 @@ TAUGHT = {
     "Villa": ([20, 21, 22], []),
     "Daisy": ([30], []),
     "Zo\u00eb & co": ([40, 41], []),
+    "Xqztl 77": ([50], []),
 }
 QUERIES = [
     "Rex",
@@ -38,6 +42,7 @@ QUERIES = [
     "Rex without snow",
     "a beach without Rex",
     "Rex bonsai",
+    "xqztl 77 at night",
     "surfr Rex",
     "surfer in a wave",
 ]
@@ -118,6 +123,23 @@ def test_a_page_has_names_only_where_they_were_asked_for(named: Index, tmp_path:
     publication.write()
     sites = [json.loads((tmp_path / name / "site.json").read_bytes()) for name in ("plain", "taught")]
     assert ["names.json" in site["data"] for site in sites] == [False, True]
-    assert [site["names"] for site in sites] == [0, 5]
+    assert [site["names"] for site in sites] == [0, 6]
     everything = b"".join(path.read_bytes() for path in (tmp_path / "plain").rglob("*.json"))
     assert b"Villa Rosa" not in everything
+
+
+def test_notes_of_names_that_are_words(page: Node, named: Index) -> None:
+    for text, notes in (("a daisy", 1), ("villa", 1), ("xqztl 77", 0), ("xqztl 77 and a daisy", 1)):
+        answer = Searcher(named).answer(text)
+        assert len(answer.embedded.notes) == notes, text
+        assert page.ask("search", [[text, {"k": 1}]])[0]["notes"] == list(answer.embedded.notes)
+
+
+def test_a_name_that_is_no_word_needs_no_stemmer(named: Index) -> None:
+    """To import it takes as long as a query."""
+    check = (
+        "import sys\nfrom itl_infer.cli import main\n"
+        f"main(['query', 'Xqztl 77 on the beach', '-d', {str(named.path)!r}], standalone_mode=False)\n"
+        "assert 'nltk' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", check], check=True, cwd=ROOT, capture_output=True)
