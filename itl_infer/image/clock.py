@@ -9,6 +9,7 @@ from itl_infer.errors import ImageError, ImageMemoryError
 
 SECONDS = 7.0  # of computing, for a picture within the default limit of megapixels
 WALL_SECONDS = 30.0  # until it is there: on an idle machine the clock above is the one that counts
+_SLOWEST = 10**6  # bytes that a slow drive gives in a second, for which there is as much more time
 MEMORY = 850 * 10**6  # bytes, for one that is decoded in a process of its own
 _FILE_BYTES = 10**9
 _MEGAPIXELS = 100.0  # for which these are meant: who allows more pictures allows more of all
@@ -21,9 +22,13 @@ class Allowance:
         self.max_megapixels = max_megapixels
         more = max(1.0, max_megapixels / _MEGAPIXELS)
         self.seconds = SECONDS * more
-        self.wall_seconds = WALL_SECONDS * more
+        self._wall_seconds = WALL_SECONDS * more
         self.memory = int(MEMORY * more)
         self.file_bytes = int(_FILE_BYTES * more)
+
+    def wall_seconds(self, size: int) -> float:
+        """Until a file of so many bytes is read and decoded, in a process of its own."""
+        return self._wall_seconds + size / _SLOWEST
 
     def require_file(self, name: str, size: int) -> None:
         """Raise ImageError for a file that is too large to be a picture within the limit."""
@@ -41,11 +46,11 @@ class Allowance:
             " if it is meant",
         )
 
-    def not_in_time(self, name: str) -> ImageMemoryError:
+    def not_in_time(self, name: str, seconds: float) -> ImageMemoryError:
         """Of one that may do elsewhere, or at another time."""
         return ImageMemoryError(
             name,
-            f"not enough of a CPU to decode it within {self.wall_seconds:.0f} s: close other programs,"
+            f"not enough of a CPU, or of its drive, to decode it within {seconds:.0f} s: close other programs,"
             " or allow more",
         )
 
