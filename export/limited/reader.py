@@ -50,7 +50,7 @@ class LimitedReader:
                 why = f"what reads it did not end within {most_seconds:.0f} s"
             raise ExportError(f"{path} is damaged or no {self._kind} ({why}): copy it again")
         if "error" in answer[0]:
-            raise ExportError(answer[0]["error"])
+            raise ExportError(" ".join(str(answer[0]["error"]).split()))
         return answer
 
 
