@@ -5,9 +5,8 @@ from __future__ import annotations
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
 from itl_infer.cpus import usable_cpus
@@ -70,32 +69,18 @@ def in_order_ahead(
                 future.cancel()
 
 
-def in_threads(
-    items: Sequence[T],
-    worker: Callable[[], Callable[[T], R]],
-    *,
-    fewest: int = 1,
-    within: Callable[[], AbstractContextManager[object]] = nullcontext,
-) -> list[R]:
-    """What threads make of the items, in any order: each has a worker of its own, and takes the next when done.
+def in_threads(items: Sequence[T], work: Callable[[Iterator[T]], object], *, fewest: int = 1) -> None:
+    """Give `work` in each of some threads the same items, of which each takes the next when it is done with one.
 
-    As many as this process may use CPUs, if there are `fewest` items for each; each works `within` a context.
+    As many threads as this process may use CPUs, if there are `fewest` items for each.
     """
-    queue = iter(items)
-    done: list[R] = []
-
-    def run() -> None:
-        work = worker()
-        with within():
-            done.extend(map(work, queue))
-
+    shared = iter(items)
     threads = min(usable_cpus(), -(-len(items) // fewest))
     if threads < 2:
-        run()
-        return done
+        work(shared)
+        return
     with ThreadPoolExecutor(threads - 1) as pool:
-        others = [pool.submit(run) for _ in range(threads - 1)]
-        run()
+        others = [pool.submit(work, shared) for _ in range(threads - 1)]
+        work(shared)
         for other in others:
             other.result()
-    return done

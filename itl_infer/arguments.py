@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import reprlib
 from collections.abc import Callable, Iterable, Sequence
 from numbers import Integral, Real
 from typing import Any, TypeVar
@@ -20,6 +19,8 @@ class ArgumentError(TypeError, ValueError):
 
 def wrong(name: str, value: object, expected: str) -> ArgumentError:
     """The error to raise for an argument; `expected` says what it should be."""
+    import reprlib  # only then
+
     shown = " ".join(reprlib.repr(value).split())
     return ArgumentError(f"{name} is {shown[:_LONGEST]}, expected {expected}")
 

@@ -197,6 +197,14 @@ class Bundle:
         require_text("text", text)
         return self.text_processor().parse(text)
 
+    def knows_as_written(self, words: Iterable[str]) -> bool:
+        """Whether words in plain letters are all known, those aside that are too common to search for.
+
+        By how captions or the table of carried words have them, so that a name that is no word needs no stemmer: to
+        import that takes as long as a query.
+        """
+        return self.text_processor().knows_as_written(words)
+
     def _require_ids(self, row: Sequence[int] | dict[int, float]) -> None:
         if not isinstance(row, Iterable):
             raise TypeError(f"embed_ids takes lists of the ids of texts, whole numbers, not {str(row)[:80]}")

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from itl_infer.cli.streams import say
-from itl_infer.system_files import NO_PICTURES
 
 if TYPE_CHECKING:
     from itl_infer.search import Answer, Found
@@ -22,9 +21,7 @@ _COLUMNS = ["rank", "score", "path"]
 # halves of characters, which nothing can print. Bytes that are no UTF-8 are \udc80 to \udcff: those of no command stay.
 _COMMANDS = r"\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udc9f\udd00-\udfff"
 _CONTROL_CHARACTER = re.compile(rf"[\x00-\x1f{_COMMANDS}]")
-_UNFIT_FOR_A_TERMINAL = re.compile(
-    rf"[\x01-\x08\x0b-\x1f{_COMMANDS}]"
-)  # where there are lines, tabs and NULs
+_UNFIT_FOR_A_TERMINAL = rf"[\x01-\x08\x0b-\x1f{_COMMANDS}]"  # where there are lines, tabs and NULs
 _TSV_ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
 _BAR = 24  # characters of the longest bar of an explanation
 
@@ -44,7 +41,9 @@ def write(content: bytes) -> None:
     """
     if sys.stdout.isatty():
         text = content.decode(errors="surrogateescape")
-        safe = _UNFIT_FOR_A_TERMINAL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)  # as JSON has it, too
+        safe = re.sub(
+            _UNFIT_FOR_A_TERMINAL, lambda found: f"\\u{ord(found[0]):04x}", text
+        )  # as JSON has it, too
         content = safe.encode(errors="surrogateescape")
     sys.stdout.buffer.write(content)
     sys.stdout.buffer.flush()
@@ -79,6 +78,8 @@ def describe_left_out(left_out: Mapping[str, tuple[int, str]]) -> list[str]:
 
 def describe_system_files(counts: Mapping[str, int]) -> list[str]:
     """A line on what may hold pictures and was left out as a system's own, if there is any."""
+    from itl_infer.system_files import NO_PICTURES
+
     found = [f"{files} {kind}" for kind, files in counts.items() if kind not in NO_PICTURES]
     return [f"{', '.join(found)} (of systems and programs; --include-system takes them)"] if found else []
 

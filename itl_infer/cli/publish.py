@@ -16,7 +16,7 @@ _SIDES = click.IntRange(32, 2048)
 _NOTED = 20  # pictures that are left out and told one by one
 _OF_WRITING = (
     *("index_path", "bundle_path", "title", "side", "originals", "base_url"),
-    *("names", "single_file", "workers"),
+    *("names", "taught", "single_file", "workers"),
 )
 
 
@@ -54,6 +54,9 @@ _OF_WRITING = (
     help="Show file names and folders, or call pictures by hashes.",
 )
 @click.option(
+    "--taught", is_flag=True, help="Write the names that were taught too, so that the page knows them."
+)
+@click.option(
     "--single-file", is_flag=True, help="One file, which opens from a disk too; up to 2,000 pictures."
 )
 @click.option(
@@ -81,6 +84,7 @@ def publish(
     itl-infer publish -d photos.itl site --title "Our summer"
     itl-infer publish -d photos.itl site --base-url https://example.org/photos
     itl-infer publish -d photos.itl summer.html --single-file --names hide
+    itl-infer publish -d photos.itl site --taught      finds "Rex on the beach", after: itl-infer teach Rex ...
     itl-infer publish site --check
     """
     if check:
@@ -108,6 +112,7 @@ def publish(
         originals=Originals(mode, base_url, out if not is_html(out) else out.parent),
         hide_names=options["names"] == "hide",
         single_file=options["single_file"],
+        taught=options["taught"],
     )
     note(publication.describe())
     with ProgressLine() as line:

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import click
 
-from itl_infer.cli.opened import open_store
-from itl_infer.cli.options import all_of, bundle_option, store_option
+from itl_infer.cli.opened import open_names, open_store
+from itl_infer.cli.options import all_of, bundle_option, names_option, store_option
 from itl_infer.cli.output import failure, note
 from itl_infer.errors import MissingExtraError, reason_of
 
 
 @click.command()
-@all_of(store_option, bundle_option)
+@all_of(store_option, bundle_option, names_option)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
 @click.option(
     "--port",
@@ -24,7 +24,7 @@ from itl_infer.errors import MissingExtraError, reason_of
 )
 @click.option(
     "--allow-host",
-    "names",
+    "hosts",
     metavar="NAME",
     multiple=True,
     help="Answer under this name too, as another machine calls this one; repeatable.",
@@ -38,9 +38,10 @@ from itl_infer.errors import MissingExtraError, reason_of
 def serve(
     location: str | None,
     bundle_path: Path | None,
+    names_path: Path | None,
     host: str,
     port: int,
-    names: tuple[str, ...],
+    hosts: tuple[str, ...],
     root_path: str,
 ) -> None:
     """Open a page to search on, and the same as JSON at /api.
@@ -53,7 +54,7 @@ def serve(
     itl-infer serve -d photos.itl
     itl-infer serve -d photos.itl --host 0.0.0.0 --allow-host nas.local --port 80
     itl-infer serve -d photos.itl --root-path /photos --allow-host www.example.org
-    itl-infer serve -d milvus:http://localhost:19530#photos
+    itl-infer serve -d milvus:http://localhost:19530#photos --names photos.itl
     """
     try:
         from itl_infer.web import HostRule
@@ -69,10 +70,12 @@ def serve(
         root_path = parse_root_path(root_path)
     except ValueError as error:
         raise click.UsageError(f"--root-path: {error}.") from error
-    store = open_store(location, load_bundle(bundle_path, threads=1))  # requests are many, each is small
+    bundle = load_bundle(bundle_path, threads=1)  # requests are many, each is small
+    names = open_names(names_path, bundle)
+    store = open_store(location, bundle)
     try:
-        rule = HostRule(host, names)
-        run(store, host, port, rule, lambda url: note(_describe(len(store), url)), root_path, log=note)
+        rule = HostRule(host, hosts)
+        run(store, host, port, rule, lambda url: note(_describe(len(store), url)), root_path, names, log=note)
     except OSError as error:
         reason = reason_of(error).partition(" (")[0]
         raise failure(f"cannot listen at {host}, port {port}: {reason}: name another --port") from error

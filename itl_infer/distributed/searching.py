@@ -15,9 +15,11 @@ from itl_infer.bundle import Bundle, load_bundle
 from itl_infer.distributed.cluster import connected, map_numbers, require_cluster
 from itl_infer.distributed.plan import find_plan
 from itl_infer.distributed.source import Location, absolute
+from itl_infer.encoder import products_are_fast
 from itl_infer.errors import ClusterError, ImageError, QueryError
 from itl_infer.parquet.files import find_filesystem, shown
 from itl_infer.parquet.shards import Shard, read_embeddings, read_paths, require_shards
+from itl_infer.ranking.candidates import FEWEST_NUMBERS
 from itl_infer.search import Answer, Found
 from itl_infer.search.query import EmbeddedQuery, Query, embed_each
 from itl_infer.store import Origin
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 _GROUP_BYTES = 2**26  # of shards, which a worker ranks at a time
 _ROW_BITS = 32  # of a picture's number over all shards: the rest is the number of its shard
 _READERS = 8
-_MANY_QUERIES = 512  # from which on it pays to make codes of the pictures of a group first
+_MANY_QUERIES = 256  # from which on it pays to make codes of the pictures of a group first
 
 Floats = npt.NDArray[np.float32]
 Numbers = npt.NDArray[np.int64]
@@ -183,6 +185,11 @@ class _Ranker:
             ids.append((shard.number << _ROW_BITS) + rows)
             embeddings.append(found)
         all_ids, pictures = np.concatenate(ids), np.concatenate(embeddings)
-        codes = ranking.quantize_rows(pictures) if len(self._vectors) >= _MANY_QUERIES else None
-        rows, scores = ranking.rank(self._vectors, pictures, self._k, codes=codes)
+        rows, scores = ranking.rank(self._vectors, pictures, self._k, codes=self._codes_of(pictures))
         return _BestOfGroup(all_ids[rows], scores, len(all_ids))
+
+    def _codes_of(self, pictures: Floats) -> ranking.Codes | None:
+        """Where it takes less time to make them and to look for the best by them than it takes without."""
+        if len(self._vectors) < _MANY_QUERIES or pictures.size < FEWEST_NUMBERS or not products_are_fast():
+            return None
+        return ranking.quantize_rows(pictures)

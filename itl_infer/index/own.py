@@ -13,9 +13,8 @@ from typing import NamedTuple
 from itl_infer.index.damage import Damage
 
 _OBJECTS = "SELECT type, name, tbl_name, sql FROM sqlite_master"
-_COMMENT = re.compile(r"--[^\n]*")
-_SPACE = re.compile(r"\s+")
-_SPACE_AROUND = re.compile(r"\s*([(),])\s*")
+# Compiled when they are first needed, as a database is to the letter what it should be.
+_COMMENT, _SPACE, _SPACE_AROUND = r"--[^\n]*", r"\s+", r"\s*([(),])\s*"
 
 
 class _Object(NamedTuple):
@@ -88,4 +87,4 @@ def required_objects(statements: tuple[str, ...]) -> Iterator[tuple[str, str]]:
 
 def _normal(sql: str) -> str:
     """SQL without comments and needless spaces. What has quotes, as ours has none, cannot become equal to ours."""
-    return _SPACE_AROUND.sub(r"\1", _SPACE.sub(" ", _COMMENT.sub("", sql))).strip()
+    return re.sub(_SPACE_AROUND, r"\1", re.sub(_SPACE, " ", re.sub(_COMMENT, "", sql))).strip()

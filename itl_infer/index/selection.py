@@ -42,15 +42,16 @@ def rows_where(where: Where, facts: FactsOfRows, paths: Paths, roots: Mapping[in
     questions = [*_of_facts(where, facts), *_of_paths(where, facts, paths, roots)]
     mask = np.empty(len(facts), bool)
 
-    def look(rows: _Rows) -> None:
-        records = facts.records[rows]
-        fits = np.ones(len(records), bool)
-        for ask in questions:
-            if fits.any():
-                fits &= ask(rows, records)
-        mask[rows] = fits
+    def look(blocks: Iterator[_Rows]) -> None:
+        for rows in blocks:
+            records = facts.records[rows]
+            fits = np.ones(len(records), bool)
+            for ask in questions:
+                if fits.any():
+                    fits &= ask(rows, records)
+            mask[rows] = fits
 
-    in_threads([*_blocks(len(facts), paths.holes)], lambda: look, fewest=_FOR_A_THREAD)
+    in_threads([*_blocks(len(facts), paths.holes)], look, fewest=_FOR_A_THREAD)
     return mask
 
 

@@ -25,6 +25,7 @@ from itl_infer.index import Index
 from itl_infer.progress import Progress
 from itl_infer.publish.folder import as_json
 from itl_infer.publish.index_data import write_vectors
+from itl_infer.publish.names_data import write_names
 from itl_infer.publish.originals import Originals
 from itl_infer.publish.pictures import Shown, make_thumbnails, pictures_of
 from itl_infer.publish.sites import FileSite, FolderSite, Site, require_writable_target
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from itl_infer.image import Facts
 
 DEFAULT_SIDE = 320  # pixels of the longer side of a thumbnail
+_SAID = 20  # names
 MOST_IN_ONE_FILE = 2000  # pictures: a browser reads all of the file before it shows anything
 
 
@@ -67,7 +69,8 @@ class Publication:
     """What is to be published of `index`, which was opened with its bundle, and how; `write` does it.
 
     `side` is the longest a thumbnail gets, in pixels. `hide_names` calls pictures by hashes. `single_file` makes one
-    file, `out` or index.html in it, of at most 2,000 pictures. Raises PublishError for what cannot be published so,
+    file, `out` or index.html in it, of at most 2,000 pictures. With `taught` the page knows the names that were taught
+    to the index, whose directions become public then. Raises PublishError for what cannot be published so,
     before anything is written.
     """
 
@@ -78,6 +81,7 @@ class Publication:
     originals: Originals = field(default_factory=Originals)
     hide_names: bool = False
     single_file: bool = False
+    taught: bool = False
 
     def __post_init__(self) -> None:
         require_instance("index", self.index, Index, "an index, as Index.open() gives it")
@@ -86,7 +90,7 @@ class Publication:
         require_text("title", self.title)
         require_whole("side", self.side, 1)
         require_instance("originals", self.originals, Originals, 'such as Originals("copy")')
-        require_flags(hide_names=self.hide_names, single_file=self.single_file)
+        require_flags(hide_names=self.hide_names, single_file=self.single_file, taught=self.taught)
         count = len(self.index)
         if count == 0:
             raise PublishError(
@@ -134,11 +138,22 @@ class Publication:
             "link": "links to the originals",
             "copy": "COPIES OF THE ORIGINALS, with all that is in them, such as where they were taken",
         }[self.originals.mode]
+        if self.taught:
+            originals += f"; the names that were taught, and what they mean: {self._describe_names()}"
         hide = "" if self.hide_names else " (--names hide leaves names out)"
         return (
             f"Public for everyone who gets {self.out}: {len(self.index)} pictures as thumbnails of {self.side} pixels"
             f" without EXIF or GPS, what was understood of them, when they were taken, {names}; {originals}{hide}"
         )
+
+    @cached_property
+    def _names(self) -> list[str]:
+        """Those that are to be on the page."""
+        return self.index.names.vectors()[0] if self.taught else []
+
+    def _describe_names(self) -> str:
+        more = f" and {len(self._names) - _SAID} more" if len(self._names) > _SAID else ""
+        return (", ".join(self._names[:_SAID]) or "none so far") + more
 
     def _filters(self) -> list[str]:
         """What the page can tell pictures apart by."""
@@ -165,14 +180,20 @@ class Publication:
             rows = np.array([picture.row for picture in shown])
             vectors = self.index.embeddings if len(rows) == len(self.index) else self.index.embeddings[rows]
             data |= _written_to(Path(folder), lambda path: write_vectors(vectors, path))
+        if self._names:
+            with tempfile.TemporaryDirectory(prefix="itl-publish-") as folder:
+                data |= _written_to(Path(folder), lambda path: write_names(self.index, path))
         for name, content in data.items():
             site.add_data(name, content)
         site.add_data("pictures.json", as_json(self._columns(shown)))
         report.pictures = len(shown)
-        report.files_removed = site.finish(
-            self.title,
-            {"pictures": len(shown), "originals": self.originals.mode, "filters": self._filters()},
-        )
+        about = {
+            "pictures": len(shown),
+            "originals": self.originals.mode,
+            "filters": self._filters(),
+            "names": len(self._names),
+        }
+        report.files_removed = site.finish(self.title, about)
         report.files_written, report.seconds = site.written, time.monotonic() - begun
         return report
 

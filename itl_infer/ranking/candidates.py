@@ -8,7 +8,7 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.int64]
 
-FEWEST_NUMBERS = 2**22  # of N x D, from which on candidates are found sooner by codes (docs/exact_codes.md)
+FEWEST_NUMBERS = 2**23  # of N x D, from which on candidates are found sooner by codes (docs/exact_codes.md)
 
 # Of two errors, for each column and unit of length. Higham, Accuracy and Stability of Numerical Algorithms, 3.1: D
 # products and sums, each rounded to within 2^-24, are off by D * 2^-24 * |q| |x| at most; a little more for the
@@ -128,9 +128,13 @@ def below_kth_best(products: Floats, k: int) -> Floats:
 
 
 def keys_of(rows: Indices, scores: Floats) -> npt.NDArray[np.uint64]:
+    return descending(scores).astype(np.uint64) << np.uint64(32) | rows.astype(np.uint64)
+
+
+def descending(scores: Floats) -> npt.NDArray[np.uint32]:
+    """Numbers that ascend while the scores descend."""
     bits = (scores + np.float32(0)).view(np.uint32)  # one zero: -0 + 0 = 0
-    descending = np.where(bits >> 31, bits, ~bits & np.uint32(0x7FFFFFFF))
-    return descending.astype(np.uint64) << np.uint64(32) | rows.astype(np.uint64)
+    return np.where(bits >> 31, bits, ~bits & np.uint32(0x7FFFFFFF))
 
 
 def scores_of(keys: npt.NDArray[np.uint64]) -> Floats:
@@ -141,3 +145,13 @@ def scores_of(keys: npt.NDArray[np.uint64]) -> Floats:
 
 def rows_of(keys: npt.NDArray[np.uint64]) -> Indices:
     return (keys & np.uint64(0xFFFFFFFF)).astype(np.int64)
+
+
+def order_of(keys: npt.NDArray[np.uint64]) -> Indices:
+    """Where the keys (n,) stand in order; they are below 2^40, and n is 2^24 at most.
+
+    As np.argsort, in little more than half of its time: numbers are sorted with their places in them.
+    """
+    keys = keys << np.uint64(24) | np.arange(len(keys), dtype=np.uint64)
+    keys.sort()
+    return (keys & np.uint64(2**24 - 1)).astype(np.int64)

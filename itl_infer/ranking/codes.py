@@ -62,14 +62,6 @@ class CodeBlock:
     def nbytes(self) -> int:
         return sum(array.nbytes for array in self.quantized)
 
-    @cached_property
-    def by_group(self) -> Floats:
-        """1, the lengths and the errors of each group, over its scale: (groups, 3)."""
-        _, scales, lengths, errors = self.quantized
-        by_group: Floats = np.stack([np.ones_like(scales), lengths, errors], axis=1)
-        by_group /= scales[:, None]
-        return by_group
-
 
 class Codes:
     """The codes of N rows of D numbers, by which `rank` finds the best of them without reading all.
@@ -82,8 +74,10 @@ class Codes:
         self.blocks = blocks  # in order of rows, without gaps
         self.dim = dim
         self.unread = {number for number, block in enumerate(blocks) if block.checksum is not None}
-        longest = max((float(block.quantized.lengths.max(initial=0)) for block in blocks), default=0.0)
-        self.are_of_unit_rows = longest < _LONGEST
+        bounds = [np.stack(block.quantized[1:]) for block in blocks]
+        # Of each group its scale, lengths and errors, (3, groups); row n is in group n / GROUP.
+        self.bounds: Floats = np.concatenate([np.empty((3, 0), np.float32), *bounds], axis=1)
+        self.are_of_unit_rows = float(self.bounds[1].max(initial=0)) < _LONGEST
 
     def __len__(self) -> int:
         return sum(block.rows for block in self.blocks)
@@ -92,6 +86,25 @@ class Codes:
     def nbytes(self) -> int:
         """Bytes that they take."""
         return sum(block.nbytes for block in self.blocks)
+
+    @cached_property
+    def by_group(self) -> Floats:
+        """1, the lengths and the errors of each group, over its scale: (groups, 3)."""
+        scales, lengths, errors = self.bounds
+        by_group: Floats = np.stack([np.ones_like(scales), lengths, errors], axis=1)
+        by_group /= scales[:, None]
+        return by_group
+
+    def take(self, rows: npt.NDArray[np.int64]) -> Bytes:
+        """The codes (n, D) of some rows, in ascending order, none of which is compared with a checksum."""
+        ends = np.searchsorted(rows, [block.first + block.rows for block in self.blocks])
+        parts = np.split(rows, ends[:-1])
+        return np.concatenate(
+            [
+                block.quantized.codes[part - block.first]
+                for block, part in zip(self.blocks, parts, strict=True)
+            ]
+        )
 
 
 _LONGEST = 1.03  # of unit rows, as codes have them
@@ -152,17 +165,19 @@ def coded(rows: Floats, scales: Floats) -> tuple[Bytes, Floats, Floats]:
 
 
 def _bounds(rows: Floats, residuals: Floats) -> tuple[Floats, Floats]:
-    dim = rows.shape[1]
-    long, far = (
-        np.sqrt(np.einsum("nd,nd->n", each, each)) * np.float32(_ROUNDED_OFF)
-        + np.float32(np.sqrt(dim) * _UNDERFLOW)
-        for each in (rows, residuals)
-    )
+    """Of each row what |s c| is at most, and what |r| and the rounding of a score are together."""
+    long, far = _lengths(rows), _lengths(residuals)
     # A score is off by (D + 2) 2^-24 |q| |x| at most (Higham, Accuracy and Stability of Numerical Algorithms, 3.1), and
     # what is computed here of r by 3 roundings of its numbers.
-    far += np.float32((1.1 * (dim + 2) + 8) * 2.0**-24) * long
+    far += np.float32((1.1 * (rows.shape[1] + 2) + 8) * 2.0**-24) * long
     lengths = (long + far) * np.float32(1 + 2.0**-20)
     return np.where(np.isnan(lengths), np.float32(np.inf), lengths), far
+
+
+def _lengths(rows: Floats) -> Floats:
+    """At least those of the rows."""
+    lengths: Floats = np.sqrt(np.einsum("nd,nd->n", rows, rows)) * np.float32(_ROUNDED_OFF)
+    return lengths + np.float32(np.sqrt(rows.shape[1]) * _UNDERFLOW)
 
 
 class CodedQueries(NamedTuple):
@@ -179,9 +194,8 @@ class CodedQueries(NamedTuple):
         largest = np.abs(queries).max(axis=1, initial=0)
         scales = np.maximum(largest / np.float32(LARGEST), np.float32(_SMALLEST_SCALE))
         numbers = np.clip(np.rint(queries / scales[:, None]), -LARGEST, LARGEST)
-        lengths, _ = _bounds(queries, queries)
         _, errors = _bounds(queries, queries - numbers * scales[:, None])
-        return cls(np.ascontiguousarray(numbers.T.astype(np.int8)), scales, lengths, errors)
+        return cls(np.ascontiguousarray(numbers.T.astype(np.int8)), scales, _lengths(queries), errors)
 
 
 # A checksum that costs next to nothing where the codes are multiplied with queries anyway: one column more, of numbers

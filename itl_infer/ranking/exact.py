@@ -87,8 +87,13 @@ def rank(
     step = max(1, min(_BLOCK_QUERIES, _BLOCK_CANDIDATES // (2 * k + 1)))
     for start in range(0, len(queries) if k else 0, step):
         some = queries[start : start + step]
-        best = None if codes is None else best_keys(some, embeddings, codes, k, among)
-        keys[start : start + step] = _best_keys(some, embeddings, k, among) if best is None else best
+        if codes is None:
+            keys[start : start + step] = _best_keys(some, embeddings, k, among)
+            continue
+        best, were_found = best_keys(some, embeddings, codes, k, among)
+        if not were_found.all():
+            best[~were_found] = _best_keys(some[~were_found], embeddings, k, among)
+        keys[start : start + step] = best
     return rows_of(keys), scores_of(keys)
 
 

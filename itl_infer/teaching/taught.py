@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from itl_infer.errors import QueryError
-from itl_infer.teaching.naming import NameFinder, key_of
 
 if TYPE_CHECKING:
     from itl_infer.bundle import Bundle
     from itl_infer.teaching.discriminant import Floats, Moments
+    from itl_infer.teaching.naming import NameFinder
     from itl_infer.text import ParsedText
 
 _NOTHING = 1e-4  # a sum of unit rows that is shorter than this has no direction worth the name
@@ -87,13 +87,13 @@ class Names(Mapping[str, Taught]):
     def __getitem__(self, name: str) -> Taught:
         if name not in self:
             raise KeyError(name)
-        key = key_of(name)
+        key = _key_of(name)
         if key not in self._taught:
             self._taught[key] = self._read(key)
         return self._taught[key]
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and key_of(name) in self._named
+        return isinstance(name, str) and _key_of(name) in self._named
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._named.values())
@@ -107,13 +107,25 @@ class Names(Mapping[str, Taught]):
     @cached_property
     def finder(self) -> NameFinder:
         """What finds them in texts."""
+        from itl_infer.teaching.naming import NameFinder  # which a query without names does without
+
         return NameFinder(self._named)
+
+    def split(self, text: str) -> tuple[str, tuple[str, ...]]:
+        """A text without the names in it, and their keys in the order in which they stand there."""
+        return self.finder.split(text) if self._named else (text, ())
 
     def vectors(self) -> tuple[list[str], Floats]:
         """All names whose examples are not all gone, and their directions (n, D), for who keeps names elsewhere."""
         found = [taught for taught in self.values() if len(taught.rows_of(taught.wanted))]
         rows = [taught.vector for taught in found]
         return [taught.name for taught in found], np.array(rows, np.float32).reshape(len(rows), -1)
+
+
+def _key_of(name: str) -> str:
+    from itl_infer.teaching.naming import key_of
+
+    return key_of(name)
 
 
 NO_NAMES = Names({}, lambda key: (_ for _ in ()).throw(KeyError(key)))
@@ -129,14 +141,14 @@ class ReadText(NamedTuple):
 
 def read_text(bundle: Bundle, text: str, names: Names) -> ReadText:
     """The names in a text, and what the bundle makes of the rest. QueryError where neither says anything."""
-    rest, keys = names.finder.split(text)
+    rest, keys = names.split(text)
     if not keys:
         return ReadText(bundle.parse_query(text))
     taught = tuple(names[key] for key in keys)
     notes = tuple(
         f"{one.name} is the name that was taught here; as a word of the language: --as-word"
-        for one in taught
-        if _is_known(bundle, one.name)
+        for key, one in zip(keys, taught, strict=True)
+        if bundle.knows_as_written(key.split())
     )
     parsed = bundle.parse_text(rest)
     if parsed.weighted_ids:
@@ -146,12 +158,7 @@ def read_text(bundle: Bundle, text: str, names: Names) -> ReadText:
 
 def says_something(bundle: Bundle, text: str, names: Names) -> bool:
     """Whether there is a known word or a name in a text."""
-    return bool(bundle.parse_text(text).weighted_ids) or bool(names.finder.split(text).keys)
-
-
-def _is_known(bundle: Bundle, name: str) -> bool:
-    parsed = bundle.parse_text(name)
-    return bool(parsed.weighted_ids) and not parsed.unknown_words
+    return bool(bundle.parse_text(text).weighted_ids) or bool(names.split(text)[1])
 
 
 def weigh(embeddings: Floats, taught: Sequence[Taught], weights: Sequence[float]) -> npt.NDArray[np.float32]:
@@ -187,7 +194,7 @@ def sum_of(weights: npt.NDArray[np.float32], embeddings: Floats) -> Floats | Non
 
 def embed_text(bundle: Bundle, text: str, names: Names) -> Floats:
     """The unit vector (D,) of a text with names in it. Raises QueryError."""
-    rest, keys = names.finder.split(text)
+    rest, keys = names.split(text)
     if not keys:
         only: Floats = bundle.embed_texts([text])[0]
         return only

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import islice
 
 import numpy as np
@@ -57,10 +58,7 @@ class TextProcessor:
     ) -> None:
         self.rules = rules
         self.stems = tuple(stems)
-        self.spellings = (
-            tuple((stem,) for stem in self.stems) if spellings is None else tuple(map(tuple, spellings))
-        )
-        self.words = tuple(words[0] for words in self.spellings)
+        self.spellings = [(stem,) for stem in self.stems] if spellings is None else spellings
         self._ids = {stem: number for number, stem in enumerate(self.stems, start=1)}
         if len(self._ids) != len(self.stems):
             raise ValueError(f"{len(self.stems) - len(self._ids)} stems of the vocabulary are repeated")
@@ -71,8 +69,14 @@ class TextProcessor:
             if spellings is None
             else {word: stem for stem, words in zip(stems, spellings, strict=True) for word in words}
         )
+        self._known, self._stop_words = known, frozenset(rules.stop_words)
         self._reader = Reader(rules, known, self._ids)
         self.carried = None if carried is None else CarriedWords(*carried, self._ids, self._noun)
+
+    @cached_property
+    def words(self) -> tuple[str, ...]:
+        """The commonest word of each stem."""
+        return tuple(words[0] for words in self.spellings)
 
     def parse(self, text: str) -> ParsedText:
         """The unique ids of a text and the words behind them, whatever the text; BundleError for a damaged table."""
@@ -97,6 +101,14 @@ class TextProcessor:
             tuple(unknown),
             tuple(used.values()),
             tuple(carried.values()),
+        )
+
+    def knows_as_written(self, words: Iterable[str]) -> bool:
+        """Whether words in plain letters are all known as they are, without a stemmer; stop words and marks aside."""
+        meant = [word for word in words if word[0].isalnum() and word not in self._stop_words]
+        return bool(meant) and all(
+            word in self._known or word in self._ids or bool(self.carried and self.carried.find(word))
+            for word in meant
         )
 
     def ids_of(self, text: str) -> tuple[int, ...]:

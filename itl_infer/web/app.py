@@ -39,7 +39,9 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from starlette.requests import Request
 
+    from itl_infer.search import Searcher
     from itl_infer.store import Store
+    from itl_infer.teaching import Names
 
     Floats = npt.NDArray[np.float32]
 
@@ -52,10 +54,11 @@ Steps: TypeAlias = Generator[None, None, T]  # of work that others may come betw
 _LOOK_SECONDS = 0.5  # between looks at whether the index has changed
 
 
-def make_app(store: Store, rule: HostRule, root_path: str = "") -> Starlette:
+def make_app(store: Store, rule: HostRule, root_path: str = "", names: Names | None = None) -> Starlette:
     """The page over a store that was opened with its bundle, as an ASGI application.
 
-    `root_path`, such as "/photos", is where a proxy shows it, whether the proxy takes that off requests or not.
+    `root_path`, such as "/photos", is where a proxy shows it, whether the proxy takes that off requests or not. `names`
+    may stand in queries: by default those that were taught to the store, as it is then.
     """
     page = make_html(
         title="itl-infer", script="serve.js", folder=f"{root_path}/static/" if root_path else "static/"
@@ -66,7 +69,7 @@ def make_app(store: Store, rule: HostRule, root_path: str = "") -> Starlette:
     return Starlette(
         routes=[
             Route("/", lambda _: HTMLResponse(page)),
-            *_Api(store, root_path).routes(),
+            *_Api(store, root_path, names).routes(),
             Mount("/static", StaticFiles(directory=STATIC)),
         ],
         middleware=middleware,
@@ -93,8 +96,8 @@ def _json_of(content: bytes, status: int = 200, headers: Mapping[str, str] | Non
 class _Api:
     """Answers requests from the store as it is now."""
 
-    def __init__(self, store: Store, root_path: str) -> None:
-        self._store, self._root_path = store, root_path
+    def __init__(self, store: Store, root_path: str, names: Names | None) -> None:
+        self._store, self._root_path, self._given_names = store, root_path, names
         self._bundle = store.require_bundle()
         self._lock = threading.Lock()
         self._look_at = 0.0
@@ -151,7 +154,7 @@ class _Api:
         ]
         answers: Sequence[Answer | ItlError]
         try:
-            searcher = parameters.searcher(self._current())
+            searcher = self._searcher(parameters)
             embedded = searcher.embed_many(asked)
             yield
             known = [one for one in embedded if isinstance(one, EmbeddedQuery)]
@@ -189,13 +192,13 @@ class _Api:
     def _embed(self, query: Query | EmbeddedQuery, parameters: Parameters) -> EmbeddedQuery:
         if isinstance(query, Query):
             query = self._marked(query, parameters)
-        [embedded] = parameters.searcher(self._current()).embed_many([query])
+        [embedded] = self._searcher(parameters).embed_many([query])
         if not isinstance(embedded, EmbeddedQuery):
             raise embedded
         return embedded
 
     def _answer(self, query: Query | EmbeddedQuery, parameters: Parameters) -> Steps[bytes]:
-        searcher, room = parameters.searcher(self._current()), Room(parameters.k)
+        searcher, room = self._searcher(parameters), Room(parameters.k)
         embedded = self._embed(query, parameters)
         yield
         if searcher.explain:
@@ -205,12 +208,16 @@ class _Api:
             raise answer
         return (yield from _to_json(parameters.shown(answer), room))
 
+    def _searcher(self, parameters: Parameters) -> Searcher:
+        return replace(parameters.searcher(self._current()), names=self._given_names)
+
     def _complete(self, request: Request) -> Response:
         prefix = Parameters(request.query_params).text("prefix") or ""
         return _json({"words": self._bundle.complete_word(prefix) if prefix else []})
 
     def _names(self, _: Request) -> Response:
-        return _json({"names": [*self._current().snapshot.names]})
+        given = self._given_names
+        return _json({"names": [*(self._current().snapshot.names if given is None else given)]})
 
     async def _teach(self, request: Request) -> Response:
         async with self._bodies.read(request.receive, LIMITS["batch_bytes"]) as body:
@@ -232,6 +239,8 @@ class _Api:
     def _keep_name(self, name: str, wanted: list[str], unwanted: list[str]) -> Response:
         """Teach a name in the index that is searched, which is only read otherwise."""
         shown, not_shown = ([self._path_of(one) for one in ids] for ids in (wanted, unwanted))
+        if self._given_names is not None:
+            raise HTTPException(400, "names are read from elsewhere (--names): teach them there")
         if not isinstance(self._store, Index):
             raise HTTPException(400, "a collection of Milvus keeps no names: teach them in an index")
         report = Index.open(self._store.path, self._bundle).teach(name, shown, not_shown)

@@ -17,6 +17,7 @@ from itl_infer.web.log import log_to
 
 if TYPE_CHECKING:
     from itl_infer.store import Store
+    from itl_infer.teaching import Names
 
 _SHUTDOWN_SECONDS = 3
 _SWITCH_SECONDS = 0.0005  # how long a thread of Python's may keep others waiting: a query waits several times
@@ -29,11 +30,13 @@ def serve(
     rule: HostRule,
     started: Callable[[str], None],
     root_path: str = "",
+    names: Names | None = None,
     log: Callable[[str], None] | None = None,
 ) -> None:
     """Serve the page until interrupted; `started` gets its address, `log` each line of the server's own.
 
-    Port 0 takes a free one. Raises OSError.
+    Port 0 takes a free one. `names` may stand in queries: by default those that were taught to the store. Raises
+    OSError.
     """
     Connection.most = most_connections()
     sys.setswitchinterval(_SWITCH_SECONDS)
@@ -42,7 +45,7 @@ def serve(
     with socket.create_server((host, port), family=family) as listening:
         name = f"[{host}]" if family == socket.AF_INET6 else host
         config = uvicorn.Config(
-            make_app(store, rule, root_path),
+            make_app(store, rule, root_path, names),
             http=Connection,
             ws="none",
             lifespan="off",

@@ -4,12 +4,13 @@ import { CaptionBranch, dot } from "./caption.js";
 import { CarriedWords } from "./carried.js";
 import { Languages } from "./languages.js";
 import { Letters } from "./letters.js";
+import { Names } from "./names.js";
 import { Negations } from "./negation.js";
 import { QueryReader, rounded, sharesOf, wordsOf } from "./query.js";
 import { TextProcessor } from "./text.js";
 import { Vectors } from "./vectors.js";
 
-const FORMAT = 1; // of text.json and vectors.json
+const FORMAT = 1; // of text.json, vectors.json and names.json
 const NEAR_DUPLICATE = 0.98; // a cosine from which on two pictures count as one
 const SHARE_OF_BEST = 0.85; // what stands out has at least so much of the best score
 
@@ -17,23 +18,27 @@ const SHARE_OF_BEST = 0.85; // what stands out has at least so much of the best 
  * The engine over what Python wrote (text_data.py, index_data.py). `fetchBytes(name)` gives a promise of the bytes of one
  * of its files, a Uint8Array; `createWorker()` a Worker that runs worker.js, of which there may be several. With `eager`
  * what may be needed later is fetched behind the first answer; without where the visitor's browser is to save data.
+ * `hasNames` says whether names were taught.
  */
-export async function openEngine({ fetchBytes, createWorker, eager = !globalThis.navigator?.connection?.saveData }) {
+export async function openEngine({ fetchBytes, createWorker, hasNames = false, eager = !isToSaveData() }) {
   const readJson = async (name) => {
     const content = JSON.parse(decoded(await fetchBytes(name)));
     if (content.format !== FORMAT) throw new Error(`${name} is of format ${content.format}, this page reads ${FORMAT}`);
     return content;
   };
-  const [text, bytes, vectors] = await Promise.all([
+  const [text, bytes, vectors, names] = await Promise.all([
     readJson("text.json"),
     fetchBytes("text.bin"),
     readJson("vectors.json").then((description) => Vectors.open(description, fetchBytes, createWorker, eager)),
+    hasNames ? Promise.all([readJson("names.json"), fetchBytes("names.bin")]) : null,
   ]);
-  return new Engine(text, bytes, vectors, fetchBytes);
+  return new Engine(text, bytes, vectors, names, fetchBytes);
 }
 
+const isToSaveData = () => Boolean(globalThis.navigator?.connection?.saveData);
+
 class Engine {
-  constructor(text, bytes, vectors, fetchBytes) {
+  constructor(text, bytes, vectors, names, fetchBytes) {
     const letters = new Letters(text.letters);
     const once = (make) => {
       let made = null;
@@ -50,7 +55,8 @@ class Engine {
     };
     const negations = new Negations(text.negation, letters);
     const caption = new CaptionBranch(text.caption, bytes);
-    this.reader = new QueryReader(text, letters, this.processor, negations, caption, this.tables);
+    const taught = names && new Names(...names, letters);
+    this.reader = new QueryReader(text, letters, this.processor, negations, caption, this.tables, taught);
   }
 
   /** How many pictures there are. */
@@ -85,6 +91,7 @@ class Engine {
       query: asked.text,
       ...(pictures.length ? { images: pictures.map(({ name }) => name) } : {}),
       ...(asked.subtract.length ? { subtract: asked.subtract } : {}),
+      ...(words.taught.length ? { taught: words.taught } : {}),
       ignored_words: words.ignored,
       unknown_words: words.unknown,
       read_as: Object.fromEntries(words.carried.map(({ word, stems }) => [word, stems])),

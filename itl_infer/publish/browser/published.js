@@ -11,7 +11,7 @@ import { maskOf } from "./where.js";
  */
 export function openPublished({ site, fetchBytes, urlOf, createWorker }) {
   const pictures = fetchBytes("pictures.json").then((bytes) => new Pictures(bytes));
-  const engine = openEngine({ fetchBytes, createWorker });
+  const engine = openEngine({ fetchBytes, createWorker, hasNames: Boolean(site.names) });
   for (const promise of [pictures, engine]) promise.catch(() => {}); // said by whoever waits for it
   const thumbnailOf = (id) => urlOf(`files/thumbnails/${id.slice(0, 2)}/${id}.webp`);
 

@@ -14,9 +14,9 @@ const EMPTY = 'the query is empty: write a few words, such as "surfer in a wave"
 
 /** Reads texts and makes their vectors, with tables that are fetched when a word needs them. */
 export class QueryReader {
-  /** `tables()` gives {carried, languages}, each a function that fetches it once; carried may give null. */
-  constructor(data, letters, processor, negations, caption, tables) {
-    Object.assign(this, { name: data.bundle_in_messages, letters, processor, negations, caption, tables });
+  /** `tables()` gives {carried, languages}, each a function that fetches it once; carried and `names` may be null. */
+  constructor(data, letters, processor, negations, caption, tables, names) {
+    Object.assign(this, { name: data.bundle_in_messages, letters, processor, negations, caption, tables, names });
   }
 
   /** What became of the words of any text, whether one of them is known or not. */
@@ -48,6 +48,34 @@ export class QueryReader {
     }
     if (!parsed.ignored.length) throw new Error(EMPTY);
     throw new Error(`the query has only words that are too common to search for: ${listed(parsed.ignored)}`);
+  }
+
+  /** The names in a text, what is made of the rest, and notes; Error where neither says anything. */
+  async read(text) {
+    const { rest, taught } = this.names?.split(text) ?? { rest: text, taught: [] };
+    if (!taught.length) return { parsed: await this.parseQuery(text), taught, notes: [] };
+    const notes = [];
+    for (const { key, name } of taught) {
+      if (!(await this.knowsAsWritten(key.split(" ")))) continue;
+      notes.push(`${name} is the name that was taught here; as a word of the language: --as-word`);
+    }
+    const parsed = await this.parse(rest);
+    // The second time it says what is to be said of foreign words.
+    return { parsed: parsed.weighted.size ? await this.parseQuery(rest) : parsed, taught, notes };
+  }
+
+  /** Whether words in plain letters are all known as captions or carried words have them; stop words and marks aside. */
+  async knowsAsWritten(words) {
+    const { known, ids, stopWords } = this.processor.reader;
+    const meant = words.filter((word) => this.letters.isAlnum([...word][0]) && !stopWords.has(word));
+    const others = meant.filter((word) => !known.has(word) && !ids.has(word));
+    const table = others.length ? await this.tables.carried() : null;
+    return meant.length > 0 && others.every((word) => table?.find(word));
+  }
+
+  /** Whether there is a known word or a name in a text. */
+  async saysSomething(text) {
+    return (await this.parse(text)).weighted.size > 0 || Boolean(this.names?.split(text).taught.length);
   }
 
   /** The known words that are spelled most like an unknown one, best first. */
@@ -82,10 +110,10 @@ export class QueryReader {
   async understand(asked) {
     const { rest, phrases } = this.negations.split(asked.text ?? "");
     const known = [];
-    for (const phrase of phrases) if ((await this.parse(phrase)).weighted.size) known.push(phrase);
+    for (const phrase of phrases) if (await this.saysSomething(phrase)) known.push(phrase);
     if (!known.length) return null;
-    const left = await this.parse(rest);
-    const text = left.weighted.size || left.unknown.length ? rest : null;
+    const hasRest = (await this.parse(rest)).unknown.length || (await this.saysSomething(rest));
+    const text = hasRest ? rest : null;
     return { ...asked, text, subtract: [...asked.subtract, ...known] };
   }
 
@@ -95,24 +123,33 @@ export class QueryReader {
       ...asked.subtract.map((text) => [-1, text]),
     ];
     if (!texts.length && !asked.pictures.length) throw new Error(EMPTY);
-    const parsed = [];
-    for (const [, text] of texts) parsed.push(await this.parseQuery(text));
+    const read = [];
+    for (const [, text] of texts) read.push(await this.read(text));
+    const parsed = read.map((one) => one.parsed);
     const weights = [...texts.map(([weight]) => weight), ...asked.pictures.map(() => 1)];
-    const embeddings = parsed.map(({ weighted }) => this.caption.embed(weighted));
+    const embeddings = parsed.map(({ weighted }) => (weighted.size ? this.caption.embed(weighted) : null));
     embeddings.push(...asked.pictures.map(({ vector }) => vector));
+    const named = read.flatMap(({ taught }, i) => taught.map((one) => ({ ...one, weight: texts[i][0] })));
+    if (named.length) {
+      const ofTexts = named.map(({ weight }) => weight);
+      weights.push(...this.names.weigh(embeddings.filter(Boolean), named, ofTexts));
+      embeddings.push(...named.map(({ vector }) => vector));
+    }
     const vector = sumOf(weights, embeddings);
     if (!vector) throw new Error(`nothing is left of the query: what it subtracts is what it adds (${inWords(asked)})`);
-    return { asked, vector, parsed, weights, embeddings, notes };
+    return { asked, vector, parsed, weights, embeddings, named, notes: [...notes, ...read.flatMap((one) => one.notes)] };
   }
 
-  /** {name, weight, rest} of each word that was used and each picture: the vector as it would be without, or null. */
-  terms({ asked, parsed, weights, embeddings }) {
+  /** {name, weight, rest} of each name, word that was used and picture: the vector as it would be without, or null. */
+  terms({ asked, parsed, weights, embeddings, named }) {
     const without = (place, embedding) => {
       const kept = (one, i) => embedding || i !== place;
       const others = embeddings.map((one, i) => (i === place ? embedding : one));
       return sumOf(weights.filter(kept), others.filter(kept));
     };
-    const terms = [];
+    const terms = named.map(({ name, weight }, i) => {
+      return { name, weight, rest: without(parsed.length + asked.pictures.length + i, null) };
+    });
     parsed.forEach((text, place) => {
       const words = new Map(); // by their ids, carried ones by their stems
       for (const [word, id] of text.used) if (!words.has(id)) words.set(id, word);
@@ -134,6 +171,7 @@ export class QueryReader {
   /** The words of a query with what became of each, as the API of the page has them. */
   describeWords(words) {
     return [
+      ...words.taught.map((word) => ({ word, use: "taught" })),
       ...words.used.map((word) => ({ word, use: "used" })),
       ...words.carried.map(({ word, readAs }) => ({ word, use: "carried", read_as: readAs })),
       ...words.ignored.map((word) => ({ word, use: "dropped" })),
@@ -142,10 +180,11 @@ export class QueryReader {
   }
 }
 
-/** The words of all texts of a query, each once. */
-export function wordsOf({ parsed }) {
+/** The words of all texts of a query, and the names in them, each once. */
+export function wordsOf({ parsed, named }) {
   const union = (of) => [...new Set(parsed.flatMap(of))];
   return {
+    taught: [...new Set(named.map(({ name }) => name))],
     used: union(({ used }) => [...used.keys()]),
     ignored: union(({ ignored }) => ignored),
     unknown: union(({ unknown }) => unknown),
@@ -173,8 +212,9 @@ function weigh(ids, carried) {
   return weights;
 }
 
-/** The unit vector along a weighted sum of unit vectors; null where that is as good as nothing. */
-function sumOf(weights, vectors) {
+/** The unit vector along a weighted sum of unit vectors, some of which may be null; null where it is as good as nothing. */
+function sumOf(given, all) {
+  const [weights, vectors] = [given.filter((_, i) => all[i]), all.filter(Boolean)];
   if (weights.length === 1 && weights[0] === 1) return vectors[0];
   if (!vectors.length) return null;
   const total = new Float64Array(vectors[0].length);

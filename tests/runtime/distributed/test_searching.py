@@ -16,8 +16,11 @@ import pyarrow.parquet as pq
 
 import itl_infer
 from itl_infer import distributed
+from itl_infer.distributed import searching
+from itl_infer.encoder import products_are_fast
 from itl_infer.parquet.files import find_filesystem
 from itl_infer.parquet.shards import read_embeddings
+from itl_infer.ranking import coded, scan
 from itl_infer.store import Origin
 from tests.facts_aside import without_facts
 from tests.runtime.distributed.helpers import command, error_of, in_one_process, itl
@@ -71,6 +74,29 @@ def test_search_by_groups_of_shards_is_the_ranking_of_all(
     bundle: itl_infer.Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, k: int
 ) -> None:
     assert_ranks_as_one_machine(bundle, tmp_path, monkeypatch, k, None)
+
+
+@pytest.mark.skipif(not products_are_fast(), reason="codes are not read on this CPU")
+@pytest.mark.usefixtures("one_process")
+def test_many_queries_are_ranked_by_codes(
+    bundle: itl_infer.Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the answers of few queries."""
+    monkeypatch.setattr(searching, "FEWEST_NUMBERS", 400 * EMBED_DIM)
+    for name, value in (("FEWEST_NUMBERS", 0), ("_ROWS_FOR_EACH", 1), ("_FEWEST_COLUMNS", 1)):
+        monkeypatch.setattr(coded, name, value)
+    monkeypatch.setattr(scan, "_MOST_CANDIDATES", 1)
+    by_codes, best_keys = [], coded.best_keys
+    monkeypatch.setattr(coded, "best_keys", lambda *args: by_codes.append(len(args[0])) or best_keys(*args))
+    write_shards(tmp_path / "out", bundle, random_shards((700, 100)))
+    queries = [f"{colour} {thing}" for colour in ("red", "green", "blue", "bright") for thing in ("", "wave")]
+    few = distributed.search(queries, tmp_path / "out", k=7, bundle=bundle)
+    assert not by_codes
+    many = distributed.search(queries * 32, tmp_path / "out", k=7, bundle=bundle)
+    assert by_codes == [256]
+    for number, answer in enumerate(many):
+        assert isinstance(answer, itl_infer.Answer)
+        assert answer.results == few[number % 8].results
 
 
 def assert_ranks_as_one_machine(
@@ -176,3 +202,21 @@ def test_shards_that_are_not_all_there(
     assert error.startswith(
         f"{tmp_path / 'out'}: 1 of 4 shards are not there yet: run the same `itl-infer embed-"
     )
+
+
+@pytest.mark.usefixtures("one_process")
+def test_names_are_read_from_a_file(
+    bundle: itl_infer.Bundle, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Shards keep none: with them, a query is only another vector."""
+    monkeypatch.setenv("ITL_BUNDLE", str(bundle.path))
+    distributed.embed(pictures, tmp_path / "out", bundle=bundle, shard_rows=4)
+    assert itl("embed-images", pictures, "-d", tmp_path / "photos.itl").exit_code == 0
+    some = sorted(pictures.iterdir())[:3]
+    assert itl("teach", "Blue Rosa", *some, "-d", tmp_path / "photos.itl").exit_code == 0
+    assert itl("names", "export", tmp_path / "names.json", "-d", tmp_path / "photos.itl").exit_code == 0
+    expected = itl("batch", "-", "-d", tmp_path / "photos.itl", input="blue rosa\nred\n")
+    asked = ("batch", "-", "--shards", tmp_path / "out", "--names", tmp_path / "names.json")
+    found = itl(*asked, input="blue rosa\nred\n")
+    assert '"taught": ["Blue Rosa"]' in found.stdout
+    assert (found.stdout, found.stderr) == (without_facts(expected.stdout), expected.stderr)

@@ -14,7 +14,7 @@ from itl_infer.encoder import products_are_fast
 from itl_infer.index import Index, codes, schema
 from itl_infer.index.check import check_index
 from itl_infer.index.rows import Picture
-from itl_infer.ranking import CodesError, coded, rank
+from itl_infer.ranking import CodesError, coded, rank, scan
 from tests.fake_bundle import FakeBundle
 
 DIM = FakeBundle().embed_dim
@@ -28,10 +28,10 @@ def _by_codes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Codes are used for few rows too, of few numbers, and nothing else answers."""
     monkeypatch.setattr(schema, "FEWEST_NUMBERS", 2000 * DIM)
     monkeypatch.setattr(coded, "FEWEST_NUMBERS", 2000 * DIM)
-    monkeypatch.setattr(coded, "_FEWEST_FOR_FEW", 2000 * DIM)
+    monkeypatch.setattr(coded, "_FEWEST_FOR_ONE", 2000 * DIM)
     monkeypatch.setattr(coded, "_ROWS_FOR_EACH", 1)
     monkeypatch.setattr(coded, "_FEWEST_COLUMNS", 1)
-    monkeypatch.setattr(coded, "_MOST_CANDIDATES", 1)
+    monkeypatch.setattr(scan, "_MOST_CANDIDATES", 1)
 
 
 def unit_rows(n: int, seed: int = 0) -> np.ndarray:
@@ -170,7 +170,7 @@ def test_codes_that_do_not_fit_their_rows_are_given_up(
     content = bytearray((filled.path / CODES).read_bytes())
     content[codes._HEAD_BYTES :] = bytes(255 - byte for byte in content[codes._HEAD_BYTES :])
     (filled.path / CODES).write_bytes(content)
-    monkeypatch.setattr(coded, "checksum_of_sums", lambda *_: 0)
+    monkeypatch.setattr(scan, "checksum_of_sums", lambda *_: 0)
     opened = Index.open(filled.path, mode="r")
     found = opened.snapshot.codes.of(opened.embeddings)
     with pytest.raises(CodesError):

@@ -174,3 +174,40 @@ def test_the_page_over_a_collection(colours: Index, pushed: str, bundle: Bundle)
         refused = page.get("/api/query?q=red&relevant=true")
         assert refused.status_code == 400
         assert "which Milvus does not give" in refused.json()["error"]
+
+
+def test_names_are_read_from_an_index_or_a_file(colours: Index, pushed: str, tmp_path: Path) -> None:
+    """A collection keeps none: with them, a query is only another vector."""
+    pictures = colours.path.parent / "pictures"
+    colours.teach("Blue Rosa", [pictures / "blue.png", pictures / "teal.png"], [pictures / "red.png"])
+    colours.export_names(tmp_path / "names.json")
+    for command in (["query", "blue rosa red", "-k", "5", "--format", "json", "--explain"], ["batch", "-"]):
+        stdin = "blue rosa\nred\n" if command[0] == "batch" else None
+        here = without_facts(output_of(*command, "-d", colours.path, input=stdin))
+        assert '"taught": ["Blue Rosa"]' in here.replace("\n", "").replace("    ", "").replace("  ", "")
+        for names in (colours.path, tmp_path / "names.json"):
+            assert output_of(*command, "-d", pushed, "--names", names, input=stdin) == here
+
+
+def test_the_page_reads_names_for_a_collection(colours: Index, pushed: str, bundle: Bundle) -> None:
+    pytest.importorskip("httpx2")
+    from starlette.testclient import TestClient
+
+    from itl_infer.web import HostRule, make_app
+
+    colours.teach("Blue Rosa", [colours.path.parent / "pictures" / "blue.png"])
+    with milvus.Collection.open(pushed, bundle) as collection:
+        rule = HostRule("127.0.0.1")
+        plain, named = (
+            TestClient(make_app(collection, rule, names=names), base_url="http://localhost:8000")
+            for names in (None, colours.names)
+        )
+        assert plain.get("/api/names").json() == {"names": []}
+        assert named.get("/api/names").json() == {"names": ["Blue Rosa"]}
+        answer = named.get("/api/query", params={"q": "blue rosa", "k": 1}).json()
+        assert (answer["taught"], Path(answer["results"][0]["path"]).stem) == (["Blue Rosa"], "blue")
+        kept = named.post("/api/names", json={"name": "Rex", "wanted": [answer["results"][0]["id"]]})
+        assert (kept.status_code, kept.json()) == (
+            400,
+            {"error": "names are read from elsewhere (--names): teach them there"},
+        )

@@ -1,5 +1,6 @@
 // Answers questions to the page's modules, a line of JSON each: node ask.mjs BROWSER_FOLDER [DATA_FOLDER]
 
+import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { createInterface } from "node:readline";
 import { pathToFileURL } from "node:url";
@@ -30,7 +31,8 @@ const fetchBytes = async (name) => {
   fetched.push(name);
   return new Uint8Array(await readFile(`${data}/${name}`));
 };
-const engine = data ? await openEngine({ fetchBytes, createWorker: createDesk, eager: false }) : null;
+const hasNames = existsSync(`${data}/names.json`);
+const engine = data ? await openEngine({ fetchBytes, createWorker: createDesk, hasNames, eager: false }) : null;
 const letters = data ? engine.processor.letters : null;
 
 async function parsed(text) {
@@ -48,6 +50,11 @@ const answers = {
   stem: (words) => words.map(stemWord),
   parse: (texts) => Promise.all(texts.map(parsed)),
   negations: (texts) => texts.map((text) => engine.reader.negations.split(text)),
+  names: (texts) =>
+    texts.map((text) => {
+      const { rest, taught } = engine.reader.names.split(text);
+      return [rest, taught.map(({ name }) => name)];
+    }),
   embed: async (texts) => {
     const found = await Promise.all(texts.map((text) => engine.reader.embed({ text, subtract: [], pictures: [] })));
     return found.map(({ vector }) => [...vector]);

@@ -183,3 +183,18 @@ def test_photographs_are_found_as_by_query(
             page.press("#text", "Enter")
             expect(page.locator("main .name").first).to_have_text(expected[0])
             assert found(page)[:10] == expected, query
+
+
+def test_it_knows_names_that_were_taught(browser: Any, site: Path) -> None:
+    index = Index.open(site / "photos.itl", load_bundle(site / "tiny"))
+    index.teach("Blue Rosa", [site / "pictures" / "blue.png"])
+    Publication(index, site / "host" / "named", taught=True).write()
+    Publication(index, site / "named.html", taught=True, single_file=True).write()
+    index.forget("Blue Rosa")
+    with (
+        web_host(site / "host") as url,
+        visiting(browser, url, at="/named/") as of_folder,
+        visiting(browser, (site / "named.html").as_uri()) as of_file,
+    ):
+        for page in (of_folder, of_file):
+            assert ask(page, "blue rosa")[0] == "blue"

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 import itl_infer
 from itl_infer.encoder.products import Products, products_are_fast
-from itl_infer.ranking import CodesError, coded, quantize_rows, rank
+from itl_infer.ranking import CodesError, coded, quantize_rows, rank, scan
 from itl_infer.ranking.codes import BLOCK, GROUP, CodeBlock, CodedQueries, Codes, checksum, quantized
+from itl_infer.ranking.lines import guessed_lines
 from tests.runtime.ranking.test_ranking import unit_rows
 
 
@@ -24,11 +25,11 @@ def _by_codes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Codes are used for the fewest rows, and on CPUs where they are not fast, too."""
     for name, value in (
         ("FEWEST_NUMBERS", 0),
-        ("_FEWEST_FOR_FEW", 0),
+        ("_FEWEST_FOR_ONE", 0),
         ("_ROWS_FOR_EACH", 1),
-        ("_MOST_CANDIDATES", 1),
     ):
         monkeypatch.setattr(coded, name, value)
+    monkeypatch.setattr(scan, "_MOST_CANDIDATES", 1)
     if not products_are_fast():
         pytest.skip("this CPU has no instructions for products of bytes, and codes are not read on it")
 
@@ -38,7 +39,7 @@ def assert_same(queries: np.ndarray, embeddings: np.ndarray, k: int, codes: Code
     codes = codes or quantize_rows(embeddings)
     expected = rank(queries, embeddings, k)
     if coded.codes_pay(queries, codes, min(k, len(embeddings))):  # found by codes alone
-        assert coded.best_keys(queries[:256], embeddings, codes, min(k, len(embeddings))) is not None
+        assert coded.best_keys(queries[:256], embeddings, codes, min(k, len(embeddings)))[1].all()
     for one, other in zip(rank(queries, embeddings, k, codes=codes), expected, strict=True):
         assert one.dtype == other.dtype
         np.testing.assert_array_equal(one, other)
@@ -87,15 +88,15 @@ def rows_of(seed: int, n: int, dim: int, kind: str) -> np.ndarray:
 
 @settings(max_examples=120, deadline=None)
 @given(
-    given=rows_of_every_kind, k=st.integers(1, 400), spare=st.integers(0, 5), products=st.integers(32, 9000)
+    given=rows_of_every_kind, k=st.integers(1, 400), opened=st.integers(1, 9), products=st.integers(32, 9000)
 )
-def test_rows_of_every_kind(given: dict, k: int, spare: int, products: int) -> None:
+def test_rows_of_every_kind(given: dict, k: int, opened: int, products: int) -> None:
     """Equal ones, zeros, tiny and huge ones, in pieces of every size."""
     embeddings = rows_of(**given)
     queries = np.concatenate([unit_rows(3, given["dim"], given["seed"] + 1), embeddings[:2]])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(coded, "_SPARE", spare)
-        patch.setattr(coded, "_PRODUCTS", products)
+        patch.setattr(scan, "_OPENED", opened)
+        patch.setattr(scan, "_PRODUCTS", products)
         assert_same(queries, embeddings, k)
 
 
@@ -153,11 +154,57 @@ def test_equal_rows_stand_in_order_wherever_they_are() -> None:
     assert indices[0].tolist() == sorted(copies)
 
 
+@pytest.mark.parametrize("too_high", [1e-3, 0.1, 2])
+def test_a_guess_that_was_too_high_is_seen(monkeypatch: pytest.MonkeyPatch, too_high: float) -> None:
+    """Of some queries no line is right, of others it is: floats answer the former alone."""
+    rows, queries = unit_rows(20_000), unit_rows(9, seed=1)
+    expected, scores = rank(queries, rows, 10)
+    lines = scores[:, -1].copy()
+    lines[::2] += np.float32(too_high)
+    monkeypatch.setattr(coded, "guessed_lines", lambda *_: lines)
+    monkeypatch.setattr(coded, "_STAGES", (1,))
+    _, were_found = coded.best_keys(queries, rows, quantize_rows(rows), 10)
+    assert were_found.tolist() == [number % 2 == 1 for number in range(9)]
+    found, of_found = rank(queries, rows, 10, codes=quantize_rows(rows))
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(of_found, scores)
+
+
+@pytest.mark.parametrize("batch", [1, 200])
+@pytest.mark.parametrize("k", [1, 10, 200])
+def test_guesses_are_reached_and_not_far_below(batch: int, k: int) -> None:
+    rows, queries = unit_rows(50_000), unit_rows(batch, seed=1)
+    lines = lines_of(queries, rows, k)
+    scores = np.sort(queries @ rows.T, axis=1)
+    assert (scores[:, -k] >= lines).all()
+    assert (lines >= scores[:, -(12 * k + 4000 // (1 + batch // 100))]).all()
+
+
+def lines_of(queries: np.ndarray, rows: np.ndarray, k: int, among: np.ndarray | None = None) -> np.ndarray:
+    return guessed_lines(CodedQueries.of(queries), quantize_rows(rows), k, among)
+
+
+def test_a_guess_among_some_is_of_these() -> None:
+    rows, queries = unit_rows(50_000), unit_rows(20, seed=1)
+    among = (rows @ queries[0]) < 0.1
+    scores = np.sort(queries @ rows[among].T, axis=1)
+    assert (scores[:, -10] >= lines_of(queries, rows, 10, among)).all()
+    assert (lines_of(queries, rows, 10, among)[0] < 0.1) & (lines_of(queries, rows, 10)[0] > 0.1)
+
+
+def test_copies_reach_the_guess() -> None:
+    """Though the codes of some have higher scores than these have."""
+    rows = unit_rows(40_000, seed=2)
+    rows[np.random.default_rng(3).permutation(40_000)[:2000]] = rows[7]
+    query = rows[7:8] + unit_rows(1, seed=9)
+    assert_same(query / np.linalg.norm(query), rows, 10)
+
+
 def test_too_many_candidates_are_left_to_floats(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(coded, "_MOST_CANDIDATES", 1 / 32)
+    monkeypatch.setattr(scan, "_MOST_CANDIDATES", 1 / 32)
     rows = np.repeat(unit_rows(1, 32), 20_000, axis=0)
     queries, codes = unit_rows(4, 32, seed=1), quantize_rows(rows)
-    assert coded.best_keys(queries, rows, codes, 3) is None
+    assert not coded.best_keys(queries, rows, codes, 3)[1].any()
     indices, _ = rank(queries, rows, 3, codes=codes)
     assert (indices == [0, 1, 2]).all()
 
@@ -215,6 +262,20 @@ def test_a_block_is_compared_with_its_checksum_when_it_is_first_read(batch: int)
         damaged[rng.integers(len(damaged))] ^= np.uint8(1 << rng.integers(8))
         with pytest.raises(CodesError, match="do not match their checksum"):
             rank(queries, rows, 10, codes=Codes(blocks, 128))
+
+
+def test_two_searches_may_read_a_block_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other is done with a block of which this one has read a part."""
+    rows, queries = unit_rows(BLOCK + 5000, 32), unit_rows(40, 32, seed=1)
+    codes, look = Codes(with_checksums(rows), 32), scan.Scan._open
+
+    def meanwhile(*args):
+        opened = look(*args)
+        codes.unread.clear()
+        return opened
+
+    monkeypatch.setattr(scan.Scan, "_open", meanwhile)
+    assert_same(queries, rows, 10, codes)
 
 
 @pytest.mark.parametrize(("rows", "queries"), [(GROUP, 1), (96, 5), (4096, 257)])

@@ -76,3 +76,22 @@ def test_what_is_wrong_is_said_and_changes_nothing(client: TestClient, body: obj
     assert response.json()["error"]
     assert client.get("/api/names").json() == {"names": []}
     assert client.get("/api/query", params={"q": "green", "wanted": "nothing"}).status_code == 404
+
+
+def test_names_from_elsewhere_take_the_place_of_those_of_the_index(
+    client: TestClient, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    ids = found(client, q="green", k=30)
+    client.post("/api/names", json={"name": "Rex", "wanted": [ids["05"]]})
+    index = Index.open(tmp_path / "photos.itl", mode="r")
+    names = index.names
+    client.post("/api/names", json={"name": "Max", "wanted": [ids["07"]]})
+    bundle = load_bundle(tiny_bundle, threads=1)
+    other = TestClient(
+        make_app(Index.open(tmp_path / "photos.itl", bundle, mode="r"), HostRule("127.0.0.1"), names=names),
+        base_url="http://localhost:8000",
+    )
+    assert other.get("/api/names").json() == {"names": ["Rex"]}
+    refused = other.post("/api/names", json={"name": "Moritz", "wanted": [ids["05"]]})
+    assert refused.status_code == 400
+    assert client.get("/api/names").json() == {"names": ["Max", "Rex"]}

@@ -140,7 +140,7 @@ def test_who_asks_for_little_does_not_wait_for_who_asks_for_much(index: Index) -
         return name
 
     async def both() -> None:
-        api, done = _Api(index, ""), []
+        api, done = _Api(index, "", None), []
         async with anyio.create_task_group() as group:
 
             async def run(name: str, steps: int, texts: list[str]) -> None:
