@@ -16,9 +16,11 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -90,6 +92,19 @@ _SAME_PATH = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
 _starter = ThreadPoolExecutor(1, thread_name_prefix="itl-apart")
 
 
+@dataclass(frozen=True)
+class Died:
+    """Why there is no answer."""
+
+    status: int  # of its process
+    is_late: bool  # it was ended, as the clock had run out
+
+    @property
+    def computed_too_long(self) -> bool:
+        """Whether it was the system that ended it, at the limit of computing."""
+        return self.status == -getattr(signal, "SIGXCPU", -1)
+
+
 class _Child:
     def __init__(self, program: str) -> None:
         # Of a thread that lasts, not of one that may end before this does: the child ends with the thread.
@@ -107,21 +122,27 @@ class _Child:
             env={**os.environ, **threads, "MALLOC_ARENA_MAX": "2"},
         )
 
-    def ask(self, head: Head, body: Body, most: int, seconds: float) -> tuple[Head, bytes] | None:
-        """Its answer, or None where it died of the question."""
+    def ask(self, head: Head, body: Body, most: int, seconds: float) -> tuple[Head, bytes] | Died:
+        """Its answer, or how it died of the question."""
         process = self.process
         assert process.stdin is not None
         assert process.stdout is not None
         timer = threading.Timer(seconds, process.kill)
         timer.daemon = True
         timer.start()
+        answer, ends = None, time.monotonic() + seconds
         try:
             send(process.stdin, head, body)
-            return receive(process.stdout, most)
+            answer = receive(process.stdout, most)
         except (OSError, ValueError):  # it is gone
-            return None
+            pass
         finally:
             timer.cancel()
+        if answer is not None:
+            return answer
+        is_late = time.monotonic() >= ends
+        self.end()
+        return Died(self.process.returncode, is_late)
 
     def end(self) -> None:
         self.process.kill()
@@ -145,8 +166,8 @@ class Children:
         self._lock = threading.Lock()
         self._idle: list[_Child] = []
 
-    def ask(self, head: Head, body: Body, most: int, seconds: float) -> tuple[Head, bytes] | int:
-        """The answer, of at most `most` bytes; or the exit status of who died of it, or was ended after `seconds`.
+    def ask(self, head: Head, body: Body, most: int, seconds: float) -> tuple[Head, bytes] | Died:
+        """The answer, of at most `most` bytes; or how a process died of it, which has `seconds`.
 
         Raises OSError or RuntimeError where no process can be started.
         """
@@ -161,14 +182,14 @@ class Children:
             is_good = False
             try:
                 answer = child.ask(head, body, most, seconds)
-                is_good = answer is not None and not answer[0].get("is_last")
+                is_good = not isinstance(answer, Died) and not answer[0].get("is_last")
             finally:  # an interrupt leaves it in the middle of its work
                 if is_good:
                     with self._lock:
                         self._idle.append(child)
                 else:
                     child.end()
-            return child.process.returncode if answer is None else answer
+            return answer
 
     def end(self) -> None:
         """End those that wait for a question."""
@@ -224,8 +245,6 @@ def limit(memory: int, room: int | None, seconds: float) -> bool:
         import resource
     except ImportError:  # Windows: there is the clock
         return False
-    import time
-
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     used = time.process_time()
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -14,6 +16,7 @@ from export.branches.encoders import TextEncoder
 from export.errors import ExportError
 from export.layers import l2_normalize
 from export.trunk.hdf5 import KerasLayer, read_stack
+from itl_infer.errors import reason_of
 
 
 class Affine(nn.Module):
@@ -45,10 +48,13 @@ def read_branch(path: Path) -> list[Layer]:
     """What a saved model computes before its L2 normalisation. ExportError names the layer it cannot be."""
     layers = [layer for layer in read_stack(path) if layer.class_name != "InputLayer"]
     if layers and layers[-1].class_name == "Lambda":
-        _check_is_l2_normalize(layers.pop(), path)
+        with _config_errors(layers[-1], path):
+            _check_is_l2_normalize(layers.pop(), path)
     branch: list[Layer] = []
     for layer in layers:
-        for module in _modules(layer, path):
+        with _config_errors(layer, path):
+            modules = _modules(layer, path)
+        for module in modules:
             if branch and not isinstance(module, nn.ReLU) and _widths(module)[0] != output_width(branch):
                 raise ExportError(
                     f"{path}: layer {layer.name} takes {_widths(module)[0]} values, "
@@ -58,6 +64,20 @@ def read_branch(path: Path) -> list[Layer]:
     if not branch or not isinstance(branch[0], nn.Linear | Affine) or not _linears(branch):
         raise ExportError(f"{path} does not begin with Dense: it is no branch of a two-branch model")
     return branch
+
+
+@contextmanager
+def _config_errors(layer: KerasLayer, path: Path) -> Iterator[None]:
+    """Whatever is wrong with a config is an ExportError: anything may stand there."""
+    try:
+        yield
+    except ExportError:
+        raise
+    except Exception as error:
+        raise ExportError(
+            f"{path}: layer {layer.name} is none that Keras writes ({type(error).__name__}: {reason_of(error)}):"
+            " save the model again"
+        ) from error
 
 
 def text_encoder(branch: list[Layer]) -> KerasTextEncoder:

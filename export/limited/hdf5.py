@@ -46,7 +46,9 @@ def _read_stack(path: Path) -> list[tuple[dict[str, Any], Arrays]]:
         datasets = _datasets(file, path)
         layers = []
         for entry in _entries(model, path):
-            name = entry["config"]["name"]
+            name, kind = entry["config"]["name"], _class_name(entry)
+            if not (isinstance(name, str) and name.isprintable() and kind.isprintable()):
+                raise ExportError(f"{path}: layer {name!r:.100} has no proper name: save the model again")
             prefix = f"model_weights/{name}/"
             inside = {key: data for key, data in datasets.items() if key.startswith(prefix)}
             arrays: Arrays = {}
@@ -55,7 +57,7 @@ def _read_stack(path: Path) -> list[tuple[dict[str, Any], Arrays]]:
                 if short in arrays:
                     raise ExportError(f"{path}: layer {name} has two weights called {short}")
                 arrays[short] = _array(dataset, path)
-            layer = {"class_name": _class_name(entry), "name": name, "config": entry["config"]}
+            layer = {"class_name": kind, "name": name, "config": entry["config"]}
             layers.append((layer, arrays))
         return layers
 

@@ -5,14 +5,12 @@ One side asks (`LimitedReader`), the other is a program that calls `answer_with`
 
 from __future__ import annotations
 
-import signal
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from export.errors import ExportError
-from itl_infer.children import Children, answer_questions, limit, room
+from itl_infer.children import Children, Died, answer_questions, limit, room
 from itl_infer.errors import reason_of
 
 SECONDS = 20.0  # of computing, for a small file
@@ -36,7 +34,7 @@ class LimitedReader:
         size = path.stat().st_size
         more = size / _BYTES_PER_SECOND
         limits = {"seconds": SECONDS + more, "memory": _MEMORY + _COPIES * size, "room": room()}
-        started, wall_seconds = time.monotonic(), WALL_SECONDS + more
+        wall_seconds = WALL_SECONDS + more
         try:
             answer = self._children.ask(
                 {**question, **limits, "path": str(path.absolute())}, b"", most, wall_seconds
@@ -45,13 +43,14 @@ class LimitedReader:
             raise ExportError(
                 f"{path} cannot be read, as no process can be started: {reason_of(error)}"
             ) from error
-        if isinstance(answer, int):
-            why = f"what reads it broke down, status {answer}"
-            if answer == -getattr(signal, "SIGXCPU", -1) or time.monotonic() - started >= wall_seconds:
-                why = f"what reads it did not end within {time.monotonic() - started:.0f} s"
+        if isinstance(answer, Died):
+            why = f"what reads it broke down, status {answer.status}"
+            if answer.computed_too_long or answer.is_late:
+                most_seconds = wall_seconds if answer.is_late else SECONDS + more
+                why = f"what reads it did not end within {most_seconds:.0f} s"
             raise ExportError(f"{path} is damaged or no {self._kind} ({why}): copy it again")
         if "error" in answer[0]:
-            raise ExportError(answer[0]["error"])
+            raise ExportError(" ".join(str(answer[0]["error"]).split()))
         return answer
 
 

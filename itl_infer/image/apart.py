@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import io
 import os
-import signal
-import time
 from typing import Any, BinaryIO, TypeVar
 
-from itl_infer.children import Children, room
+from itl_infer.children import Children, Died, room
 from itl_infer.children import is_possible as is_possible
 from itl_infer.errors import ImageError, ImageMemoryError, ReaderMissingError, reason_of
 from itl_infer.image.admission import SHORT, Turns
@@ -75,18 +73,18 @@ def decode(
 def _ask(
     head: dict[str, Any], body: bytes | memoryview, allowance: Allowance
 ) -> tuple[dict[str, Any], bytes]:
-    started = time.monotonic()
+    wall_seconds = allowance.wall_seconds(head["identity"][-1] if head["path"] else len(body))
     try:
-        answer = _children.ask(head, body, _LONGEST_ANSWER, allowance.wall_seconds)
+        answer = _children.ask(head, body, _LONGEST_ANSWER, wall_seconds)
     except (OSError, RuntimeError) as error:  # no process, or no thread
         raise ImageMemoryError(head["name"], f"{SHORT} to start a process: {reason_of(error)}") from error
-    if not isinstance(answer, int):
+    if not isinstance(answer, Died):
         return answer
-    if answer == -getattr(signal, "SIGXCPU", -1):
+    if answer.computed_too_long:
         raise allowance.too_long(head["name"])
-    if time.monotonic() - started >= allowance.wall_seconds:
-        raise allowance.not_in_time(head["name"])
-    raise ImageError(head["name"], f"truncated or damaged: its decoder broke down (status {answer})")
+    if answer.is_late:
+        raise allowance.not_in_time(head["name"], wall_seconds)
+    raise ImageError(head["name"], f"truncated or damaged: its decoder broke down (status {answer.status})")
 
 
 def _path_of(file: BinaryIO) -> str | None:

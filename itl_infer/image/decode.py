@@ -291,10 +291,18 @@ def _decode_once(
 
 def _tells_too_much(file: BinaryIO, size: tuple[int, int]) -> bool:
     """Whether a file is longer than pixels make it: notes, profiles or other pictures that are read with it."""
-    place = file.tell()
-    length = file.seek(0, io.SEEK_END)
-    file.seek(place)
-    return length > _READ_BESIDES + _READ_OF_A_PIXEL * size[0] * size[1]
+    return _length_of(file) > _READ_BESIDES + _READ_OF_A_PIXEL * size[0] * size[1]
+
+
+def _length_of(file: BinaryIO) -> int:
+    """In bytes. Asked of the system where it can be: to go to the end loses what is read ahead of a file."""
+    try:
+        return os.fstat(file.fileno()).st_size
+    except (OSError, AttributeError):
+        place = file.tell()
+        length = file.seek(0, io.SEEK_END)
+        file.seek(place)
+        return length
 
 
 def _refuse_shortage(error: Exception, name: str, admit: Admission) -> None:

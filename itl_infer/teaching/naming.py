@@ -55,11 +55,8 @@ class NameFinder:
 
     def __init__(self, keys: Iterable[str]) -> None:
         self._keys = frozenset(keys)
-        lengths: dict[str, set[int]] = {}
-        for key in self._keys:
-            first, _, rest = key.partition(" ")
-            lengths.setdefault(first, set()).add(rest.count(" ") + 2 if rest else 1)
-        self._lengths = {first: sorted(found, reverse=True) for first, found in lengths.items()}
+        self._firsts = {key.partition(" ")[0] for key in self._keys}
+        self._lengths = sorted({key.count(" ") + 1 for key in self._keys}, reverse=True)  # in words
 
     def split(self, text: str) -> Named:
         """The names in a text, and what is left of it. Of names that begin at one word the longest counts."""
@@ -87,9 +84,12 @@ class NameFinder:
 
     def _length_at(self, keys: list[str], place: int) -> int:
         """Of how many words the longest name is that begins there; 0 where none does."""
-        lengths = self._lengths.get(keys[place], ())
+        if keys[place] not in self._firsts:
+            return 0
         left = len(keys) - place
-        return next((n for n in lengths if n <= left and " ".join(keys[place : place + n]) in self._keys), 0)
+        return next(
+            (n for n in self._lengths if n <= left and " ".join(keys[place : place + n]) in self._keys), 0
+        )
 
 
 class _Token(NamedTuple):

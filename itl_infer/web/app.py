@@ -6,9 +6,9 @@ import io
 import os
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
@@ -45,7 +45,12 @@ if TYPE_CHECKING:
 
     Floats = npt.NDArray[np.float32]
 
-_BATCHED = 64  # queries of a batch that are answered before others get their turn
+_BATCHED = 16  # queries of a batch that are embedded and ranked in one step
+_TURN_SECONDS = 0.003  # about as long as a query takes: then others have their turn
+_MANY_WORDS = 30  # of some texts, which take long to be read
+T = TypeVar("T")
+Steps: TypeAlias = Generator[None, None, T]  # of work that others may come between, and what comes of it
+
 _LOOK_SECONDS = 0.5  # between looks at whether the index has changed
 
 
@@ -100,6 +105,9 @@ class _Api:
         # A query keeps every core busy by itself; several at once would only wait for each other, spinning. They are
         # let in by turns, and keep no thread waiting.
         self._searches = CapacityLimiter(1)
+        # Many words are read beside the others, as reading them has no steps. Whatever else takes long has some, after
+        # each of which others get their turn.
+        self._long_readings = CapacityLimiter(1)
         self._decodings = CapacityLimiter(max(2, usable_cpus()))
 
     def routes(self) -> list[Route]:
@@ -129,17 +137,17 @@ class _Api:
 
     async def _batch(self, request: Request) -> Response:
         async with self._bodies.read(request.receive, LIMITS["batch_bytes"]) as body:
-            queries, parameters = parse_batch(body)
+            queries, parameters = await run_in_threadpool(parse_batch, body)
             room = Room(parameters.k)
             room.take_queries(len(queries))
             parameters.require_proper(self._store)
             parts: list[bytes] = []
             for start in range(0, len(queries), _BATCHED):
                 some = queries[start : start + _BATCHED]
-                parts += await run_sync(self._answer_some, some, parameters, room, limiter=self._searches)
+                parts += await self._by_turns(self._answer_some(some, parameters, room), some)
         return _json_of(b'{"answers": [' + b", ".join(parts) + b"]}")
 
-    def _answer_some(self, queries: list[str], parameters: Parameters, room: Room) -> list[bytes]:
+    def _answer_some(self, queries: list[str], parameters: Parameters, room: Room) -> Steps[list[bytes]]:
         asked = [
             Query(text, understand_not=parameters.understands_not, as_word=parameters.reads_as_word)
             for text in queries
@@ -148,28 +156,38 @@ class _Api:
         try:
             searcher = self._searcher(parameters)
             embedded = searcher.embed_many(asked)
+            yield
             known = [one for one in embedded if isinstance(one, EmbeddedQuery)]
             if searcher.explain:
                 for query in known:
                     room.take_explanation(query.term_count)
-            found = iter(searcher.answer_many(known))
+            found = iter((yield from searcher.answer_in_steps(known)))
             answers = [next(found) if isinstance(one, EmbeddedQuery) else one for one in embedded]
         except QueryError as error:  # of a filter, and so of each
             answers = [error] * len(asked)
         parts = []
         for text, answer in zip(queries, answers, strict=True):
             if isinstance(answer, Answer):
-                content = _with_ids(parameters.shown(answer))
+                parts.append((yield from _to_json(parameters.shown(answer), room)))
             else:
-                content = {"query": text, "error": str(answer)}
-            parts.append(room.take_answer(content))
+                parts.append(room.take_error({"query": text, "error": str(answer)}))
         return parts
 
     async def _respond(self, query: Query, parameters: Parameters) -> Response:
         asked: Query | EmbeddedQuery = query
         if query.images:  # pictures are decoded while others search
             asked = await run_sync(self._embed, query, parameters, limiter=self._decodings)
-        return _json_of(await run_sync(self._answer, asked, parameters, limiter=self._searches))
+        texts = [text for _, text in query.texts]
+        return _json_of(await self._by_turns(self._answer(asked, parameters), texts))
+
+    async def _by_turns(self, steps: Steps[T], texts: Sequence[str]) -> T:
+        """What comes of some steps, of which the first reads texts, between those of other requests."""
+        is_long = sum(len(text.split()) for text in texts) > _MANY_WORDS
+        if is_long and (done := await run_sync(_go_on, steps, 0.0, limiter=self._long_readings)):
+            return done[0]
+        while not (done := await run_sync(_go_on, steps, _TURN_SECONDS, limiter=self._searches)):
+            pass
+        return done[0]
 
     def _embed(self, query: Query | EmbeddedQuery, parameters: Parameters) -> EmbeddedQuery:
         if isinstance(query, Query):
@@ -179,12 +197,16 @@ class _Api:
             raise embedded
         return embedded
 
-    def _answer(self, query: Query | EmbeddedQuery, parameters: Parameters) -> bytes:
+    def _answer(self, query: Query | EmbeddedQuery, parameters: Parameters) -> Steps[bytes]:
         searcher, room = self._searcher(parameters), Room(parameters.k)
         embedded = self._embed(query, parameters)
+        yield
         if searcher.explain:
             room.take_explanation(embedded.term_count)
-        return room.take_answer(_with_ids(parameters.shown(searcher.answer(embedded))))
+        [answer] = yield from searcher.answer_in_steps([embedded])
+        if not isinstance(answer, Answer):
+            raise answer
+        return (yield from _to_json(parameters.shown(answer), room))
 
     def _searcher(self, parameters: Parameters) -> Searcher:
         return replace(parameters.searcher(self._current()), names=self._given_names)
@@ -277,9 +299,19 @@ def _how_to_fill(store: Store) -> str:
     return "itl-infer push"
 
 
-def _with_ids(answer: Answer) -> dict[str, Any]:
+def _to_json(answer: Answer, room: Room) -> Steps[bytes]:
     """The JSON of the command, with what each picture is called in URLs."""
-    content = answer.to_json()
-    for row, found in zip(content["results"], answer.results, strict=True):
-        row["id"] = picture_id(found.row, found.path)
-    return content
+    results = ({**found.to_json(), "id": picture_id(found.row, found.path)} for found in answer.results)
+    return (yield from room.take_answer(replace(answer, results=()).to_json(), results))
+
+
+def _go_on(steps: Steps[T], seconds: float) -> tuple[T] | None:
+    """Some steps of a work: what comes of it, once it is done."""
+    end = time.perf_counter() + seconds
+    try:
+        next(steps)
+        while time.perf_counter() < end:
+            next(steps)
+    except StopIteration as done:
+        return (done.value,)
+    return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Generator, Iterator
 from typing import Any
 
 from starlette.exceptions import HTTPException
@@ -37,15 +38,31 @@ class Room:
                 " pictures or words",
             )
 
-    def take_answer(self, content: dict[str, Any]) -> bytes:
-        """An answer as the commands write it: bytes of a name that are not UTF-8 become \\udc80 to \\udcff."""
+    def take_answer(
+        self, content: dict[str, Any], results: Iterator[dict[str, Any]]
+    ) -> Generator[None, None, bytes]:
+        """An answer of `content` and its results as `to_json` makes it, a picture at a step."""
+        whole = to_json({**content, "results": []})
+        self._take(len(whole))
+        parts = [whole.removesuffix(b"]}")]
+        for number, result in enumerate(results):
+            yield
+            parts.append(b", " * (number > 0) + to_json(result))
+            self._take(len(parts[-1]))
+        return b"".join([*parts, b"]}"])
+
+    def take_error(self, content: dict[str, Any]) -> bytes:
+        """One of the answers of a batch that says why there is none."""
         as_json = to_json(content)
-        self._bytes -= len(as_json)
+        self._take(len(as_json))
+        return as_json
+
+    def _take(self, size: int) -> None:
+        self._bytes -= size
         if self._bytes < 0:
             raise HTTPException(
                 400, f"the answer is longer than {LIMITS['answer_bytes']} bytes: ask for fewer pictures"
             )
-        return as_json
 
 
 def to_json(value: Any) -> bytes:

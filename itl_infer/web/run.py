@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from itl_infer.teaching import Names
 
 _SHUTDOWN_SECONDS = 3
+_SWITCH_SECONDS = 0.0005  # how long a thread of Python's may keep others waiting: a query waits several times
 
 
 def serve(
@@ -37,6 +39,7 @@ def serve(
     OSError.
     """
     Connection.most = most_connections()
+    sys.setswitchinterval(_SWITCH_SECONDS)
     log_to(log or (lambda _: None))
     family, *_ = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     with socket.create_server((host, port), family=family) as listening:

@@ -1,4 +1,4 @@
-"""Fuzz for some minutes: python -m tests.fuzz [--minutes N] [--corpus FOLDER] [TARGET ...]
+"""Fuzz for some minutes: python -m tests.fuzz [--minutes N] [--hang SECONDS] [--corpus FOLDER] [TARGET ...]
 
 Each target in turn, in a process of its own, from where the last run left off. Prints what came of it, summed over all
 runs with this corpus: executions, crashes, hangs, largest memory. What is found lies in FOLDER/TARGET/found-*: mend it,
@@ -27,6 +27,9 @@ def main() -> None:
     )
     parser.add_argument("--minutes", type=float, default=1.0 * len(TARGETS))
     parser.add_argument("--corpus", type=Path, default=Path("build/fuzz"))
+    parser.add_argument(
+        "--hang", type=int, default=10, metavar="SECONDS", help="more where the machine has other work"
+    )
     parser.add_argument("targets", nargs="*", metavar="TARGET", help=", ".join(TARGETS))
     given = parser.parse_args()
     targets = given.targets or TARGETS
@@ -35,15 +38,15 @@ def main() -> None:
     end, found, turn = time.monotonic() + 60 * given.minutes, False, 0
     while (left := end - time.monotonic()) > 1:
         name = targets[turn % len(targets)]
-        found |= _take_turn(name, given.corpus / name, min(_TURN, left))
+        found |= _take_turn(name, given.corpus / name, min(_TURN, left), given.hang)
         turn += 1
     _print(given.corpus, targets)
     sys.exit(found)
 
 
-def _take_turn(name: str, corpus: Path, seconds: float) -> bool:
+def _take_turn(name: str, corpus: Path, seconds: float, hang: int) -> bool:
     """Whether something was found."""
-    command = [sys.executable, "-m", "tests.fuzz.one", name, str(corpus), str(seconds)]
+    command = [sys.executable, "-m", "tests.fuzz.one", name, str(corpus), str(seconds), str(hang)]
     start = time.monotonic()
     said = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
     text = said.stdout.decode(errors="replace")

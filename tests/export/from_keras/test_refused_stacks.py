@@ -52,6 +52,13 @@ class TestRefusedStacks:
                 lambda model: model.update(class_name="MyModel"),
                 "holds a MyModel: only Sequential and functional",
             ),
+            (
+                lambda model: layers_of(model)[2]["config"].pop("use_bias"),
+                "is none that Keras writes (KeyError",
+            ),
+            (set_config(2, name="a\nb\x1b[2J"), "has no proper name"),
+            (set_config(2, name=5), "has no proper name"),
+            (set_layer(2, class_name="a\nb"), "has no proper name"),
             (lambda model: model.update(config=3), "is damaged or no Keras .h5 file"),
             (lambda model: model.pop("class_name"), "is damaged or no Keras .h5 file (KeyError"),
         ],

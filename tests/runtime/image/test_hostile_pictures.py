@@ -233,6 +233,17 @@ def test_a_decoder_that_breaks_down_costs_one_picture(monkeypatch: pytest.Monkey
     assert load_pixels(io.BytesIO(encoded(".avif")), RULES).shape == (SIDE, SIDE, 3)
 
 
+def test_a_child_that_gets_no_cpu_is_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not the picture's fault: another run tries it again."""
+    monkeypatch.setattr(apart, "_children", Children("import time; time.sleep(60)", 1))
+    monkeypatch.setattr(clock, "WALL_SECONDS", 0.1)
+    with pytest.raises(
+        ImageMemoryError, match="not enough of a CPU, or of its drive, to decode it within 0 s"
+    ):
+        load_pixels(io.BytesIO(encoded(".avif")), RULES)
+    assert clock.Allowance(100).wall_seconds(500 * 10**6) > 500  # a file on a slow drive
+
+
 def test_a_child_that_lies_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
     for answer in (b"{}", b'{"notes": []}', b'{"notes": 1, "facts": 2}', b"[]", b"[" * 50_000):
         lie = struct.pack("<IQ", len(answer), 3) + answer + b"abc"

@@ -22,10 +22,12 @@ import pytest
 pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
 pytest.importorskip("httpx2")
+import anyio
 from starlette.testclient import TestClient
 
 from itl_infer import Index, embed_directory, load_bundle
 from itl_infer.web import HostRule, clocks, connections, make_app, serve
+from itl_infer.web.app import Steps, _Api
 from itl_infer.web.log import CountedLines
 from itl_infer.web.openapi import LIMITS
 from tests.places import ROOT
@@ -106,6 +108,52 @@ def test_a_batch_in_parts_is_the_same(client: TestClient, monkeypatch: pytest.Mo
     monkeypatch.setattr("itl_infer.web.app._BATCHED", 3)
     assert client.post("/api/batch", json={"queries": queries, "explain": True}).json() == whole
     assert len(whole["answers"]) == 35
+
+
+def test_an_answer_by_turns_is_the_same(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = "+".join(["a+blue+wave"] * 20)
+    asked = [
+        "q=red&k=3&explain=true",
+        f"q={words}&k=4",
+        "q=red&dedupe=true&sort=taken",
+        f"q=zyx+{words}&add=zyx",
+    ]
+    whole = [client.get(f"/api/query?{one}").json() for one in asked]
+    monkeypatch.setattr("itl_infer.web.app._TURN_SECONDS", 0.0)
+    assert [client.get(f"/api/query?{one}").json() for one in asked] == whole
+    assert [len(answer.get("results", ())) for answer in whole] == [
+        3,
+        4,
+        4,
+        0,
+    ]  # the last one has an unknown word
+
+
+def test_who_asks_for_little_does_not_wait_for_who_asks_for_much(index: Index) -> None:
+    order = []
+
+    def work(name: str, steps: int) -> Steps[str]:
+        for _ in range(steps):
+            time.sleep(0.004)  # more than a turn
+            order.append(name)
+            yield
+        return name
+
+    async def both() -> None:
+        api, done = _Api(index, "", None), []
+        async with anyio.create_task_group() as group:
+
+            async def run(name: str, steps: int, texts: list[str]) -> None:
+                done.append(await api._by_turns(work(name, steps), texts))
+
+            group.start_soon(run, "much", 20, ["a word " * 100])
+            await anyio.sleep(0.02)
+            group.start_soon(run, "little", 3, ["red"])
+        assert done == ["little", "much"]
+
+    anyio.run(both)
+    assert order.count("much") == 20
+    assert order.index("little") < 15
 
 
 @pytest.mark.parametrize(
