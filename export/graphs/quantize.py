@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import warnings
 from collections.abc import Iterator
@@ -48,6 +49,20 @@ class _Pixels(CalibrationDataReader):  # type: ignore[misc]
         return next(self._batches, None)
 
 
+@contextlib.contextmanager
+def _no_advice() -> Iterator[None]:
+    """Without what onnxruntime's quantiser warns of, on the root logger, too: that pre-processing is advised."""
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        root.setLevel(level)
+
+
 def quantize_image_encoder(float_graph: Path, int8_graph: Path, pixel_values: np.ndarray[Any, Any]) -> None:
     """Write the int8 form of a float graph, calibrated on `pixel_values`, uint8 (N, S, S, 3) of training pictures.
 
@@ -55,11 +70,7 @@ def quantize_image_encoder(float_graph: Path, int8_graph: Path, pixel_values: np
     are quantised along with the convolutions, so that a picture stays in 8 bits from the first map to the last.
     """
     graph = onnx.load(str(float_graph))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        logging.getLogger().setLevel(
-            logging.ERROR
-        )  # it warns on the root logger that pre-processing is advised
+    with _no_advice():
         quantize_static(
             graph,
             str(int8_graph),

@@ -203,7 +203,7 @@ class Bundle:
         By how captions or the table of carried words have them, so that a name that is no word needs no stemmer: to
         import that takes as long as a query.
         """
-        return self.text_processor().knows_as_written(words)
+        return self.text_processor().knows_as_written(require_several("words", words, "words", require_text))
 
     def _require_ids(self, row: Sequence[int] | dict[int, float]) -> None:
         if not isinstance(row, Iterable):

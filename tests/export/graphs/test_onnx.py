@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -98,7 +99,9 @@ def test_too_few_inputs_to_compare_with_are_refused(tmp_path: Path) -> None:
 def test_int8_is_a_quarter_of_the_size_and_close(
     float_graph: Path, pixels: np.ndarray, tmp_path: Path
 ) -> None:
+    level = logging.getLogger().level
     quantize_image_encoder(float_graph, tmp_path / "int8.onnx", pixels[:32])
+    assert logging.getLogger().level == level
     assert (tmp_path / "int8.onnx").stat().st_size < 0.28 * float_graph.stat().st_size
     exact, rough = embed_with(float_graph, pixels[40:]), embed_with(tmp_path / "int8.onnx", pixels[40:])
     drift = measure_drift(exact, rough)

@@ -192,10 +192,9 @@ def _served(index: Index, lines: list[str] | None = None) -> Iterator[int]:
         0,
         HostRule("127.0.0.1"),
         tell,
-        "",
-        [].append if lines is None else lines.append,
     )
-    threading.Thread(target=serve, args=arguments, daemon=True).start()
+    log = [].append if lines is None else lines.append
+    threading.Thread(target=serve, args=arguments, kwargs={"log": log}, daemon=True).start()
     assert started.wait(10)
     yield int(urls[0].rpartition(":")[2])
 
