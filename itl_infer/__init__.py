@@ -5,8 +5,9 @@ Importing this costs nothing: each name below brings in what it needs when it is
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from itl_infer.lazy import lazy_names
 
 if TYPE_CHECKING:
     from itl_infer.bundle import Bundle as Bundle
@@ -81,15 +82,10 @@ _MODULES = {
     "teaching": ("teach",),
     "where": ("Where",),
 }
-_HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
-__all__ = ["__version__", *sorted(_HOMES)]
+__all__ = ["__version__", *sorted(name for names in _MODULES.values() for name in names)]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+__getattr__ = lazy_names(__name__, _MODULES)
 
 
 def __dir__() -> list[str]:

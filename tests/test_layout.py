@@ -15,7 +15,7 @@ from tests.places import ROOT
 # Each line may import from itself and the lines above it. docs/contributing.md draws them.
 ROOMS = {
     "itl_infer": """
-        errors arguments children ahead cgroups cpus memory files progress vectors system_files telemetry
+        errors lazy arguments children ahead cgroups cpus memory files progress vectors system_files telemetry
         where
         text
         image

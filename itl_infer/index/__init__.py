@@ -5,10 +5,11 @@ What a search does not need is imported from its own module: `writer`, `check`, 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from itl_infer.index.index import Index, SearchResult
 from itl_infer.index.rows import FailedFile, Picture
+from itl_infer.lazy import lazy_names
 from itl_infer.store import UNIT_TOLERANCE
 
 if TYPE_CHECKING:
@@ -16,10 +17,4 @@ if TYPE_CHECKING:
 
 __all__ = ["UNIT_TOLERANCE", "FailedFile", "Index", "Picture", "SearchResult", "Writer"]
 
-
-def __getattr__(name: str) -> Any:
-    if name != "Writer":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from itl_infer.index.writer import Writer
-
-    return Writer
+__getattr__ = lazy_names(__name__, {"writer": ("Writer",)})

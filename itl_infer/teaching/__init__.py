@@ -5,8 +5,9 @@ Importing this costs nothing: a query without names needs little of it.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from itl_infer.lazy import lazy_names
 
 if TYPE_CHECKING:
     from itl_infer.teaching.discriminant import FEWEST_ROWS as FEWEST_ROWS
@@ -36,12 +37,7 @@ _MODULES = {
         *("embed_text", "read_text", "says_something", "sum_of", "weigh"),
     ),
 }
-_HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
-__all__ = [*_HOMES]
+__all__ = [name for names in _MODULES.values() for name in names]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+__getattr__ = lazy_names(__name__, _MODULES)

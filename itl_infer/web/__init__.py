@@ -5,20 +5,17 @@ Importing this costs nothing, and asks for no extra: `publish` has the page's fi
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from itl_infer.lazy import lazy_names
 
 if TYPE_CHECKING:
     from itl_infer.web.app import make_app as make_app
     from itl_infer.web.guard import HostRule as HostRule
     from itl_infer.web.run import serve as serve
 
-_HOMES = {"HostRule": "guard", "make_app": "app", "serve": "run"}
+_MODULES = {"app": ("make_app",), "guard": ("HostRule",), "run": ("serve",)}
 
-__all__ = [*_HOMES]
+__all__ = [name for names in _MODULES.values() for name in names]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+__getattr__ = lazy_names(__name__, _MODULES)
