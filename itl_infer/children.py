@@ -127,10 +127,16 @@ class _Child:
         process = self.process
         assert process.stdin is not None
         assert process.stdout is not None
-        timer = threading.Timer(seconds, process.kill)
+        is_late = threading.Event()
+
+        def end_late() -> None:
+            is_late.set()
+            process.kill()
+
+        timer = threading.Timer(seconds, end_late)
         timer.daemon = True
         timer.start()
-        answer, ends = None, time.monotonic() + seconds
+        answer = None
         try:
             send(process.stdin, head, body)
             answer = receive(process.stdout, most)
@@ -140,9 +146,8 @@ class _Child:
             timer.cancel()
         if answer is not None:
             return answer
-        is_late = time.monotonic() >= ends
         self.end()
-        return Died(self.process.returncode, is_late)
+        return Died(self.process.returncode, is_late.is_set())
 
     def end(self) -> None:
         self.process.kill()
