@@ -54,7 +54,7 @@ def search(
     stands first. Every call reads all shards, so that many queries at once cost little more than one. `shards` must
     be a folder that every node sees, or a URI; `address`, `cpus` and what a node needs are as for `embed`. A `Found`
     has as its `row` the number of the shard times 2^32, and the row in it. `names` may stand in the texts: those of an
-    index, as shards have none.
+    index, as shards have none. Pictures that a query is unlike stand where their scores put them.
 
     Raises ClusterError, also where the shards are not all there or another bundle made them.
     """

@@ -215,11 +215,11 @@ def _marked(
         row, weight = mark(text, embeddings[like], embeddings[unlike], among)
         vector = sum_of(np.array([1, weight], np.float32), np.stack([text, row]))
         marked = np.concatenate([like, unlike])
-        for when, asked_with in (("before", text), ("after", text if vector is None else vector)):
-            found[when].append(_precision(embeddings @ asked_with, is_right))
-            found[f"rest_{when}"].append(
-                _precision(np.delete(embeddings, marked, 0) @ asked_with, np.delete(is_right, marked))
-            )
+        before, after = embeddings @ text, embeddings @ (text if vector is None else vector)
+        after[unlike] = -np.inf  # as an answer has them: last
+        for when, scores in (("before", before), ("after", after)):
+            found[when].append(_precision(scores, is_right))
+            found[f"rest_{when}"].append(_precision(np.delete(scores, marked), np.delete(is_right, marked)))
     return {"queries": len(asked), **{when: _mean(values) for when, values in found.items()}}
 
 

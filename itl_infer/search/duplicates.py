@@ -5,35 +5,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from itl_infer.store import View
-    from itl_infer.where import Where
-
-
-Rows = list[tuple[int, float]]  # rows of a store with their scores, best first
+    from itl_infer.search.ranked import Ranked, Rows
 
 NEAR_DUPLICATE = 0.98  # a cosine that copies of one picture have, at half the size or a low JPEG quality
 
 
-def fold(
-    vector: npt.NDArray[np.float32],
-    best: Rows,
-    view: View,
-    k: int,
-    threshold: float,
-    where: Where | None = None,
-) -> list[Rows]:
+def fold(ranked: Ranked, k: int, threshold: float) -> list[Rows]:
     """The k best pictures of which no two are near-duplicates, each followed by its near-duplicates.
 
-    In order of score, each picture joins the first better one whose cosine with it reaches the threshold;
-    looks at ever more of the best that `where` means, until there are k groups and one picture that would begin one.
+    In order, each picture joins the first better one whose cosine with it reaches the threshold; looks at ever more
+    of the best, until there are k groups and one picture that would begin one.
     """
-    asked = k
+    asked, view = k, ranked.view
     while True:
+        best = ranked.best(asked)
         groups: list[Rows] = []
-        leaders = np.empty((min(k, len(best)), len(vector)), np.float32)
+        leaders = np.empty((min(k, len(best)), len(ranked.query.vector)), np.float32)
         embeddings = view.embeddings_of([row for row, _ in best])
         for (row, score), embedding in zip(best, embeddings, strict=True):
             near = np.flatnonzero(leaders[: len(groups)] @ embedding >= threshold)
@@ -47,4 +36,3 @@ def fold(
         if len(best) < asked or len(best) == len(view):
             return groups
         asked = 4 * len(best)
-        [best] = view.nearest(vector[None], asked, where)

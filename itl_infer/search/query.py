@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any, cast
 
@@ -46,8 +46,8 @@ class Query:
     is not to be seen is subtracted: "a street without cars" is "a street", and "cars" subtracted.
 
     A name that was taught counts wherever it stands in a text, unless texts are taken as words alone (`as_word`).
-    `like` are pictures that show what is wanted and `unlike` those that do not, as files or as embeddings (D,): what
-    they have in common, as `itl_infer.teach` finds it, is added to the rest of the query.
+    `like` are pictures that show what is wanted and `unlike` those that do not, as files or as embeddings (D,): they
+    change the rest of the query (`itl_infer.teaching.mark`), and those that it is unlike come last in an answer.
     """
 
     text: str | None = None
@@ -171,25 +171,27 @@ class Query:
         taught = [one for one, _ in of_names]
         weights = np.concatenate([weights, weigh(embeddings, taught, [weight for _, weight in of_names])])
         embeddings = np.concatenate([embeddings, *(one.vector[None] for one in taught)])
+        like, unlike = (_embed_some(bundle, pictures) for pictures in (self.like, self.unlike))
         if self.like or self.unlike:
-            weights, embeddings = self._with_marks(bundle, among, weights, embeddings)
+            weights, embeddings = _with_marks(weights, embeddings, like, unlike, among)
         vector = sum_of(weights, embeddings)
         if vector is None:
             raise QueryError(f"nothing is left of the query: what it subtracts is what it adds ({self})")
         notes += tuple(note for text in read for note in text.notes)
         parsed = tuple(text.parsed for text in read)
-        return EmbeddedQuery(self, vector, parsed, weights, embeddings, notes, tuple(of_names))
+        return EmbeddedQuery(self, vector, parsed, weights, embeddings, notes, tuple(of_names), unlike)
 
-    def _with_marks(
-        self, bundle: Bundle, among: Moments | None, weights: Vector, embeddings: Vector
-    ) -> tuple[Vector, Vector]:
-        """With one row more, of what the marked pictures have in common."""
-        from itl_infer.teaching import Moments, mark
 
-        like, unlike = (_embed_some(bundle, pictures) for pictures in (self.like, self.unlike))
-        rest = sum_of(weights, embeddings) if len(weights) else None
-        row, weight = mark(rest, like, unlike, among or Moments.none(bundle.embed_dim))
-        return np.append(weights, np.float32(weight)), np.concatenate([embeddings, row[None]])
+def _with_marks(
+    weights: Vector, embeddings: Vector, like: Vector, unlike: Vector, among: Moments | None
+) -> tuple[Vector, Vector]:
+    """With one row more, of what the marked pictures have in common."""
+    from itl_infer.teaching import Moments, mark
+
+    rest = sum_of(weights, embeddings) if len(weights) else None
+    row, weight = mark(rest, like, unlike, among or Moments.none(embeddings.shape[1]))
+    length = 1.0 if rest is None else float(np.linalg.norm(weights @ embeddings))
+    return np.append(weights, np.float32(weight * length)), np.concatenate([embeddings, row[None]])
 
 
 def _embed_some(bundle: Bundle, pictures: Sequence[ImageSource | Vector]) -> Vector:
@@ -273,6 +275,9 @@ class EmbeddedQuery:
     embeddings: Vector  # the same rows, (n, D); that of a text without a known word is 0
     notes: tuple[str, ...] = ()  # on how the query was read, where that may not be what was meant
     named: tuple[tuple[Taught, float], ...] = ()  # names in its texts, with the weights of these
+    unwanted: Vector = field(
+        default_factory=lambda: np.empty((0, 0), np.float32)
+    )  # (M, D), of those it is unlike
 
     @property
     def used_words(self) -> tuple[str, ...]:

@@ -26,8 +26,9 @@ from itl_infer.arguments import (
 from itl_infer.errors import ImageError, QueryError
 from itl_infer.files import one_form
 from itl_infer.search.answer import Answer, Duplicate, Found, Place, Share, Word
-from itl_infer.search.duplicates import Rows, fold
+from itl_infer.search.duplicates import fold
 from itl_infer.search.query import EmbeddedQuery, Query, Term, embed_each
+from itl_infer.search.ranked import Ranked, is_unwanted
 from itl_infer.search.relevance import relevant_from
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class Searcher:
     from which on two pictures count as one: the others are folded under the best. `truth` names a picture, by its
     path or its file name, whose place among all is found too. With `explain`, answers say what became of each word,
     and what each did for each picture. `names` may stand in texts: by default those that were taught to the index.
+    Pictures that a query is `unlike` come last, whatever they score, and so do copies of them.
 
     `where` says among which pictures the best are found, and `truth` has its place; how high a score must be to stand
     out is said by those of all. `sort` "taken" puts those found in order of date, the oldest first and those without
@@ -132,12 +134,15 @@ class Searcher:
         queries = require_several("queries", queries, "queries")
         bundle, view = self.index.require_bundle(), self.index.snapshot
         embedded = self.embed_many(queries)
-        vectors = [one.vector for one in embedded if isinstance(one, EmbeddedQuery)]
-        best = iter(view.nearest(np.array(vectors).reshape(-1, bundle.embed_dim), self._reach, self.where))
+        asked = [one for one in embedded if isinstance(one, EmbeddedQuery)]
+        reach = self._reach + max((len(one.unwanted) for one in asked), default=0)
+        vectors = np.array([one.vector for one in asked]).reshape(-1, bundle.embed_dim)
+        best = iter(view.nearest(vectors, reach, self.where))
         answers: list[Answer | QueryError | ImageError] = []
         for one in embedded:
             if isinstance(one, EmbeddedQuery):
-                answers.append((yield from self._answer(one, next(best), view)))
+                ranked = Ranked(one, view, self.where, reach, next(best))
+                answers.append((yield from self._answer(one, ranked, view)))
             else:
                 answers.append(one)
         return answers
@@ -158,16 +163,16 @@ class Searcher:
             " --explain"
         )
 
-    def _answer(self, embedded: EmbeddedQuery, best: Rows, view: View) -> Generator[None, None, Answer]:
+    def _answer(self, embedded: EmbeddedQuery, ranked: Ranked, view: View) -> Generator[None, None, Answer]:
         bundle = self.index.require_bundle()
         lowest_relevant = None
         if self.relevant:
             lowest_relevant = relevant_from(view.whole("relevant").embeddings @ embedded.vector)
         lowest = max((cut for cut in (self.min_score, lowest_relevant) if cut is not None), default=-np.inf)
         if self.dedupe is None:
-            groups = [[row] for row in best]
+            groups = [[row] for row in ranked.best(self._reach)]
         else:
-            groups = fold(embedded.vector, best, view, self._reach, self.dedupe, self.where)
+            groups = fold(ranked, self._reach, self.dedupe)
         groups = [group for group in groups[self.offset :] if group[0][1] >= lowest]
         terms = embedded.terms(bundle) if self.explain else []
         of_groups = iter(view.embeddings_of([group[0][0] for group in groups]) if terms else ())
@@ -191,9 +196,7 @@ class Searcher:
             embedded,
             view.count(self.where),
             tuple(found),
-            None
-            if self.truth is None
-            else _place_of(self.truth, embedded.vector, view.whole("truth"), self.where),
+            None if self.truth is None else _place_of(self.truth, embedded, view.whole("truth"), self.where),
             _words(embedded, bundle) if self.explain else (),
             lowest_relevant,
         )
@@ -248,16 +251,18 @@ def _words(embedded: EmbeddedQuery, bundle: Bundle) -> tuple[Word, ...]:
     )
 
 
-def _place_of(name: str, vector: Floats, all_rows: Whole, where: Where | None) -> Place:
+def _place_of(name: str, query: EmbeddedQuery, all_rows: Whole, where: Where | None) -> Place:
     paths, among = all_rows.paths, all_rows.among(where)
     row = _find(name, paths)
     if among is not None and not among[row]:
         raise QueryError(
             f"{paths[row]}: not among the pictures that the filter leaves: ask without it, or widen it"
         )
-    rows, scores = ranking.rank(vector[None], all_rows.embeddings, len(paths), among=among)
-    position = int(np.flatnonzero(rows[0] == row)[0])
-    return Place(position + 1, rows.shape[1], float(scores[0, position]), paths[row])
+    ranked, scores = ranking.rank(query.vector[None], all_rows.embeddings, len(paths), among=among)
+    rows, score = ranked[0], float(scores[0, np.flatnonzero(ranked[0] == row)[0]])
+    if len(query.unwanted):
+        rows = rows[np.argsort(is_unwanted(all_rows.embeddings[rows], query.unwanted), kind="stable")]
+    return Place(int(np.flatnonzero(rows == row)[0]) + 1, len(rows), score, paths[row])
 
 
 def _find(name: str, paths: Sequence[str]) -> int:

@@ -24,8 +24,9 @@ FEWEST_ROWS = 20  # of which a covariance says anything; with fewer, examples ar
 _REGULARISATION = 0.05  # lambda, as a share of the mean variance of a dimension
 _UNDIVIDED = 0.5  # how much the difference of means itself counts beside the discriminant
 _AGAINST = 0.3  # how far the mean of counter-examples takes the place of that of all rows
-_MARKED = 0.5  # of the spread of a query's scores, what marked pictures add to it
-_MARKED_AGAINST = 0.2  # where all of them are unlike what is wanted
+_WANTED, _UNWANTED = 10.0, 1.0  # standard deviations above the mean score, at which marked pictures are seen
+_NOISE = 2.0  # variance with which they are seen there, in that of a row
+_AVERAGED = 0.5  # the weight of the mean of marked pictures, where there is no covariance
 _BLOCK_ROWS = 2**11  # 2 MiB at 128 columns in float64, which stay in the cache of a core
 _NOTHING = 1e-6  # a difference of means that is shorter has no direction worth the name
 
@@ -107,17 +108,39 @@ def direction(positives: Floats, among: Moments, negatives: Floats) -> Floats:
 
 
 def mark(rest: Floats | None, like: Floats, unlike: Floats, among: Moments) -> tuple[Floats, float]:
-    """What marked pictures have in common, a unit row (D,), and its weight beside the `rest` of a query (D,).
+    """What marked pictures change in a query, a unit row (D,), and its weight beside the `rest` of it, a unit row (D,).
 
-    `like` (P, D) and `unlike` (M, D) are unit rows, of which one may be missing. The weight gives its scores a share of
-    the spread that those of the rest have; it is 1 where there is no rest.
+    `like` (P, D) and `unlike` (M, D) are unit rows, of which one may be missing. Scores are taken for a Gaussian
+    process whose mean are those of the rest, and whose covariance is the kernel of the discriminant: pictures that are
+    alike, apart from what all share, change alike. What was marked is seen, with noise, at a score far above all, or at
+    one that nothing is shown for. Without a rest it is the direction of what they show, of weight 1.
     """
-    row = direction(like, among, unlike) if len(like) else -direction(unlike, among, like)
-    if rest is None:
-        return row, 1.0
-    of_rest, of_row = among.spread_of(rest), among.spread_of(row)
-    share = _MARKED if len(like) else _MARKED_AGAINST
-    return row, share * of_rest / of_row if of_rest > 0 and of_row > 0 else share
+    spread = 0.0 if rest is None else among.spread_of(rest)
+    variance = float(np.trace(among.covariance)) / max(1, len(among.mean))
+    if rest is None or among.count < FEWEST_ROWS or spread <= _NOTHING * math.sqrt(max(0.0, variance)):
+        row = direction(like, among, unlike) if len(like) else -direction(unlike, among, like)
+        return row, 1.0 if rest is None else _AVERAGED
+    marked = np.concatenate([like, unlike]).astype(np.float64) - among.mean
+    scores = marked @ rest.astype(np.float64) / spread  # in standard deviations of all
+    higher = np.maximum(_WANTED - scores[: len(like)], 0)
+    lower = np.minimum(_UNWANTED - scores[len(like) :], 0)
+    changes = marked @ _kernel(among, variance)
+    seen = changes @ marked.T + _NOISE * np.eye(len(marked))
+    change = spread * np.linalg.solve(seen, np.concatenate([higher, lower])) @ changes
+    length = float(np.linalg.norm(change))
+    if not math.isfinite(length):
+        raise ValueError("like, unlike or among hold NaN")
+    unit = change / length if length > _NOTHING * spread else _first_axis(len(change))
+    return unit.astype(np.float32), length
+
+
+def _kernel(among: Moments, variance: float) -> Doubles:
+    """What two rows, less the mean of all, have in common, (D, D): 1 on average for a row and itself."""
+    width = len(among.mean)
+    whitened = np.linalg.inv(among.covariance + _REGULARISATION * variance * np.eye(width))
+    whitened = whitened / np.sum(whitened * among.covariance)
+    kernel: Doubles = (whitened + _UNDIVIDED * np.eye(width) / (width * variance)) / (1 + _UNDIVIDED)
+    return kernel
 
 
 def _first_axis(width: int) -> Doubles:
