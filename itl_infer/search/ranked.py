@@ -50,6 +50,6 @@ class Ranked:
         return self.found[:k]
 
     def _look(self, k: int) -> None:
-        if self.asked < k and len(self.found) == self.asked < len(self.view):
+        if self.asked < k and len(self.found) == self.asked:
             [self.found] = self.view.nearest(self.query.vector[None], k, self.where)
             self.asked = k

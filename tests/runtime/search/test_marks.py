@@ -72,6 +72,8 @@ def test_copies_go_with_them_and_places_are_told_so(index: Index, tmp_path: Path
     assert not copies & set(found(Searcher(index, k=COUNT - 1), query))
     everything = found(Searcher(index, k=COUNT + 3), query)
     assert set(everything[-4:]) == copies
+    for k in (COUNT - 3, COUNT, COUNT + 2):  # where fewer, as many and more are looked at than there are
+        assert found(Searcher(index, k=k), query) == everything[:k]
     assert len(found(Searcher(index, k=10, dedupe=0.99999), query)) == 10
     folded = found(Searcher(index, k=COUNT + 3, dedupe=0.99999), query)
     assert set(everything) - set(folded) < copies
