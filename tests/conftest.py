@@ -21,6 +21,9 @@ from tests.tiny_bundle import make_tiny_bundle
 settings.register_profile("itl-infer", deadline=None, print_blob=True)
 settings.load_profile("itl-infer")
 
+# Tests start hundreds of programs, each of which would compile this package anew where that is not to be kept.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 # Programs inherit an ignored Ctrl+C, as that of a shell's background job is; tests send it to some.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)

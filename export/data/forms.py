@@ -56,12 +56,16 @@ _APART = """
 
 # British to American spelling: what to look for in a word, and what it is there. A pair counts where WordNet has both
 # for one thing, so that "four" and "rise" stay what they are.
-_SPELLINGS = (
-    *(("our", "or"), ("re$", "er"), ("ise", "ize"), ("isa", "iza"), ("isi", "izi"), ("yse", "yze")),
-    *(("ogue$", "og"), ("ae", "e"), ("oe", "e"), ("ence$", "ense"), ("ll", "l"), ("grey", "gray")),
-    *(("plough", "plow"), ("mould", "mold"), ("aero", "air"), ("gramme", "gram"), ("ium$", "um")),
-    *(("xion", "ction"), ("sulph", "sulf"), ("scept", "skept"), ("moust", "must"), ("pyj", "paj")),
-)
+_SPELLINGS = [
+    (re.compile(old), new)
+    for old, new in (
+        *(("our", "or"), ("re$", "er"), ("ise", "ize"), ("isa", "iza"), ("isi", "izi"), ("yse", "yze")),
+        *(("ogue$", "og"), ("ae", "e"), ("oe", "e"), ("ence$", "ense"), ("ll", "l"), ("grey", "gray")),
+        *(("plough", "plow"), ("mould", "mold"), ("aero", "air"), ("gramme", "gram"), ("ium$", "um")),
+        *(("xion", "ction"), ("sulph", "sulf"), ("scept", "skept"), ("moust", "must"), ("pyj", "paj")),
+    )
+]
+_PLAIN = re.compile("[a-z]+")
 _NOT_SPELLINGS = re.compile(
     "(timbre|eagre|prise|louvre|boule|chilli|advertis|advis|improvis|televis|supervis|revis|surpris|exercis|merchandis"
     "|enterpris|compris|compromis|disguis|franchis).*"
@@ -172,15 +176,15 @@ def make_forms(wordnet: WordNet) -> WordForms:
 
 def _irregular(wordnet: WordNet) -> Iterator[tuple[str, str]]:
     """Plurals and verb forms, where the stemmer does not know them by itself."""
+    left_out = {*_OTHER_WORDS.split(), *ENGLISH_STOP_WORDS}
     for form, word in wordnet.irregular.items():
-        plain = re.fullmatch("[a-z]+", form) and re.fullmatch("[a-z]+", word)
-        left_out = {form, word} & {*_OTHER_WORDS.split(), *ENGLISH_STOP_WORDS}
-        if plain and not left_out and stem(form) != stem(word):
+        plain = _PLAIN.fullmatch(form) and _PLAIN.fullmatch(word)
+        if plain and left_out.isdisjoint((form, word)) and stem(form) != stem(word):
             yield form, word
     for word in wordnet.synsets:
         for end, plural in _PLURALS.items():
             form = word.removesuffix(end) + plural
-            if re.fullmatch("[a-z]+", word) and word.endswith(end) and form not in wordnet.synsets:
+            if word.endswith(end) and _PLAIN.fullmatch(word) and form not in wordnet.synsets:
                 yield form, word
 
 
@@ -198,12 +202,12 @@ def _numbers() -> Iterator[tuple[str, str]]:
 def _spellings(wordnet: WordNet) -> Iterator[tuple[str, str]]:
     """British and American spellings of the same word."""
     for words in wordnet.words.values():
-        plain = sorted({word for word in words if re.fullmatch("[a-z]+", word)})
+        plain = sorted({word for word in words if _PLAIN.fullmatch(word)})
         for british, american in permutations(plain, 2):
             if _NOT_SPELLINGS.fullmatch(british):
                 continue
             for old, new in _SPELLINGS:
-                found = re.search(old, british)
+                found = old.search(british)
                 if found and british[: found.start()] + new + british[found.end() :] == american:
                     yield british, american
 
@@ -214,7 +218,7 @@ def _compounds(wordnet: WordNet) -> Iterator[tuple[str, str]]:
         yield first, second
     yield from product(_TENS.split(), _NUMBERS.split()[1:10])
     for word in list(wordnet.synsets):
-        if re.fullmatch("[a-z]{6,}", word):
+        if len(word) >= 6 and _PLAIN.fullmatch(word):
             yield from (pair for pair in _cuts(word) if _makes(wordnet, word, *pair))
         elif written := re.fullmatch("([a-z]{3,})[-_]([a-z]{3,})", word):
             first, second = written.groups()
@@ -239,12 +243,14 @@ def _makes(wordnet: WordNet, word: str, first: str, second: str) -> bool:
 
 def _are_parts(wordnet: WordNet, first: str, second: str) -> bool:
     """Two nouns that are not read as two words where they stand side by side."""
-    as_noun, as_verb = (wordnet.counts[second][part] for part in "nv")
+    synsets, counts = wordnet.synsets, wordnet.counts
     return (
-        first not in {*_DESCRIBING.split(), *ENGLISH_STOP_WORDS}
+        first in synsets
+        and second in synsets  # most parts are no words
+        and all(any(key[0] == "n" for key in synsets[part]) for part in (first, second))
+        and first not in {*_DESCRIBING.split(), *ENGLISH_STOP_WORDS}
         and second not in {*_OF_A_VERB.split(), *ENGLISH_STOP_WORDS}
-        and all(any(key[0] == "n" for key in wordnet.synsets.get(part, ())) for part in (first, second))
-        and as_noun >= as_verb
+        and counts[second]["n"] >= counts[second]["v"]
         and not second.endswith("ing")
     )
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from export.errors import ExportError
 
 FOLDER = Path("/usr/share/wordnet")  # where Debian's package wordnet-base puts it
+_MARK = re.compile(r"\(.*\)")  # of where an adjective stands
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class WordNet:
                 fields, _, gloss = line.partition("|")
                 values = fields.split()
                 key, count = part[0] + values[0], int(values[3], 16)
-                spelled = [re.sub(r"\(.*\)", "", word) for word in values[4 : 4 + 2 * count : 2]]
+                spelled = [_MARK.sub("", word) for word in values[4 : 4 + 2 * count : 2]]
                 words[key] = [word.lower() for word in spelled]
                 spelled_as[part].update(words[key])
                 names.update(word.lower() for word in spelled if word[0].isupper() and "_" in word)

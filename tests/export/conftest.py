@@ -6,7 +6,9 @@ What needs the extra is imported where it is used: pytest reads this file where 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,19 @@ from export.errors import ExportError
 from itl_infer.captions import CaptionDataset, read_json_lines
 from itl_infer.evaluation import evaluate_labelled
 from itl_infer.image import load_pixels
+
+
+@pytest.fixture(scope="session", autouse=True)
+def translations_read_once() -> Iterator[None]:
+    """Torch reads its 500 translations of operators for each graph anew, which takes longer than a small graph."""
+    try:
+        from torch.onnx._internal.exporter._registration import ONNXRegistry
+    except ImportError:
+        yield
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ONNXRegistry, "from_torchlib", staticmethod(cache(ONNXRegistry.from_torchlib)))
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -60,10 +75,10 @@ def _weights(trunk: str, path: Path, dataset: CaptionDataset) -> Path:
         ):  # timm's begin as nothing, and equal biases are one in a graph
             torch.nn.init.uniform_(module.weight, 0.5, 1.5)
             torch.nn.init.normal_(module.bias, std=0.1)
+            module.momentum = 0.88  # as twenty passes with a tenth each leave it
     pixels = np.stack([load_pixels(path, RULES) for path in dataset.paths[:32]])
     with torch.no_grad():
-        for _ in range(20):
-            network(torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1)
+        network(torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1)
     save_trunk(opened, path)
     return path
 

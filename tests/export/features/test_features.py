@@ -17,19 +17,20 @@ torch = pytest.importorskip("torch", reason="the training side needs the extra: 
 
 from export.data.pixels import pixels_of
 from export.features.features import features_of
+from export.layers import ScalePixels
 from export.trunk.sources import open_trunk
 from itl_infer.captions import CaptionDataset
 from itl_infer.errors import ImageError
 from itl_infer.image import ImageRules, load_pixels
 from itl_infer.image.batches import decode_ahead
-from tests.export.helpers import FEATURE_DIM, RULES, SIDE, Toy, toy_features, toy_trunk
+from tests.export.helpers import SIDE, SMALL_TRUNK, Toy, toy_features, toy_trunk
 from tests.places import ROOT
 
 
 def test_features_are_computed_once_and_again_for_other_pixels(
-    dataset: CaptionDataset, weights: Path, tmp_path: Path
+    dataset: CaptionDataset, small_weights: Path, tmp_path: Path
 ) -> None:
-    part, trunk = dataset.split("test"), open_trunk("inception_v3", str(weights))
+    part, trunk = dataset.split("test"), open_trunk(SMALL_TRUNK, str(small_weights), side=SIDE)
     calls: list[tuple[float, float]] = []
 
     def compute(side: int = SIDE) -> np.ndarray:
@@ -38,15 +39,15 @@ def test_features_are_computed_once_and_again_for_other_pixels(
         return found.array
 
     first = compute()
-    assert first.shape == (10, FEATURE_DIM)
+    assert first.shape == (10, trunk.feature_dim)
     assert calls[-1] == (10, 10)
     calls.clear()
     assert np.array_equal(compute(), first)
     assert calls == []
     assert not np.array_equal(compute(side=96), first)
     with torch.inference_mode():
-        pixels = torch.from_numpy(np.stack([load_pixels(path, RULES) for path in part.paths]))
-        expected = trunk.network.eval()(pixels.permute(0, 3, 1, 2).float() / 127.5 - 1).numpy()
+        pixels = torch.from_numpy(np.stack([load_pixels(path, trunk.image_rules) for path in part.paths]))
+        expected = trunk.network.eval()(ScalePixels(trunk.mean, trunk.std)(pixels)).numpy()
     assert np.abs(first - expected).max() < 1e-4
 
 

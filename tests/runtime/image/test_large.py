@@ -148,6 +148,7 @@ def test_libraries_that_do_not_say_that_memory_is_short(tmp_path: Path, kind: st
     image = Image.effect_noise((side, side), 50).convert("RGB")
     options = {
         "JPEG": {"progressive": True},
+        "PNG": {"compress_level": 1},
         "JXL": {"effort": 1},
         "AVIF": {"speed": 10},
         "WEBP": {"method": 0},

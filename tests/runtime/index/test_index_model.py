@@ -233,7 +233,7 @@ class IndexAgainstDictionary(RuleBasedStateMachine):
 
 TestIndexAgainstDictionary = IndexAgainstDictionary.TestCase
 TestIndexAgainstDictionary.settings = settings(
-    max_examples=80,
+    max_examples=40,
     stateful_step_count=20,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
