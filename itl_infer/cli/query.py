@@ -149,7 +149,9 @@ class QueryOptions(SearchOptions):
 @many_option(
     "--like", "like", "PATH...", "Pictures that show what is wanted: files, or of the index.", os.path.lexists
 )
-@many_option("--unlike", "unlike", "PATH...", "Pictures that show what is not wanted; they come last.", os.path.lexists)
+@many_option(
+    "--unlike", "unlike", "PATH...", "Pictures that show what is not wanted; they come last.", os.path.lexists
+)
 @understand_not_option
 @_search_options
 def query(text: str | None, images: tuple[str, ...], **options: Any) -> None:
