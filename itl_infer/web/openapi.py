@@ -143,7 +143,7 @@ _MARKS = [
     _parameter(
         "wanted", "Ids of pictures that show what is wanted: the others are ranked by them, too", _IDS
     ),
-    _parameter("unwanted", "Ids of pictures that show what is not wanted", _IDS),
+    _parameter("unwanted", "Ids of pictures that show what is not wanted; they come last", _IDS),
 ]
 _NAME = {
     "type": "object",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from PIL import Image
 
 from itl_infer import Index, Query, Searcher, embed_directory, load_bundle
+from itl_infer.search import EmbeddedQuery
 
 COUNT = 30
 
@@ -61,6 +63,16 @@ def test_without_a_text_and_for_others_of_the_same_batch(index: Index) -> None:
         assert [one.results for one in together] == [
             Searcher(index, k=k).answer(one).results for one in queries
         ]
+
+
+def test_marks_weigh_as_much_beside_several_texts(index: Index) -> None:
+    """Beside "red" and "red" the same as beside "red", though their sum is twice as long."""
+    before = found(Searcher(index, k=COUNT), "red")
+    once = asked(index, before[4:6], before[:1])
+    [one, two] = Searcher(index).embed_many([once, replace(once, add=["red"])])
+    assert isinstance(one, EmbeddedQuery)
+    assert isinstance(two, EmbeddedQuery)
+    np.testing.assert_allclose(one.vector, two.vector, atol=1e-5)
 
 
 def test_copies_go_with_them_and_places_are_told_so(index: Index, tmp_path: Path) -> None:
