@@ -21,6 +21,7 @@ _TOKENIZERS = frozenset(
         "tf_keras.src.preprocessing.text",
     )
 )
+_LONGEST_NAME = 200  # characters of what a pickle asks for; those that may be had are shorter
 
 
 def main() -> None:
@@ -67,7 +68,7 @@ class _TokenizerUnpickler(pickle.Unpickler):
         }
 
     def find_class(self, module: str, name: str) -> Any:
-        wanted = f"{module}.{name}"
+        wanted = f"{module}.{name}"[:_LONGEST_NAME]
         if wanted in _TOKENIZERS:
             return self.tokenizer
         if wanted in self._stand_ins:

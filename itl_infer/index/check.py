@@ -110,6 +110,7 @@ def _note_damage(report: CheckReport, reason: str) -> None:
 
 def _examine_rows(connection: sqlite3.Connection, folder: Path, report: CheckReport) -> None:
     state = schema.read_state(connection)
+    schema.require_rows(connection, folder, state)
     roots = read_roots(connection, folder)
     vectors, names = _read_vectors(state, folder, report), _read_names(state, folder, report)
     if schema.require_version(connection, folder) >= schema.WITH_FACTS:
@@ -163,7 +164,7 @@ def _examine_facts(connection: sqlite3.Connection, state: State, folder: Path, r
 def _read_vectors(state: State, folder: Path, report: CheckReport) -> npt.NDArray[np.float32]:
     """The vectors that are there, (n, D), n <= rows."""
     path = state.vectors_file(folder)
-    rows = min(size_of(path) // (state.embed_dim * 4), state.rows)
+    rows = min(state.rows_held(folder), state.rows)
     if rows < state.rows:
         report.problems.append(f"{path.name}: holds {rows} of {state.rows} rows")
     mapped = map_file(path, rows * state.embed_dim * 4)

@@ -28,6 +28,7 @@ def compact(folder: Path, connection: sqlite3.Connection, old: State) -> None:
 
     Until then the new files are nothing, and the old ones count.
     """
+    schema.require_rows(connection, folder, old)
     order = _kept_rows(connection, old)
     without_facts = _write_facts(folder, connection, old, order)
     new = _write_generation(folder, connection, old, order)

@@ -226,16 +226,15 @@ def _read_state(folder: Path, old: _Old, copies: Mapping[str, Any]) -> State | N
     with contextlib.suppress(Damage):
         state = State(generation, rows, paths_bytes, embed_dim, name, fingerprint)
         state.require_possible()
-        if size_of(state.vectors_file(folder)):
-            return state
+        if held := state.rows_held(folder):
+            return replace(state, rows=min(rows, held))  # a record without a vector would be dropped
     with contextlib.suppress(Damage):
         # Numbers that cannot be: the largest file of vectors says them too.
         files = sorted(folder.glob("vectors-*.f32"), key=size_of)
         number = files[-1].stem.removeprefix("vectors-") if files else ""
         state = State(int(number) if number.isdecimal() else 0, 0, 0, embed_dim, name, fingerprint)
         state.require_possible()
-        rows = size_of(state.vectors_file(folder)) // (embed_dim * 4)
-        return replace(state, rows=rows, paths_bytes=size_of(state.paths_file(folder)))
+        return replace(state, rows=state.rows_held(folder), paths_bytes=size_of(state.paths_file(folder)))
     return None
 
 

@@ -265,6 +265,10 @@ class State:
     def facts_file(self, folder: Path) -> Path:
         return folder / f"facts-{self.generation:06}.bin"
 
+    def rows_held(self, folder: Path) -> int:
+        """How many rows the file of vectors has, those that do not count among them."""
+        return size_of(self.vectors_file(folder)) // (self.embed_dim * 4)
+
     def require_possible(self) -> None:
         """Raise Damage for what no writer writes."""
         numbers = {
@@ -292,6 +296,13 @@ def read_state(connection: sqlite3.Connection) -> State:
     state = State(*found[0])
     state.require_possible()
     return state
+
+
+def require_rows(connection: sqlite3.Connection, folder: Path, state: State) -> None:
+    """Raise Damage for rows of which there is neither a record nor a vector: nobody could look at each of 2**39."""
+    [(on_record,)] = connection.execute("SELECT COUNT(*) FROM pictures")
+    if state.rows > max(on_record, state.rows_held(folder)):
+        raise Damage(f"state: {state.rows} rows, of which {on_record} are on record")
 
 
 def write_state(connection: sqlite3.Connection, state: State) -> None:

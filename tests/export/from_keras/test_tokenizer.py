@@ -71,6 +71,13 @@ class TestTokenizer:
         with pytest.raises(ExportError, match=r"asks for collections\.OrderedDict\.fromkeys"):
             read_stems(path)
 
+    def test_what_it_asks_for_is_not_said_at_endless_length(self, tmp_path: Path) -> None:
+        path = tmp_path / "bad.pickle"
+        path.write_bytes(b"c" + b"m" * 10_000 + b"\nname\n.")
+        with pytest.raises(ExportError, match="asks for mmm") as error:
+            read_stems(path)
+        assert len(one_line(error)) < 1000
+
     def test_what_one_pickle_does_to_a_class_no_other_sees(self, tmp_path: Path) -> None:
         path = tmp_path / "bad.pickle"
         path.write_bytes(b"\x80\x03" + TOKENIZER_CLASS + b"(N}X\x0a\x00\x00\x00word_indexK\x01stb.")

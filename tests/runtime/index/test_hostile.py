@@ -102,6 +102,7 @@ _STATES = (
     *(f"UPDATE state SET embed_dim = {value}" for value in (0, -1, 10**15, "x'00'", 4)),
     "UPDATE state SET embed_dim = 4, rows = 24",
     "UPDATE state SET rows = 9223372036854775807",
+    "UPDATE state SET rows = 549755813888",
     "UPDATE state SET bundle_name = x'ff'",
     "UPDATE state SET bundle_fingerprint = CAST(x'ff' AS TEXT)",
     "UPDATE roots SET location = x'2f00'",
