@@ -110,9 +110,8 @@ class _Search:
         full = np.flatnonzero(counts >= self._k)
         if not len(full):
             return found, lines
-        found = found.best_first()
         starts = np.cumsum(counts) - counts
-        best = (starts[full][:, None] + np.arange(self._k)).reshape(-1)
+        best = found.best_first()[(starts[full][:, None] + np.arange(self._k)).reshape(-1)]
         self._settle(found, best[found.bound[best] > 0])
         values = lines.values.copy()
         values[full] = np.maximum(values[full], found.score[best].reshape(-1, self._k).min(axis=1))

@@ -17,7 +17,7 @@ Floats = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.int64]
 Mask: TypeAlias = "npt.NDArray[np.bool_] | None"
 
-_SAMPLED = 16  # times the square root of the rows are drawn, for the ten best of many queries
+_SAMPLED = 8  # times the square root of the rows are drawn, for the ten best of many queries
 _MANY = 16  # queries, for which it takes longer to multiply a sample than to copy it
 _PRODUCTS = 2**19  # at a time
 _USUAL_ERROR = np.float32(1 / 8)  # of a code score, in bounds, and not often more

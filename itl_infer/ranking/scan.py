@@ -64,10 +64,9 @@ class Found(NamedTuple):
     def pick(self, which: Indices | npt.NDArray[np.bool_]) -> Found:
         return Found(self.query[which], self.row[which], self.score[which], self.bound[which])
 
-    def best_first(self) -> Found:
-        """Those of the first query, then those of the next, each in order of score."""
-        bits = descending(self.score)
-        return self.pick(order_of(self.query.astype(np.uint64) << np.uint64(32) | bits))
+    def best_first(self) -> Indices:
+        """Where those of the first query are, then those of the next, each in order of score."""
+        return order_of(self.query.astype(np.uint64) << np.uint64(32) | descending(self.score))
 
 
 class _Opened(NamedTuple):
