@@ -81,10 +81,14 @@ def _play_back_journal(path: Path) -> None:
 
 
 def copied_format(folder: Path) -> object:
-    """The format version of an index as it is kept a second time; None where there is none."""
-    with contextlib.closing(schema.connect(folder, changes=False)) as connection:
+    """The format version of an index as it is kept a second time; None where there is none that can be read."""
+    with (
+        contextlib.suppress(*_Errors),
+        contextlib.closing(schema.connect(folder, changes=False)) as connection,
+    ):
         rows = connection.execute("SELECT what, content, crc FROM copies WHERE what = 'format'")
         return read_copies(rows).get("format")
+    return None
 
 
 class _Old:

@@ -11,11 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from itl_infer.text.carried import CarriedWord, CarriedWords
+from itl_infer.text.near import NearWords
 from itl_infer.text.reading import MAX_WORD_LENGTH, Reader, stem
 from itl_infer.text.rules import TextRules
 from itl_infer.text.tokens import plain_letters
-
-_NEAR = 0.75  # twice the letters that two words share, over the letters of both: "surfr" and "surfer" 0.91
 
 
 @dataclass(frozen=True)
@@ -138,10 +137,12 @@ class TextProcessor:
 
     def suggest(self, word: str, n: int = 3) -> tuple[str, ...]:
         """The known words that are spelled most like an unknown one, best first; none where none is near."""
-        from difflib import get_close_matches  # only a query with unknown words needs it
-
-        nearest = get_close_matches(self._letters(word)[:MAX_WORD_LENGTH], self.words, n, _NEAR)
+        nearest = self._near.find(self._letters(word)[:MAX_WORD_LENGTH], n)
         return tuple(near for near in nearest if self.parse(near).ids)
+
+    @cached_property
+    def _near(self) -> NearWords:
+        return NearWords(self.words)
 
     def complete(self, prefix: str, n: int = 10) -> tuple[str, ...]:
         """The first n known words that begin so, in the order of the vocabulary; below them, where there are fewer,

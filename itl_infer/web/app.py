@@ -10,7 +10,7 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-from anyio import CapacityLimiter
+from anyio import CapacityLimiter, sleep
 from anyio.to_thread import run_sync
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -183,8 +183,15 @@ class _Api:
     async def _by_turns(self, steps: Steps[T], texts: Sequence[str]) -> T:
         """What comes of some steps, of which the first reads texts, between those of other requests."""
         is_long = sum(len(text.split()) for text in texts) > _MANY_WORDS
-        if is_long and (done := await run_sync(_go_on, steps, 0.0, limiter=self._long_readings)):
-            return done[0]
+        if is_long:
+            async with self._long_readings:
+                start = time.monotonic()
+                try:
+                    done = await run_sync(_go_on, steps, 0.0)
+                finally:  # a reading takes turns with others, too: as long as it took is theirs alone
+                    await sleep(time.monotonic() - start)
+            if done:
+                return done[0]
         while not (done := await run_sync(_go_on, steps, _TURN_SECONDS, limiter=self._searches)):
             pass
         return done[0]

@@ -120,7 +120,8 @@ def _apply(folder: Path, data: bytes) -> None:
     for start in range(0, min(len(data), 20 * _EDIT) - _EDIT + 1, _EDIT):
         which, *place, value = data[start : start + _EDIT]
         if which >= _SQL:
-            with contextlib.suppress(sqlite3.Error), contextlib.closing(_connect(folder)) as connection:
+            damaged = (sqlite3.Error, UnicodeDecodeError)  # the second of a message that quotes the damage
+            with contextlib.suppress(*damaged), contextlib.closing(_connect(folder)) as connection:
                 if which == 255:
                     table, column = _PLACES[place[0] % len(_PLACES)]
                     new = _VALUES[place[1] % len(_VALUES)]
