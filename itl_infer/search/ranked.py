@@ -42,11 +42,13 @@ class Ranked:
         """The k best, fewer where there are no more. Looks again where more have to be known for that."""
         self._look(k)
         while len(self.query.unwanted):
-            last = is_unwanted(self.view.embeddings_of([row for row, _ in self.found]), self.query.unwanted)
-            wanted = [one for one, is_last in zip(self.found, last, strict=True) if not is_last]
-            if len(wanted) >= k or len(self.found) < self.asked:
-                return [*wanted, *(one for one, is_last in zip(self.found, last, strict=True) if is_last)][:k]
-            self._look(k + len(self.found) - len(wanted))
+            are_last = is_unwanted(
+                self.view.embeddings_of([row for row, _ in self.found]), self.query.unwanted
+            )
+            count = int(are_last.sum())
+            if len(self.found) - count >= k or len(self.found) < self.asked:
+                return [self.found[i] for i in np.argsort(are_last, kind="stable")[:k].tolist()]
+            self._look(k + count)
         return self.found[:k]
 
     def _look(self, k: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from difflib import get_close_matches
 
 import numpy as np
 import numpy.typing as npt
@@ -25,8 +26,6 @@ class NearWords:
 
     def find(self, word: str, n: int) -> list[str]:
         """The `n` nearest to a word, best first; fewer, or none, where no more are near."""
-        from difflib import get_close_matches  # only a query with unknown words needs it
-
         length = np.array([len(word)])
         shared = np.minimum(self._letters, _count_letters([word], length)).sum(axis=1, dtype=np.int64)
         are_enough = 2 * shared >= _NEAR * (self._lengths + length)

@@ -6,15 +6,18 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from itl_infer.text.carried import CarriedWord, CarriedWords
-from itl_infer.text.near import NearWords
 from itl_infer.text.reading import MAX_WORD_LENGTH, Reader, stem
 from itl_infer.text.rules import TextRules
 from itl_infer.text.tokens import plain_letters
+
+if TYPE_CHECKING:
+    from itl_infer.text.near import NearWords
 
 
 @dataclass(frozen=True)
@@ -142,6 +145,8 @@ class TextProcessor:
 
     @cached_property
     def _near(self) -> NearWords:
+        from itl_infer.text.near import NearWords  # only a query with unknown words needs it
+
         return NearWords(self.words)
 
     def complete(self, prefix: str, n: int = 10) -> tuple[str, ...]:

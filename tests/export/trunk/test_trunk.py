@@ -239,7 +239,7 @@ class TestGraphs:
         self, lite0: Trunk, shared: Path, tmp_path: Path
     ) -> None:
         torch.manual_seed(0)
-        small = lite0.at(64)
+        small = lite0.at(128)
         encoder = ImageEncoder(small, image_branch(small.feature_dim)).eval()
         paths = sorted((shared / "photos").glob("*.jpg"))[:48]
         pixels = np.stack([load_pixels(path, small.image_rules) for path in paths])
