@@ -120,6 +120,22 @@ def test_completion_and_keyboard(page: Any) -> None:
     page.press("#text", "Enter")
 
 
+def test_what_was_typed_before_the_page_could_hear_it_is_completed(page: Any) -> None:
+    """As by somebody who is quicker than the page is read."""
+    page.add_init_script(
+        """new MutationObserver((_, observer) => {
+             const field = document.getElementById("text");
+             if (!field) return;
+             observer.disconnect();
+             field.focus();
+             field.value = "red b";
+           }).observe(document, { childList: true, subtree: true })"""
+    )
+    page.reload()
+    expect(page.locator("#words option").first).to_have_attribute("value", "red blue")
+    expect(page.locator("#text")).to_have_value("red b")
+
+
 def test_originals(browser: Any, site: Path) -> None:
     with web_host(site / "host") as url:
         with visiting(browser, url, at="/copies/#q=green") as page:
